@@ -1,0 +1,128 @@
+"""A table as it stands, valid or not, as arrays that `lint` can look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from bayesmix.runs.contract import REQUIRED, family, labels, misspelt, near_column, numbers
+from bayesmix.runs.finding import Finding
+
+
+@dataclass(frozen=True, eq=False)
+class LenientTable:
+    """A table as it stands, valid or not: NaN where a number is missing, None where a column of labels is."""
+
+    ids: tuple[str, ...] | None
+    params: np.ndarray
+    tokens: np.ndarray
+    domains: tuple[str, ...]
+    mixture: np.ndarray
+    targets: tuple[str, ...]
+    loss: np.ndarray
+    train_run: tuple[str, ...] | None
+    seed: tuple[str, ...] | None
+
+    def __len__(self) -> int:
+        return len(self.params)
+
+    @cached_property
+    def recipe(self) -> np.ndarray:
+        """Number (run) of the distinct mixture of each row, counted from 0."""
+        return groups(np.round(self.mixture, 9), size=len(self))
+
+    @cached_property
+    def group(self) -> np.ndarray:
+        """Number (run) of the training run of each row: as the table says, else equal N, mixture and seed."""
+        if self.train_run is not None:
+            own = (f"\x1f{row}" for row in range(len(self)))
+            return pd.factorize(np.array([name or next(own) for name in self.train_run], dtype=object))[0]
+        seed = np.zeros(len(self)) if self.seed is None else pd.factorize(np.array(self.seed, dtype=object))[0]
+        return groups(np.column_stack([self.params, self.recipe, seed]), size=len(self))
+
+    @property
+    def said_runs(self) -> bool:
+        """Whether the table says which rows belong to one training run."""
+        return self.train_run is not None and len(set(self.train_run) - {""}) < len(self)
+
+    def name(self, row: int) -> str:
+        """What a person calls the row."""
+        return self.ids[row] if self.ids is not None and self.ids[row] else f"row {row + 1}"
+
+    def names(self, rows: np.ndarray) -> str:
+        """The first few of the rows as text."""
+        return listed([self.name(int(row)) for row in rows])
+
+
+def lenient(frame: pd.DataFrame) -> tuple[LenientTable, list[Finding]]:
+    """The table as arrays, NaN where a value is missing or no number, and what is wrong with its columns."""
+    weights, losses = family(frame.columns, "weight"), family(frame.columns, "loss")
+    findings = _column_findings(frame, has_loss=bool(losses))
+    wrong: dict[str, int] = {}
+
+    def values(column: str) -> np.ndarray:
+        if column not in frame:
+            return np.full(len(frame), np.nan)
+        parsed, bad = numbers(frame, column)
+        if bad.any():
+            wrong[column] = int(bad.sum())
+        return parsed
+
+    def matrix(columns: dict[str, str]) -> np.ndarray:
+        return np.array([values(c) for c in columns.values()]).reshape(len(columns), len(frame)).T
+
+    def text(column: str) -> tuple[str, ...] | None:
+        return labels(frame, column) if column in frame else None
+
+    table = LenientTable(
+        ids=text("run_id"),
+        params=values("params"),
+        tokens=values("tokens"),
+        domains=tuple(weights),
+        mixture=matrix(weights),
+        targets=tuple(losses),
+        loss=matrix(losses),
+        train_run=text("train_run"),
+        seed=text("seed"),
+    )
+    if wrong:
+        message = f"Values that are not numbers in {listed(f'{c} ({n})' for c, n in wrong.items())}."
+        findings.append(
+            Finding("not-a-number", "fail", message, "Write plain numbers: 7e9, not 7B.", sum(wrong.values()))
+        )
+    return table, findings
+
+
+def _column_findings(frame: pd.DataFrame, *, has_loss: bool) -> list[Finding]:
+    findings = []
+    missing = [name for name in REQUIRED if name not in frame] + ([] if has_loss else ["loss.<target>"])
+    if missing:
+        meant = [f"{c} for {name}" for name in missing if (c := near_column(name, frame.columns))]
+        advice = f"Did you mean {', '.join(meant)}?" if meant else "Add the columns, or use a preset (--preset)."
+        message = f"The table has no column {', '.join(missing)}."
+        findings.append(Finding("missing-column", "fail", message, advice, len(missing)))
+    wrong = misspelt(frame)
+    if wrong:
+        message = f"Columns that look like the contract's but would be ignored: {listed(wrong)}."
+        pairs = ", ".join(f"{old} to {new}" for old, new in list(wrong.items())[:3])
+        findings.append(Finding("misspelt-column", "fail", message, f"Rename {pairs}.", len(wrong)))
+    return findings
+
+
+def groups(values: np.ndarray, *, size: int) -> np.ndarray:
+    """Number (run) of the distinct row of `values`, in order of appearance; NaN equals NaN and -0 equals 0."""
+    if not values.shape[1]:
+        return np.zeros(size, dtype=np.int64)
+    plain = np.ascontiguousarray(np.where(np.isnan(values), np.nan, values + 0.0))
+    whole_rows = plain.view(np.dtype((np.void, plain.itemsize * plain.shape[1]))).ravel()
+    return pd.factorize(np.unique(whole_rows, return_inverse=True)[1])[0]
+
+
+def listed(names: Iterable[object], most: int = 3) -> str:
+    """The first few names as text."""
+    names = [str(name) for name in names]
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

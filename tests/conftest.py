@@ -1,0 +1,55 @@
+"""What tests share: the compilation cache, hypothesis settings, float64 on request, the tables beside the checkout."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED_DATA = ROOT.parent / "shared" / "data"
+
+# A first example compiles, so a deadline would measure XLA; in CI the same commit must meet the same examples.
+hypothesis.settings.register_profile("bayesmix", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("bayesmix")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep compiled programs between test runs, in the environment so that subprocesses find them too.
+
+    This works because nothing has imported JAX yet. Tracing is not cached, nor are programs that compile in a blink.
+    """
+    cache = getattr(config, "cache", None)  # absent with -p no:cacheprovider
+    if cache is not None:
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache.mkdir("jax")))
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by what they use: `shared` by fixture, `benchmark` by folder."""
+    for item in items:
+        if "shared_data" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.shared)
+        if ROOT / "tests" / "benchmarks" in item.path.parents:
+            item.add_marker(pytest.mark.benchmark)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of published run tables beside the checkout, one folder a table; tests skip where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("the tables of ../shared/data are not on this machine")
+    return SHARED_DATA
+
+
+@pytest.fixture
+def x64() -> Iterator[None]:
+    """float64 in JAX for one test, as inside `fit`; the library itself never flips the switch."""
+    import jax
+
+    with jax.enable_x64(True):
+        yield
