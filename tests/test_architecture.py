@@ -220,6 +220,8 @@ def is_thin(node: ast.stmt) -> bool:
             return all(isinstance(each, ast.ImportFrom) and is_thin(each) for each in node.body)
         case ast.Assign(targets=[ast.Name(id=name)]):
             return name in {"__all__", "__version__"}
+        case ast.AnnAssign(target=ast.Name(id="__version__"), value=None):
+            return True
         case ast.Assign(targets=[ast.Tuple(elts=elements)], value=ast.Call()):
             lazy = {"__getattr__", "__dir__", "__all__"}
             return all(isinstance(each, ast.Name) and each.id in lazy for each in elements)

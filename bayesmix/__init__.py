@@ -1,0 +1,9 @@
+"""Bayesian scaling laws for data mixtures: loss bands, risk-aware mixtures, and which run to do next.
+
+The names below load on first use, so that `import bayesmix` is quick; the stub beside this file lists them.
+"""
+
+import lazy_loader
+
+__version__ = "0.1.0"
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

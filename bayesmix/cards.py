@@ -1,0 +1,400 @@
+"""Model cards: a whole model in words and numbers a reviewer can check, as a TOML file.
+
+A card names the law and the noise and gives every prior as a distribution, in a statistician's arguments, and as the
+central 90 % interval that it encodes; the two must agree.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import textwrap
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, field, fields, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpyro.distributions as dist
+import tomli_w
+
+import bayesmix.laws
+import bayesmix.noise
+from bayesmix.beliefs import Belief, belief_from, belief_of
+from bayesmix.errors import InputError
+from bayesmix.laws.base import Law
+from bayesmix.laws.repeated import Repeated
+from bayesmix.model import Model
+from bayesmix.noise import Noise, StudentT
+from bayesmix.priors import Prior
+from bayesmix.runs.contract import near
+
+ABOUT = ("name", "title", "description")
+KEYS = (*ABOUT, "law", "law_options", "stock", "noise", "domains", "targets", "prior", "sampler")
+SAMPLER: Mapping[str, type] = {"chains": int, "warmup": int, "draws": int, "target_accept": float}
+WORDS = ("interval", "entries", "unit", "says")
+UNIT = "smallest loss"  # that was measured of each target
+WIDTH = 80
+PROBE = 3  # domains, to see the shape of a law's priors when a card does not say how many there are
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a card says of one site: the distribution, the 90 % interval it encodes, its unit, and a sentence."""
+
+    belief: Belief
+    interval: tuple[float, float] | None = None
+    unit: str = ""
+    says: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Card:
+    """A model with what is said about it.
+
+    Attributes:
+        name: the word the command line takes.
+        title: one line.
+        description: what the model is for.
+        model: law, prior and noise.
+        domains: the training domains it is meant for; empty when any will do.
+        targets: the targets it is meant for; empty when any will do.
+        sampler: settings for `fit` that suit it, by argument name.
+        prior: site → what the card says of it.
+    """
+
+    name: str
+    title: str
+    description: str
+    model: Model
+    domains: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    sampler: Mapping[str, int | float] = field(default_factory=dict)
+    prior: Mapping[str, Entry] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "law": self.model.law.name,
+            "noise": self.model.noise.name,
+            "domains": list(self.domains),
+            "targets": list(self.targets),
+            "sampler": dict(self.sampler),
+            "prior": {
+                site: {"distribution": str(e.belief), "interval": e.interval, "unit": e.unit, "says": e.says}
+                for site, e in self.prior.items()
+            },
+        }
+
+    def __str__(self) -> str:
+        lines = [f"{self.name}: {self.title}", ""]
+        lines += [*textwrap.wrap(" ".join(self.description.split()), WIDTH), ""] if self.description else []
+        lines.append(f"{'site':<9} {'prior':<34} {'90 % interval':<16} unit")
+        for site, entry in self.prior.items():
+            span = "[{:.2g}, {:.2g}]".format(*entry.interval) if entry.interval else ""
+            lines.append(f"{site:<9} {entry.belief!s:<34} {span:<16} {entry.unit}".rstrip())
+            lines += textwrap.wrap(entry.says, WIDTH, initial_indent=" " * 10, subsequent_indent=" " * 10)
+        return "\n".join(lines)
+
+
+def model_names() -> tuple[str, ...]:
+    """Names of the model cards that come with the package, for `load_model`."""
+    folder = _shelf()
+    return tuple(sorted(path.parent.name for path in folder.glob("*/model.toml")))
+
+
+def load_model(card: str | os.PathLike[str]) -> Model:
+    """The model of a card.
+
+    Args:
+        card: name of a card that comes with the package, or the path of a card or of its folder.
+
+    Raises:
+        InputError: there is no such card, or something in it is wrong.
+    """
+    return load_card(card).model
+
+
+def load_card(card: str | os.PathLike[str]) -> Card:
+    """A model card with its words; arguments and errors as `load_model`."""
+    path = _find(card)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"cannot read the card {path}", expected="a TOML file", got=str(error), advice="Check the file."
+        ) from error
+    return read_card(text, name=path.parent.name if path.name == "model.toml" else path.stem)
+
+
+def model_from_card(text: str) -> Model:
+    """The model that the TOML text of a card declares; the inverse of `card_text`.
+
+    Raises:
+        InputError: something in the card is wrong.
+    """
+    return read_card(text, name="").model
+
+
+def card_text(model: Model, domains: int) -> str:
+    """A model with all its priors as the TOML text of a card.
+
+    Args:
+        model: law, prior and noise; its reference belongs to runs and is not part of a card.
+        domains: number of training domains.
+
+    Raises:
+        InputError: a prior is a distribution that cards have no words for.
+    """
+    prior = {site: _entry_table(model.law, site, belief) for site, belief in model.priors(domains).items()}
+    law = model.law.law if isinstance(model.law, Repeated) else model.law
+    table: dict[str, Any] = {"name": model.name, "law": law.name, "noise": model.noise.name, "domains": domains}
+    if options := {f.name: getattr(law, f.name) for f in fields(law)}:  # type: ignore[arg-type]
+        table["law_options"] = options
+    if isinstance(model.law, Repeated):
+        table["stock"] = dict(model.law.stock)
+    return tomli_w.dumps(table | {"prior": prior})
+
+
+def read_card(text: str, name: str) -> Card:
+    """The card that a TOML text declares; `name` is its name where the text gives none."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(
+            f"the card {name} is not TOML".replace("  ", " "), expected="a TOML file", got=str(error), advice="Mend it."
+        ) from error
+    name = str(table.get("name", name))
+    what = f"the card {name}" if name else "the card"
+    _require_known(table, KEYS, what)
+    law, noise = _law(table, what), _noise(table, what)
+    domains = table.get("domains", ())
+    entries = domains if isinstance(domains, int) else len(_names(domains, f"domains of {what}")) or None
+    model, prior = _with_priors(Model(law, noise=noise, name=name), _table(table, "prior", what), entries, what)
+    return Card(
+        name=name,
+        title=_text(table, "title", what),
+        description=_text(table, "description", what),
+        model=model,
+        domains=() if isinstance(domains, int) else _names(domains, f"domains of {what}"),
+        targets=_names(table.get("targets", ()), f"targets of {what}"),
+        sampler=_sampler(_table(table, "sampler", what), what),
+        prior=prior,
+    )
+
+
+def _find(card: str | os.PathLike[str]) -> Path:
+    """The file of a card; a bare name means a card of the package before a file of that name."""
+    shelf, path = _shelf(), Path(card)
+    if str(card) in model_names():
+        return shelf / str(card) / "model.toml"
+    path = path / "model.toml" if path.is_dir() else path
+    if path.is_file():
+        return path
+    similar = near(str(card), model_names())
+    raise InputError(
+        f"there is no model card {card}",
+        expected=f"one of {', '.join(model_names())}, or the path of a card",
+        got="no such card or file",
+        advice=f"Did you mean {similar}?" if similar else "`bayesmix models` lists the cards of the package.",
+    )
+
+
+def _shelf() -> Path:
+    """The folder of the package's cards: inside the package once installed, beside it in a checkout."""
+    package = Path(__file__).parent
+    installed = package / "_models"
+    return installed if installed.is_dir() else package.parent / "models"
+
+
+def laws() -> dict[str, type[Law]]:
+    """Every law of the package by name, but for those that change another law and have no name of their own."""
+    return {law.name: law for law in _concrete(bayesmix.laws, Law) if "name" in vars(law)}
+
+
+def noises() -> dict[str, type[Noise]]:
+    """Every noise of the package by name."""
+    return {noise.name: noise for noise in _concrete(bayesmix.noise, Noise)}
+
+
+def _concrete[T](module: ModuleType, base: type[T]) -> list[type[T]]:
+    found = [value for value in vars(module).values() if inspect.isclass(value) and issubclass(value, base)]
+    return [value for value in found if not inspect.isabstract(value)]
+
+
+def _law(table: Mapping[str, Any], what: str) -> Law:
+    known = laws()
+    law = known[_one_of(table.get("law"), known, f"the law of {what}")]
+    options = _table(table, "law_options", what)
+    allowed = {f.name: f for f in fields(law)}  # type: ignore[arg-type]
+    _require_known(options, allowed, f"[law_options] of {what}")
+    for name, value in options.items():
+        default = allowed[name].default
+        if default is not MISSING and type(value) is not type(default):
+            raise InputError(
+                f"{name} of {what} is not an option of the law",
+                expected=f"a value such as {str(default).lower()}",
+                got=repr(value),
+                advice="Correct it.",
+            )
+    stock = _table(table, "stock", what)
+    if not all(isinstance(tokens, int | float) and tokens > 0 for tokens in stock.values()):
+        raise InputError(
+            f"[stock] of {what} is no stock", expected="domain = tokens above 0", got=dict(stock), advice="Correct it."
+        )
+    return Repeated(law(**options), stock) if stock else law(**options)
+
+
+def _noise(table: Mapping[str, Any], what: str) -> Noise:
+    known = noises()
+    return known[_one_of(table.get("noise", StudentT.name), known, f"the noise of {what}")]()
+
+
+def _with_priors(
+    model: Model, tables: Mapping[str, Any], entries: int | None, what: str
+) -> tuple[Model, dict[str, Entry]]:
+    """The model with the card's priors in place of the defaults that they differ from, and what the card says."""
+    defaults = model.priors(entries or PROBE)
+    _require_known(tables, defaults, f"[prior] of {what}")
+    overrides: dict[str, dist.Distribution] = {}
+    said: dict[str, Entry] = {}
+    for site, default in defaults.items():
+        place = f"the prior of {site} in {what}"
+        usual = belief_of(default, place)
+        table = dict(_table(tables, site, f"the priors of {what}"))
+        said[site] = _entry(table, usual, default.event_shape[0] if entries and default.event_shape else None, place)
+        belief = said[site].belief
+        if not belief.same(usual):
+            overrides[site] = _build(belief, default.event_shape, entries, place)
+    return replace(model, prior=Prior(overrides)), said
+
+
+def _build(belief: Belief, shape: tuple[int, ...], entries: int | None, place: str) -> dist.Distribution:
+    lengths = {len(value) for value in belief.arguments.values() if isinstance(value, list)}
+    if belief.joint and not lengths and not entries:
+        raise InputError(
+            f"{place} needs to know how many domains there are",
+            expected="domains = [...] in the card, or a list of numbers",
+            got="neither",
+            advice="Name the domains in the card.",
+        )
+    if lengths and (not shape or len(lengths) > 1 or (entries and lengths != {shape[0]})):
+        raise InputError(
+            f"{place} has lists of the wrong length",
+            expected=f"{shape[0]} numbers"
+            if shape and entries
+            else "one number"
+            if not shape
+            else "one number a domain",
+            got=f"{sorted(lengths)} numbers",
+            advice="Give one number for all, or a list with one for each.",
+        )
+    return belief.build(lengths.pop() if lengths else shape[0] if shape else None)
+
+
+def _entry(table: dict[str, Any], usual: Belief, entries: int | None, place: str) -> Entry:
+    words = {key: table.pop(key) for key in WORDS if key in table}
+    belief = belief_from(table, place) if table else usual
+    span, entries = words.get("interval"), words.get("entries", entries)
+    if span is not None:
+        _require_interval(span, belief, entries, place)
+    interval = (float(span[0]), float(span[1])) if span else None
+    return Entry(belief, interval, _text(words, "unit", place), _text(words, "says", place))
+
+
+def _require_interval(span: Any, belief: Belief, entries: Any, place: str) -> None:
+    """Refuse an interval that the distribution does not encode: then one of the two is not what was meant."""
+    pair = isinstance(span, list) and len(span) == 2 and all(isinstance(v, int | float) for v in span)
+    if not belief.scalar or (belief.joint and not isinstance(entries, int)):
+        raise InputError(
+            f"{place} has no single interval",
+            expected="one distribution for all entries" if not belief.scalar else "entries = the number of entries",
+            got="lists" if not belief.scalar else "neither entries nor domains",
+            advice="Leave the interval out." if not belief.scalar else "Add it, or leave the interval out.",
+        )
+    true = belief.interval(entries)
+    if not pair or not all(map(_agrees, span, true)):
+        raise InputError(
+            f"{place} says an interval that its distribution does not have",
+            expected="[{:.2g}, {:.2g}], which holds 90 % of {}".format(*true, belief),
+            got=span,
+            advice="Correct the interval, or the distribution.",
+        )
+
+
+def _agrees(said: float, true: float) -> bool:
+    """Equal to two significant digits, or within 3 %."""
+    return float(f"{said:.2g}") == float(f"{true:.2g}") or abs(said - true) <= 0.03 * abs(true)
+
+
+def _entry_table(law: Law, site: str, distribution: dist.Distribution) -> dict[str, Any]:
+    belief = belief_of(distribution, f"the prior of {site}")
+    table: dict[str, Any] = {"distribution": belief.family, **belief.arguments}
+    if belief.shift:
+        table["shift"] = belief.shift
+    if belief.scalar:
+        entries = distribution.event_shape[0] if distribution.event_shape else 1
+        table["interval"] = [float(f"{end:.3g}") for end in belief.interval(entries)]
+    return table | ({"unit": UNIT} if site in law.amplitudes else {})
+
+
+def _sampler(settings: Mapping[str, Any], what: str) -> dict[str, int | float]:
+    _require_known(settings, SAMPLER, f"[sampler] of {what}")
+    wrong = [k for k, v in settings.items() if isinstance(v, bool) or not isinstance(v, (SAMPLER[k], int))]
+    if wrong:
+        raise InputError(
+            f"{wrong[0]} in sampler of {what} is no setting",
+            expected="a whole number" if SAMPLER[wrong[0]] is int else "a number",
+            got=repr(settings[wrong[0]]),
+            advice="Correct it.",
+        )
+    return dict(settings)
+
+
+def _require_known(table: Mapping[str, Any], known: Iterable[str], what: str) -> None:
+    known = list(known)
+    unknown = [key for key in table if key not in known]
+    if unknown:
+        similar = near(unknown[0], known)
+        raise InputError(
+            f"unknown key {unknown[0]!r} in {what}",
+            expected=", ".join(known) or "none",
+            got=", ".join(unknown),
+            advice=f"Did you mean {similar}?" if similar else "Remove it.",
+        )
+
+
+def _one_of(name: Any, known: Iterable[str], what: str) -> str:
+    known = list(known)
+    if name in known:
+        return name
+    similar = near(str(name), known) if name else None
+    raise InputError(
+        f"{what} is unknown",
+        expected=f"one of {', '.join(known)}",
+        got=repr(name) if name else "none",
+        advice=f"Did you mean {similar}?" if similar else "Name one of them.",
+    )
+
+
+def _table(table: Mapping[str, Any], key: str, what: str) -> Mapping[str, Any]:
+    value = table.get(key, {})
+    if not isinstance(value, dict):
+        raise InputError(f"{key} of {what} is no table", expected=f"[{key}]", got=repr(value), advice="Write a table.")
+    return value
+
+
+def _names(value: Any, what: str) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(v, str) for v in value):
+        raise InputError(f"the {what} are no names", expected="a list of texts", got=repr(value), advice="Correct it.")
+    return tuple(value)
+
+
+def _text(table: Mapping[str, Any], key: str, what: str) -> str:
+    value = table.get(key, "")
+    if not isinstance(value, str):
+        raise InputError(f"{key} of {what} is no text", expected="a text", got=repr(value), advice="Quote it.")
+    return value

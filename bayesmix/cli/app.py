@@ -1,0 +1,131 @@
+"""The program: its commands, and what becomes of what goes wrong in them."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from bayesmix.cli.demo import demo
+from bayesmix.cli.fit import fit
+from bayesmix.cli.look import lint, models, prior_check
+from bayesmix.cli.optimize import optimize
+from bayesmix.cli.output import advise, plain_warnings
+from bayesmix.cli.predict import predict
+from bayesmix.errors import BayesmixError
+
+ISSUES = "This is a fault of bayesmix, not of your input."
+
+app = typer.Typer(
+    name="bayesmix",
+    help="Bayesian scaling laws for data mixtures: loss bands, risk-aware mixtures, and which run to do next.",
+    epilog="Exit codes: 0 done; 1 internal failure; 2 bad usage or input; 3 the diagnostics fail (the output is "
+    "written, and says so); 4 infeasible constraints; 130 interrupted.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help starts in half the time
+)
+
+
+class Debug:
+    """Whether tracebacks are shown; set by the option of the program."""
+
+    on = False
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        import bayesmix
+
+        print(f"bayesmix {bayesmix.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options of the program itself."""
+    Debug.on = debug
+
+
+def _command(function: Callable[..., Any], *examples: str, name: str | None = None) -> None:
+    lines = ["\b", "Examples:", *(f"  {example}" for example in examples)]
+    app.command(name, epilog="\n".join(lines), no_args_is_help=function not in (demo, models))(function)
+
+
+_command(
+    fit,
+    "bayesmix fit runs.csv --model joint --out posterior.nc",
+    'bayesmix fit runs.csv --model additive --where "params < 1e9" --targets wiki,code',
+    "bayesmix fit ratios.csv metrics.csv --preset olmix --params 30M --tokens 3B",
+)
+_command(
+    predict,
+    "bayesmix predict posterior.nc --designs designs.csv --out predictions.csv",
+    "bayesmix predict posterior.nc --designs designs.csv | column -s, -t",
+)
+_command(
+    optimize,
+    "bayesmix optimize posterior.nc --params 7e9 --tokens 150e9 --risk cvar:0.9",
+    "bayesmix optimize posterior.nc --params 7B --tokens 150B --bounds web=0.2:0.6 \\",
+    "    --weights wiki=0.7,code=0.3 --against ours=mixture.json --out optimum.json",
+)
+_command(demo, "bayesmix demo", "bayesmix demo --quick --out somewhere")
+_command(
+    lint,
+    "bayesmix lint runs.csv",
+    "bayesmix lint table.csv --preset regmix --params 1M --tokens 1B --json",
+)
+_command(
+    prior_check,
+    "bayesmix prior-check joint runs.csv",
+    "bayesmix prior-check my-model.toml runs.csv --targets wiki",
+    name="prior-check",
+)
+_command(models, "bayesmix models", "bayesmix models joint")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Args:
+        arguments: what follows the word `bayesmix`; those of the process when not given.
+    """
+    Debug.on = False
+    with plain_warnings():
+        try:
+            app(None if arguments is None else list(arguments), prog_name="bayesmix")
+        except SystemExit as stop:
+            return stop.code if isinstance(stop.code, int) else 1 if stop.code else 0
+        except BayesmixError as error:
+            return _failed(f"error: {error}", error.exit_code)
+        except KeyboardInterrupt:
+            return _failed("interrupted; nothing was written", 130)
+        except Exception as error:  # the last line of defence: a user reads a sentence, not a traceback
+            return _failed(f"internal failure: {_sentence(error)}", 1)
+    return 0
+
+
+def _failed(message: str, code: int) -> int:
+    if Debug.on:
+        traceback.print_exc()
+    advise(message)
+    return code
+
+
+def _sentence(error: Exception) -> str:
+    words = str(error).strip().splitlines()
+    what = f"{type(error).__name__}: {words[0]}" if words else type(error).__name__
+    return f"{what.rstrip('.')}. {ISSUES} `bayesmix --debug {_called()}…` shows where."
+
+
+def _called() -> str:
+    command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    return f"{command} " if command else ""

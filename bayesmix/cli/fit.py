@@ -1,0 +1,100 @@
+"""`bayesmix fit`."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bayesmix.cli import options
+from bayesmix.cli.output import advise, result
+from bayesmix.errors import DiagnosticsWarning, InputError
+
+if TYPE_CHECKING:
+    from bayesmix.cards import Card
+    from bayesmix.inference.posterior import Posterior
+    from bayesmix.runs.table import Runs
+
+
+def fit(
+    runs: options.Table,
+    model: options.ModelCard = "joint",
+    out: Annotated[str, typer.Option(metavar="FILE", help="Where the posterior goes (netCDF).")] = "posterior.nc",
+    chains: Annotated[int | None, typer.Option(metavar="INT", min=1, help="Chains.", show_default="4")] = None,
+    draws: Annotated[
+        int | None, typer.Option(metavar="INT", min=1, help="Draws kept, a chain.", show_default="1000")
+    ] = None,
+    warmup: Annotated[
+        int | None, typer.Option(metavar="INT", min=1, help="Draws of warm-up, a chain.", show_default="1000")
+    ] = None,
+    target_accept: Annotated[
+        float | None, typer.Option(metavar="P", help="Nearer 1: smaller steps, fewer divergences.", show_default="0.95")
+    ] = None,
+    seed: options.Seed = 0,
+    preset: options.Preset = None,
+    where: options.Where = None,
+    targets: options.Targets = None,
+    params: options.AllParams = None,
+    tokens: options.AllTokens = None,
+    rename: options.Rename = None,
+    normalize: options.Normalize = False,
+    json: options.Json = False,
+) -> None:
+    """Sample the posterior of a scaling law, given a table of runs.
+
+    Prints the diagnostics, and what to do if they fail (exit code 3; the posterior is written all the same).
+    """
+    table = options.table_arguments(preset, where, params, tokens, rename)
+    asked = {"chains": chains, "draws": draws, "warmup": warmup, "target_accept": target_accept}
+
+    from bayesmix.cards import load_card
+    from bayesmix.compute import keep_compiled_programs
+    from bayesmix.files import atomic_write
+    from bayesmix.inference.fit import fit as sample
+    from bayesmix.inference.storage import save_posterior
+    from bayesmix.runs.load import load_runs
+
+    card = load_card(model)
+    chosen = options.names(targets) or list(card.targets) or None
+    data = load_runs(options.source(runs), targets=chosen, normalize=normalize, **table)
+    _require_domains(card, data)
+    advise(f"{data}\nmodel {card.name}: {card.title}")
+    settings = dict(card.sampler) | {name: value for name, value in asked.items() if value is not None}
+    keep_compiled_programs()
+    with atomic_write(out) as draft, warnings.catch_warnings():  # the place is tried before the work is done
+        warnings.simplefilter("ignore", DiagnosticsWarning)  # the table that follows says it better
+        posterior = sample(card.model, data, seed=seed, progress=True, **settings)  # type: ignore[arg-type]
+        save_posterior(posterior, draft)
+    result(posterior.diagnostics, _summary(posterior, out) if json else None)
+    if len(data.targets) > 1:
+        advise("Targets have independent posteriors: draws of two targets say nothing about their correlation.")
+    advise(f"wrote {out}")
+    if not posterior.diagnostics.passed:
+        raise typer.Exit(3)
+
+
+def _summary(posterior: Posterior, out: str) -> dict[str, Any]:
+    chains, draws = next(iter(posterior.draws.values())).shape[:2]
+    return {
+        "posterior": out,
+        "model": posterior.model.name,
+        "targets": posterior.targets,
+        "domains": posterior.domains,
+        "runs": len(posterior.runs),
+        "fingerprint": posterior.runs.fingerprint,
+        "chains": chains,
+        "draws": draws,
+        "seed": posterior.seed,
+        "diagnostics": posterior.diagnostics.as_dict(),
+    }
+
+
+def _require_domains(card: Card, data: Runs) -> None:
+    if card.domains and set(card.domains) != set(data.domains):
+        raise InputError(
+            f"the card {card.name} is for other domains",
+            expected=f"weight columns for {sorted(card.domains)}",
+            got=sorted(data.domains),
+            advice="Rename them with --rename, or take domains out of the card.",
+        )

@@ -1,0 +1,86 @@
+"""`bayesmix lint`, `bayesmix prior-check` and `bayesmix models`: looking before fitting."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bayesmix.cli import options
+from bayesmix.cli.output import result
+
+
+def lint(
+    runs: options.Table,
+    preset: options.Preset = None,
+    where: options.Where = None,
+    targets: options.Targets = None,
+    params: options.AllParams = None,
+    tokens: options.AllTokens = None,
+    rename: options.Rename = None,
+    json: options.Json = False,
+) -> None:
+    """Look for what spoils a fit in a table of runs.
+
+    Exit code 2 when something has to be mended before fitting, else 0.
+    """
+    table = options.table_arguments(preset, where, params, tokens, rename)
+
+    from bayesmix.runs.lint import lint as inspect
+    from bayesmix.runs.load import read_table
+
+    frame = read_table(options.source(runs), **table)
+    kept = options.names(targets)
+    if kept is not None:
+        others = [c for c in frame.columns if c.startswith("loss") and "." in c and c.partition(".")[2] not in kept]
+        frame = frame.drop(columns=others)
+    report = inspect(frame)
+    result(report, report.as_dict() if json else None)
+    if report.failed:
+        raise typer.Exit(2)
+
+
+def prior_check(
+    card: Annotated[str, typer.Argument(metavar="CARD", help="Name or path of a model card.")],
+    runs: options.Table,
+    seed: options.Seed = 0,
+    preset: options.Preset = None,
+    where: options.Where = None,
+    targets: options.Targets = None,
+    params: options.AllParams = None,
+    tokens: options.AllTokens = None,
+    rename: options.Rename = None,
+    normalize: options.Normalize = False,
+    json: options.Json = False,
+) -> None:
+    """Show what the prior of a model expects of losses, next to those that were measured."""
+    table = options.table_arguments(preset, where, params, tokens, rename)
+
+    from bayesmix.cards import load_card
+    from bayesmix.compute import keep_compiled_programs
+    from bayesmix.inference.prior_check import prior_check as compare
+    from bayesmix.runs.load import load_runs
+
+    found = load_card(card)
+    chosen = options.names(targets) or list(found.targets) or None
+    data = load_runs(options.source(runs), targets=chosen, normalize=normalize, **table)
+    keep_compiled_programs()
+    check = compare(found.model, data, seed=seed)
+    result(check, check.as_dict() if json else None)
+
+
+def models(
+    name: Annotated[str | None, typer.Argument(metavar="CARD", help="Show this card in full.")] = None,
+    json: options.Json = False,
+) -> None:
+    """List the model cards, or show one with its priors in words."""
+    from bayesmix.cards import load_card, model_names
+
+    if name is not None:
+        card = load_card(name)
+        result(card, card.as_dict() if json else None)
+        return
+    cards = [load_card(each) for each in model_names()]
+    width = max(len(card.name) for card in cards)
+    lines = [f"{card.name:<{width}}  {card.title}" for card in cards]
+    result("\n".join(lines), {card.name: card.as_dict() for card in cards} if json else None)

@@ -1,0 +1,142 @@
+"""Arguments and options that several commands share, and how their texts are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
+
+import typer
+
+from bayesmix.errors import InputError
+
+Table = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RUNS",
+        help="CSV or Parquet table, the name of a set in the package, or for --preset olmix a folder or two files.",
+    ),
+]
+PosteriorFile = Annotated[str, typer.Argument(metavar="POSTERIOR", help="A file that `bayesmix fit` wrote.")]
+ModelCard = Annotated[str, typer.Option("--model", metavar="CARD", help="Name or path of a model card.")]
+Preset = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Layout of the table: wide (default), olmix, regmix or columns.")
+]
+Where = Annotated[
+    list[str] | None, typer.Option(metavar="QUERY", help="Keep rows that satisfy a pandas query; repeatable.")
+]
+Targets = Annotated[
+    list[str] | None, typer.Option(metavar="A,B", help="Targets to keep, separated by commas; repeatable.")
+]
+AllParams = Annotated[
+    str | None, typer.Option("--params", metavar="N", help="Parameters of every run, if the table has no column.")
+]
+AllTokens = Annotated[
+    str | None, typer.Option("--tokens", metavar="D", help="Tokens of every run, if the table has no column.")
+]
+Rename = Annotated[
+    list[str] | None, typer.Option(metavar="OLD=NEW", help="Rename a domain or target, or merge domains; repeatable.")
+]
+Normalize = Annotated[bool, typer.Option("--normalize", help="Divide each row of weights by its sum.")]
+Params = Annotated[str, typer.Option("--params", metavar="N", help="Parameters of the run to decide on, as 7e9 or 7B.")]
+Tokens = Annotated[
+    str, typer.Option("--tokens", metavar="D", help="Tokens of the run to decide on, as 1.5e11 or 150B.")
+]
+Seed = Annotated[int, typer.Option(metavar="INT", min=0, help="Same seed, same answer.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+SUFFIXES = {"k": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
+
+
+def table_arguments(
+    preset: str | None,
+    where: list[str] | None,
+    params: str | None,
+    tokens: str | None,
+    rename: list[str] | None,
+) -> dict[str, Any]:
+    """The options of a table as the arguments of `read_table`, but for the targets."""
+    return {
+        "preset": preset,
+        "where": where or None,
+        "params": None if params is None else size(params, "--params"),
+        "tokens": None if tokens is None else size(tokens, "--tokens"),
+        "rename": pairs(rename or [], "--rename", example="wikipedia=wiki"),
+    }
+
+
+def source(runs: list[str]) -> str | tuple[str, ...]:
+    """One table, or a pair of them."""
+    return runs[0] if len(runs) == 1 else tuple(runs)
+
+
+def names(texts: Iterable[str] | None) -> list[str] | None:
+    """``["a,b", "c"]`` → ``["a", "b", "c"]``; None when nothing is given."""
+    listed = [name.strip() for text in texts or () for name in text.split(",") if name.strip()]
+    return listed or None
+
+
+def pairs(texts: Iterable[str], option: str, *, example: str) -> dict[str, str]:
+    """``["a=x", "b=y"]`` → ``{"a": "x", "b": "y"}``.
+
+    Raises:
+        InputError: a text has no ``=``, or a name stands twice.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not (equals and name and value) or name in found:
+            raise InputError(
+                f"{option} {text!r} is not understood",
+                expected=f"NAME=VALUE, each name once, as in {option} {example}",
+                got=repr(text),
+                advice="Correct it.",
+            )
+        found[name] = value
+    return found
+
+
+def weights(texts: Iterable[str], targets: list[str] | None) -> dict[str, float] | None:
+    """Target → weight from ``["a=0.5,b=0.5"]``; equal weights on `targets` where only those are given.
+
+    Raises:
+        InputError: a weight is not a number, or a weight is given to a target that `targets` leaves out.
+    """
+    given = pairs([part for text in texts for part in text.split(",") if part.strip()], "--weights", example="wiki=0.5")
+    if not given:
+        return dict.fromkeys(targets, 1.0) if targets else None
+    left_out = [target for target in given if targets and target not in targets]
+    if left_out:
+        raise InputError(
+            "--weights and --targets disagree",
+            expected=f"weights for targets among {targets}",
+            got=left_out,
+            advice="Give one of the two options.",
+        )
+    return {target: _number(text, f"--weights {target}") for target, text in given.items()}
+
+
+def size(text: str, option: str) -> float:
+    """A number of parameters or tokens: ``7e9``, ``7B``, ``190M``.
+
+    Raises:
+        InputError: it is not a finite number above 0.
+    """
+    factor = SUFFIXES.get(text.strip()[-1:], 1.0)
+    value = factor * _number(text.strip()[:-1] if factor > 1 else text, option)
+    if not 0 < value < float("inf"):
+        raise InputError(f"{option} is not a size", expected="a finite number above 0", got=text, advice="Correct it.")
+    return value
+
+
+def as_pairs(values: Mapping[str, object]) -> str:
+    """``a 1, b 2`` for messages."""
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+def _number(text: str, option: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(
+            f"{option} is not a number", expected="a number such as 7e9 or 0.5", got=repr(text), advice="Correct it."
+        ) from None

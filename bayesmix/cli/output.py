@@ -1,0 +1,72 @@
+"""What commands say: results on stdout, progress and advice on stderr, warnings in one line each."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import textwrap
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from bayesmix.errors import DataWarning, DiagnosticsWarning
+
+WIDTH = 80
+
+
+def result(value: object, as_json: dict[str, Any] | None = None) -> None:
+    """Print a result on stdout: as JSON when that is given, else in the words of the noun itself."""
+    print(_folded(str(value)) if as_json is None else json_text(as_json), flush=True)
+
+
+def _folded(text: str) -> str:
+    """Sentences that are too long for a terminal are folded; rows of tables, with gaps in them, are left alone."""
+    lines = [
+        line if len(line) <= WIDTH or "  " in line.strip() else _fill(line, subsequent_indent="  ")
+        for line in text.splitlines()
+    ]
+    return "\n".join(lines)
+
+
+def _fill(line: str, **indent: str) -> str:
+    return textwrap.fill(line, WIDTH, break_long_words=False, break_on_hyphens=False, **indent)  # type: ignore[arg-type]
+
+
+def advise(text: str) -> None:
+    """Say something on stderr, folded to the width of a terminal."""
+    for line in text.splitlines():
+        print(_fill(line), file=sys.stderr, flush=True)
+
+
+def json_text(value: Any) -> str:
+    """Valid JSON: what is not a finite number becomes null, and arrays become lists."""
+    return json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Warnings about data and diagnostics are always shown, each once and in one paragraph, without a line of code."""
+    said: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+        if str(message) not in said:
+            said.add(str(message))
+            advise(f"warning: {message}" if issubclass(category, UserWarning) else f"{category.__name__}: {message}")
+
+    with warnings.catch_warnings():
+        for category in (DataWarning, DiagnosticsWarning):
+            warnings.simplefilter("always", category)
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield

@@ -1,0 +1,34 @@
+"""How the machine is used: double precision, cores, and the cache of compiled programs. Nothing happens at import."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+
+def double() -> AbstractContextManager[None]:
+    """Compute in float64 inside the `with` block, in this thread, and leave JAX's global setting alone."""
+    import jax
+
+    return jax.enable_x64(True)
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def keep_compiled_programs() -> None:
+    """Keep compiled programs in the user's cache folder, so that a later process need not compile them again.
+
+    Does nothing where JAX_COMPILATION_CACHE_DIR is set already: then the user has chosen a place. To be called before
+    the first computation of the process; the command line does so.
+    """
+    import jax
+
+    if jax.config.jax_compilation_cache_dir:
+        return
+    home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    jax.config.update("jax_compilation_cache_dir", str(home / "bayesmix" / "jax"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)

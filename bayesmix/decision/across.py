@@ -1,0 +1,218 @@
+"""Decisions across scales: the path of the optimum, the best size for a budget, and where a preference changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Unpack, cast
+
+import numpy as np
+from scipy.optimize import OptimizeResult, minimize_scalar
+
+from bayesmix.decision.interface import Posterior
+from bayesmix.decision.optimize import Options, optimize
+from bayesmix.decision.optimum import Optimum
+from bayesmix.decision.solve import problem
+from bayesmix.decision.worth import Axis, grow
+from bayesmix.design import Mixture, Scale, count
+from bayesmix.errors import InputError
+
+
+def scales_along(start: Scale, factor: float, *, along: Axis = "flops", points: int = 5) -> tuple[Scale, ...]:
+    """`points` scales in equal ratios from `start` to `factor` times as much along an axis."""
+    if points < 2 or not factor > 0:
+        raise InputError(
+            "there is no path",
+            expected="a factor above 0 and 2 points or more",
+            got=(factor, points),
+            advice="Correct.",
+        )
+    return tuple(grow(along)(start, float(f)) for f in np.geomspace(1.0, factor, points))
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """Optima at growing scales."""
+
+    optima: tuple[Optimum, ...]
+
+    @property
+    def shares(self) -> np.ndarray:
+        """Shares (scale, domain) of the optima."""
+        return np.array([o.mixture.weights for o in self.optima])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {"path": [o.as_dict() for o in self.optima]}
+
+    def __str__(self) -> str:
+        domains = sorted(self.optima[0].mixture.domains, key=lambda d: -max(o.mixture[d] for o in self.optima))[:5]
+        lines = [f"{'params':>7} {'tokens':>7}  {'loss, mean [90%]':<24}" + "".join(f" {d[:7]:>7}" for d in domains)]
+        for o in self.optima:
+            shares = "".join(f" {100 * o.mixture[d]:6.1f}%" for d in domains)
+            lines.append(f"{count(o.scale.params):>7} {count(o.scale.tokens):>7}  {o.loss!s:<24}{shares}")
+        return "\n".join(lines)
+
+
+def path(posterior: Posterior, scales: Sequence[Scale], **options: Unpack[Options]) -> Path:
+    """The optimum at every scale; options are those of `optimize`."""
+    return Path(tuple(optimize(posterior, scale, **options) for scale in scales))
+
+
+@dataclass(frozen=True, eq=False)
+class ComputeOptimum:
+    """The best size, data and mixture for a budget.
+
+    Attributes:
+        optimum: the mixture at the best scale.
+        flops: the budget 6·N·D.
+        params: 5 %, 50 % and 95 % quantile over the draws of the N that is best for the chosen mixture.
+        at_edge: whether the best N is at the end of the range that was looked at.
+    """
+
+    optimum: Optimum
+    flops: float
+    params: tuple[float, float, float]
+    at_edge: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {
+            **self.optimum.as_dict(),
+            "flops": self.flops,
+            "params_band": list(self.params),
+            "at_edge": self.at_edge,
+        }
+
+    def __str__(self) -> str:
+        low, middle, high = map(count, self.params)
+        edge = "\nthe best N is at the edge of the range looked at: widen it" if self.at_edge else ""
+        return f"{self.flops:.3g} FLOPs: best N over the draws {middle} [{low}, {high}]{edge}\n{self.optimum}"
+
+
+def compute_optimal(
+    posterior: Posterior, flops: float, *, params: tuple[float, float], points: int = 7, **options: Unpack[Options]
+) -> ComputeOptimum:
+    """Parameters, tokens and mixture together that minimise the risk under ``6·N·D = flops``.
+
+    The optimum over mixtures is a function of log N alone; it is looked at on a grid and refined by Brent's method.
+
+    Args:
+        posterior: the fitted losses.
+        flops: the budget.
+        params: smallest and largest N.
+        points: grid points.
+        **options: those of `optimize`.
+
+    Raises:
+        InputError: the range of N is empty or the budget is not above 0.
+    """
+    low, high = params
+    if not (0 < low < high and 0 < flops < np.inf):
+        raise InputError(
+            "there is nothing to choose from",
+            expected="0 < smallest N < largest N and a budget above 0",
+            got=(params, flops),
+            advice="Correct the range or the budget.",
+        )
+
+    def scale(log_params: float) -> Scale:
+        size = float(np.exp(log_params))
+        return Scale(size, flops / (6 * size))
+
+    def value(log_params: float) -> float:
+        return optimize(posterior, scale(log_params), **options).value
+
+    grid = np.linspace(np.log(low), np.log(high), points)
+    values = np.array([value(x) for x in grid])
+    best = int(np.argmin(values))
+    around = grid[max(best - 1, 0)], grid[min(best + 1, points - 1)]
+    options_brent = {"xatol": 0.01, "maxiter": 12}
+    refined = cast(OptimizeResult, minimize_scalar(value, bounds=around, method="bounded", options=options_brent))
+    at = float(refined.x) if refined.fun < values[best] else float(grid[best])
+    optimum = optimize(posterior, scale(at), **options)
+    fine = np.linspace(grid[0], grid[-1], 65)
+    losses = np.stack([_losses(posterior, scale(x), optimum.mixture, options) for x in fine])
+    own = np.exp(fine[np.argmin(losses, axis=0)])
+    band = tuple(float(q) for q in np.quantile(own, [0.05, 0.5, 0.95]))
+    at_edge = best in (0, points - 1) and abs(at - grid[best]) < 0.05 * (grid[1] - grid[0])
+    return ComputeOptimum(optimum, flops, (band[0], band[1], band[2]), at_edge)
+
+
+def _losses(posterior: Posterior, scale: Scale, mixture: Mixture, options: Options) -> np.ndarray:
+    task = problem(posterior, scale, targets=options.get("targets"), max_draws=options.get("max_draws"))
+    return task.combined(task.losses(mixture.on(posterior.domains)))
+
+
+@dataclass(frozen=True, eq=False)
+class Crossover:
+    """Where the preferred of two mixtures changes along a series of scales.
+
+    Attributes:
+        scales: the scales looked at, growing.
+        first_better: probability (scale) that the first mixture has the lower loss.
+        changes: share of the draws in which the preference at the largest scale is not that at the smallest.
+        flops: 5 %, 50 % and 95 % quantile of the FLOPs at the change, over the draws that change; None when none do.
+    """
+
+    scales: tuple[Scale, ...]
+    first_better: np.ndarray
+    changes: float
+    flops: tuple[float, float, float] | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {
+            "scales": [{"params": s.params, "tokens": s.tokens} for s in self.scales],
+            "probability_first_better": self.first_better.tolist(),
+            "probability_of_change": self.changes,
+            "flops": None if self.flops is None else list(self.flops),
+        }
+
+    def __str__(self) -> str:
+        lines = [f"{s}: P(first better) = {p:.2f}" for s, p in zip(self.scales, self.first_better, strict=True)]
+        where = "" if self.flops is None else ", at {1:.2g} [{0:.2g}, {2:.2g}] FLOPs".format(*self.flops)
+        return "\n".join([*lines, f"the preference changes with probability {self.changes:.2f}{where}"])
+
+
+def crossover(
+    posterior: Posterior,
+    first: Mixture,
+    second: Mixture,
+    scales: Sequence[Scale],
+    *,
+    targets: Mapping[str, float] | None = None,
+    max_draws: int | None = None,
+) -> Crossover:
+    """The scale at which the better of two mixtures changes, draw by draw; between scales in log FLOPs.
+
+    Args:
+        posterior: the fitted losses.
+        first: a mixture.
+        second: another one.
+        scales: at least two, in growing order of FLOPs; `scales_along` makes them.
+        targets: target → weight; equal weights when not given.
+        max_draws: use at most this many draws.
+
+    Raises:
+        InputError: the scales do not grow.
+    """
+    axis = np.log([s.flops for s in scales])
+    if len(scales) < 2 or (np.diff(axis) <= 0).any():
+        raise InputError(
+            "the scales do not grow", expected="two or more, FLOPs increasing", got=list(scales), advice="Sort them."
+        )
+    given: Options = {"targets": targets, "max_draws": max_draws}
+    edge = np.stack([_losses(posterior, s, first, given) - _losses(posterior, s, second, given) for s in scales])
+    changed = (edge[0] < 0) != (edge[-1] < 0)
+    flops = None
+    if changed.any():
+        towards = np.where(edge[0] > 0, edge, -edge)[:, changed]
+        after = np.argmax(towards <= 0, axis=0)
+        after = np.clip(after, 1, len(scales) - 1)
+        column = np.arange(towards.shape[1])
+        high, low = towards[after - 1, column], towards[after, column]
+        at = axis[after - 1] + high / np.where(high > low, high - low, 1.0) * (axis[after] - axis[after - 1])
+        low_q, middle, high_q = np.quantile(np.exp(at), [0.05, 0.5, 0.95])
+        flops = (float(low_q), float(middle), float(high_q))
+    return Crossover(tuple(scales), (edge < 0).mean(axis=1), float(changed.mean()), flops)

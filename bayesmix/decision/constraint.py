@@ -1,0 +1,140 @@
+"""Constraints on a mixture in words and numbers: `Constraint`, `Near`, and the texts that spell them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import numpy as np
+
+from bayesmix.design import Mixture
+from bayesmix.errors import InputError
+
+Bounds = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """One linear constraint on the shares, ``lower ≤ Σ coefficient · share ≤ upper``, with the words it is known by."""
+
+    name: str
+    coefficients: Mapping[str, float]
+    lower: float
+    upper: float
+
+    @classmethod
+    def between(cls, what: str, coefficients: Mapping[str, float], lower: float, upper: float) -> Self:
+        """A constraint on `what` whose name says only the bounds that bind."""
+        low = f"{lower:g} <= " if lower > 0 else ""
+        high = f" <= {upper:g}" if upper < 1 else ""
+        return cls(f"{low}{what}{high}", coefficients, lower, upper)
+
+    def row(self, domains: Sequence[str]) -> np.ndarray:
+        """Coefficients (domain) in the order of `domains`."""
+        unknown = [d for d in self.coefficients if d not in domains]
+        if unknown:
+            raise InputError(
+                f"the constraint '{self.name}' names an unknown domain",
+                expected=f"domains among {list(domains)}",
+                got=unknown,
+                advice="Correct the name.",
+            )
+        return np.array([float(self.coefficients.get(d, 0.0)) for d in domains])
+
+
+@dataclass(frozen=True)
+class Near:
+    """A trust region: the mixtures within `radius` of `mixture`.
+
+    Args:
+        mixture: the centre h₀; with ``kl``, a domain that has no weight in it gets none.
+        radius: above 0; in nats for ``kl``, a share between 0 and 1 for ``tv``.
+        measure: ``kl`` is Σ hᵢ log(hᵢ/h₀ᵢ); ``tv`` is ½ Σ |hᵢ − h₀ᵢ|, the share of the tokens that changes domain.
+    """
+
+    mixture: Mixture
+    radius: float
+    measure: Literal["kl", "tv"] = "kl"
+
+    def __post_init__(self) -> None:
+        if self.measure not in ("kl", "tv"):
+            raise InputError(
+                "the distance of a trust region is unknown", expected="kl or tv", got=self.measure, advice="Name one."
+            )
+        if not 0 < self.radius < np.inf:
+            raise InputError(
+                "the trust region is empty", expected="a radius above 0", got=self.radius, advice="Widen it."
+            )
+
+
+def parse_bounds(texts: Iterable[str]) -> dict[str, Bounds]:
+    """``["web=0.1:0.6", "wiki=:0.2", "books=0.1"]`` → domain → (lowest, highest) share; one number fixes the share.
+
+    Raises:
+        InputError: a text is not of that form, a domain stands twice, or lowest exceeds highest.
+    """
+    bounds: dict[str, Bounds] = {}
+    for text in texts:
+        domain, equals, span = text.rpartition("=")
+        low, colon, high = span.partition(":")
+        try:
+            pair = (float(low or 0.0), float(high or 1.0) if colon else float(low))
+        except ValueError:
+            equals = ""
+            pair = (0.0, 1.0)
+        if not equals or not domain or domain.strip() in bounds:
+            raise InputError(
+                f"{text!r} is not a bound", expected="domain=lowest:highest, once a domain", got=repr(text),
+                advice="Write for example web=0.1:0.6.",
+            )  # fmt: skip
+        bounds[domain.strip()] = as_bounds(domain, pair)
+    return bounds
+
+
+def parse_linear(text: str) -> Constraint:
+    """``"github + 0.5 * wiki <= 0.4"`` as a `Constraint`.
+
+    Raises:
+        InputError: the text has no single comparison, or a term is not a domain with at most one factor.
+    """
+    sides = re.split(r"\s*(<=|>=|==)\s*", text.strip())
+    terms = re.split(r"\s+([+-])\s+", sides[0])
+    try:
+        left, sign, right = sides
+        bound = float(right)
+        coefficients: dict[str, float] = {}
+        for plus, term in zip(["+", *terms[1::2]], terms[::2], strict=True):
+            factor, star, domain = term.rpartition("*")
+            value = float(factor) if star else 1.0
+            name = domain.strip()
+            if not name or not left or name.strip("+-") != name:
+                raise ValueError(term)
+            coefficients[name] = coefficients.get(name, 0.0) + (value if plus == "+" else -value)
+    except ValueError:
+        raise InputError(
+            f"{text!r} is not a linear constraint",
+            expected="terms, one of <= >= ==, and a number",
+            got=repr(text),
+            advice='Write for example "github + 0.5 * wiki <= 0.4", with spaces around + and -.',
+        ) from None
+    return Constraint(
+        text.strip(),
+        coefficients,
+        -np.inf if sign == "<=" else bound,
+        np.inf if sign == ">=" else bound,
+    )
+
+
+def as_bounds(name: str, bounds: Sequence[float]) -> Bounds:
+    """Two numbers as (lowest, highest) share, refused when they are not in order."""
+    pair = tuple(float(b) for b in bounds)
+    if len(pair) != 2 or not 0 <= pair[0] <= pair[1]:
+        raise InputError(
+            f"the bounds of {name} are not a range of shares",
+            expected="two numbers, 0 <= lowest <= highest",
+            got=list(pair),
+            advice="Correct them.",
+        )
+    return pair

@@ -1,0 +1,127 @@
+"""Which mixtures are allowed: bounds, groups, stock, trust regions; and the arrays an optimiser needs of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from bayesmix.decision.constraint import Bounds, Constraint, Near, as_bounds, parse_linear
+from bayesmix.decision.region import Region, region
+from bayesmix.design import Designs, Mixture, Scale, count
+from bayesmix.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Feasible:
+    """The mixtures that are allowed.
+
+    Args:
+        bounds: domain → (lowest, highest) share.
+        groups: name → (domains, (lowest, highest) share of all of them together).
+        linear: constraints in words, such as ``"github + stackexchange <= 0.4"`` or ``"2 * wiki - books >= 0"``; signs
+            stand between spaces, and ``<=``, ``>=`` and ``==`` are understood.
+        stock: domain → tokens there are; with `epochs`, a domain cannot take more than ``epochs · stock / tokens``.
+        epochs: how often a token may be seen.
+        fixed: domain → its share.
+        near: a trust region, `Near` or (mixture, radius, "kl" or "tv").
+        support: designs whose convex hull the mixture must stay in, usually those of the runs.
+    """
+
+    bounds: Mapping[str, Bounds] = field(default_factory=dict)
+    groups: Mapping[str, tuple[Sequence[str], Bounds]] = field(default_factory=dict)
+    linear: Sequence[str] = ()
+    stock: Mapping[str, float] = field(default_factory=dict)
+    epochs: float = 1.0
+    fixed: Mapping[str, float] = field(default_factory=dict)
+    near: Near | tuple[Mixture, float, Literal["kl", "tv"]] | None = None
+    support: Designs | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.near, tuple):
+            object.__setattr__(self, "near", Near(*self.near))
+        if not self.epochs > 0:
+            raise InputError("epochs is not a number of passes", expected="> 0", got=self.epochs, advice="Raise it.")
+        _ = [parse_linear(text) for text in self.linear]
+
+    @classmethod
+    def from_dict(
+        cls, table: Mapping[str, Any], *, natural: Mixture | None = None, runs: Designs | None = None
+    ) -> Self:
+        """The constraints a TOML table spells out.
+
+        The keys are those of the class; ``groups.NAME`` is a table with ``domains`` and ``bounds``; ``near`` is a table
+        with ``mixture`` (a table of weights, or ``"natural"``), ``radius`` and ``measure``; ``support = true`` stands
+        for the hull of `runs`.
+
+        Raises:
+            InputError: a key is unknown, or "natural" or the support is asked for and not known.
+        """
+        unknown = set(table) - {f for f in cls.__dataclass_fields__}
+        if unknown:
+            raise InputError(
+                "the constraints have unknown keys",
+                expected=f"keys among {list(cls.__dataclass_fields__)}",
+                got=sorted(unknown),
+                advice="Remove or rename them.",
+            )
+        given = dict(table)
+        given["bounds"] = {d: as_bounds(d, b) for d, b in table.get("bounds", {}).items()}
+        given["groups"] = {
+            name: (tuple(group["domains"]), as_bounds(name, group["bounds"]))
+            for name, group in table.get("groups", {}).items()
+        }
+        if "near" in table:
+            near = dict(table["near"])
+            centre = near.pop("mixture", "natural")
+            centre = _required(natural, "the natural mixture") if centre == "natural" else Mixture(centre)
+            given["near"] = Near(centre, **near)
+        given["support"] = _required(runs, "the support of the runs") if table.get("support") else None
+        return cls(**given)
+
+    def at(self, scale: Scale, domains: Sequence[str]) -> Region:
+        """The allowed mixtures of `domains` at a scale, as arrays.
+
+        Raises:
+            InfeasibleError: no mixture meets all the constraints; the message names the tightest.
+            InputError: a constraint names an unknown domain.
+        """
+        near = self.near if isinstance(self.near, Near) else None
+        hull = None if self.support is None else np.unique(self.support.on(domains).mixture, axis=0)
+        return region(tuple(domains), self.constraints(scale), near, hull)
+
+    def constraints(self, scale: Scale) -> tuple[Constraint, ...]:
+        """Every linear constraint at a scale, in words and numbers."""
+        boxes = [Constraint.between(f"share of {d}", {d: 1.0}, *b) for d, b in self.bounds.items()]
+        fixed = [Constraint(f"share of {d} = {v:g}", {d: 1.0}, v, v) for d, v in self.fixed.items()]
+        groups = [
+            Constraint.between(f"group {name}", dict.fromkeys(members, 1.0), *b)
+            for name, (members, b) in self.groups.items()
+        ]
+        stock = [
+            Constraint(
+                f"stock of {d} ({count(have)} tokens, {self.epochs:g} epochs) <= {cap:.3g}", {d: 1.0}, -np.inf, cap
+            )
+            for d, have in self.stock.items()
+            for cap in [self.epochs * have / scale.tokens]
+        ]
+        return (*boxes, *fixed, *groups, *(parse_linear(text) for text in self.linear), *stock)
+
+    def __str__(self) -> str:
+        lines = [c.name for c in self.constraints(Scale(1.0, 1.0)) if not c.name.startswith("stock")]
+        lines += [f"stock of {d}: {count(have)} tokens, {self.epochs:g} epochs" for d, have in self.stock.items()]
+        if isinstance(self.near, Near):
+            lines.append(f"within {self.near.radius:g} ({self.near.measure}) of {self.near.mixture}")
+        if self.support is not None:
+            lines.append(f"in the convex hull of {len(self.support)} runs")
+        return "\n".join(lines) or "every mixture"
+
+
+def _required[T](value: T | None, what: str) -> T:
+    if value is None:
+        raise InputError(
+            f"{what} is not known here", expected=what, got="nothing", advice="Give it, or drop the constraint."
+        )
+    return value

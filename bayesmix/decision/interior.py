@@ -1,0 +1,193 @@
+"""A small interior-point method: entropy plus a linear term over a polytope, the step that mirror descent takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bayesmix.decision.polytope import Polytope, divergence
+
+MAX_STEPS = 80
+TOLERANCE = 1e-11
+FLATTEST = 1e-7
+
+
+def entropic_step(slope: np.ndarray, centre: np.ndarray, stiffness: np.ndarray, within: Polytope) -> np.ndarray:
+    r"""Minimise Σ slopeᵢ xᵢ + Σ stiffnessᵢ (xᵢ log(xᵢ/centreᵢ) − xᵢ) over a polytope, for a batch of problems at once.
+
+    With ``slope = 0`` this is the Kullback–Leibler projection of `centre`; with ``slope = ∇f`` and ``stiffness = 1/η``
+    it is one step of entropic mirror descent. A primal–dual method (Boyd and Vandenberghe, *Convex Optimization*,
+    11.7): Newton on the perturbed optimality conditions, reduced to one dense system in the multipliers, which stays
+    small however many variables there are.
+
+    Args:
+        slope: (batch, variable).
+        centre: (batch, variable), positive where `stiffness` is.
+        stiffness: (batch, variable), at least 0; 0 leaves a variable without entropy (a lifted one).
+        within: the polytope; it must hold a point.
+
+    Returns:
+        The minimisers (batch, variable). Where a weight would be 0 the answer is a positive number near 1e-12.
+    """
+    free = within.free
+    if not free.any():
+        return np.broadcast_to(within.lower, slope.shape).copy()
+    fixed = np.where(free, 0.0, within.lower)
+    equations, rows = (np.abs(a[:, free]).any(axis=1) for a in (within.equal, within.rows))
+    inner = Polytope(
+        within.lower[free],
+        within.upper[free],
+        within.equal[np.ix_(equations, free)],
+        (within.total - within.equal @ fixed)[equations],
+        within.rows[np.ix_(rows, free)],
+        (within.limit - within.rows @ fixed)[rows],
+        _inner_ball(within, free, fixed),
+    )
+    answer = np.broadcast_to(fixed, slope.shape).copy()
+    answer[:, free] = _solve(slope[:, free], centre[:, free], stiffness[:, free], inner)
+    return answer
+
+
+def _inner_ball(within: Polytope, free: np.ndarray, fixed: np.ndarray) -> tuple[np.ndarray, float] | None:
+    if within.ball is None:
+        return None
+    reference, radius = within.ball
+    return reference[free], radius - float(divergence(fixed[~free], reference[~free]))
+
+
+@dataclass
+class _Iterate:
+    x: np.ndarray  # (batch, variable)
+    slack: np.ndarray  # (batch, row)
+    price: np.ndarray  # multiplier of each row (batch, row)
+    level: np.ndarray  # multiplier of each equation (batch, equation)
+    low: np.ndarray  # multiplier of each lower bound (batch, variable)
+    high: np.ndarray  # multiplier of each upper bound (batch, variable)
+
+
+def _start(centre: np.ndarray, slope: np.ndarray, stiffness: np.ndarray, p: Polytope, rows: int) -> _Iterate:
+    width = np.minimum(p.upper - p.lower, 1.0)
+    x = p.lower + np.clip(np.where(stiffness > 0, centre, 0.5) - p.lower, 0.05 * width, 0.95 * width)
+    scale = np.maximum(np.abs(slope).max(axis=1, keepdims=True), stiffness.max(axis=1, keepdims=True)) + 1e-8
+    one = np.ones((len(x), rows))
+    bounded = np.isfinite(p.upper)
+    return _Iterate(
+        x=x,
+        slack=0.1 * one,
+        price=scale * 0.1 * one,
+        level=np.zeros((len(x), len(p.total))),
+        low=0.1 * scale * np.ones_like(x),
+        high=np.where(bounded, 0.1 * scale * np.ones_like(x), 0.0),
+    )
+
+
+def _solve(slope: np.ndarray, centre: np.ndarray, stiffness: np.ndarray, p: Polytope) -> np.ndarray:
+    """Primal–dual iterations on a polytope whose variables can all move; see `entropic_step`."""
+    log_centre = np.log(np.where(stiffness > 0, np.maximum(centre, 1e-300), 1.0))
+    curved = None if p.ball is None else p.ball[0] > 0
+    it = _start(centre, slope, stiffness, p, len(p.limit) + (p.ball is not None))
+    scale = np.abs(slope).max(axis=1) + stiffness.max(axis=1) + 1e-300
+    centring = np.full(len(slope), 0.3)
+    for _ in range(MAX_STEPS):
+        below, above = _room(it.x, p)
+        rows, value, bend = _rows(it.x, p, curved)
+        jacobian = np.concatenate([np.broadcast_to(p.equal, (len(rows), *p.equal.shape)), rows], axis=1)
+        multipliers = np.concatenate([it.level, it.price], axis=1)
+        gradient = slope + stiffness * (np.log(np.maximum(it.x, 1e-300)) - log_centre)
+        dual = gradient + np.einsum("bmn,bm->bn", jacobian, multipliers) - it.low + it.high
+        balance = np.einsum("mn,bn->bm", p.equal, it.x) - p.total
+        excess = value + it.slack
+        pairs = (it.slack * it.price).sum(1) + (it.low * below).sum(1) + _finite(it.high, above).sum(1)
+        mean_pair = pairs / (it.slack.shape[1] + 2 * it.x.shape[1])
+        outside = np.maximum(np.abs(balance).max(1, initial=0.0), np.abs(excess).max(1, initial=0.0))
+        # A weight on its way to exp(−1000) never meets its own optimality condition; it no longer matters either.
+        settled = (np.abs(dual).max(1) < TOLERANCE * scale) | (mean_pair < 1e-3 * TOLERANCE * scale)
+        done = (outside < 100 * TOLERANCE) & (mean_pair < TOLERANCE * scale) & settled
+        done |= mean_pair < 1e-6 * TOLERANCE * scale
+        if done.all():
+            break
+        target = (centring * mean_pair)[:, None]
+        step = _newton(it, p, stiffness, jacobian, bend, dual, balance, excess, target, scale)
+        length = _step_length(it, step, below, above)
+        centring = np.where(length > 0.7, 0.1, 0.4)
+        for name in ("x", "slack", "price", "level", "low", "high"):
+            moved = getattr(it, name) + length[:, None] * getattr(step, name)
+            setattr(it, name, np.where(done[:, None], getattr(it, name), moved))
+    return it.x
+
+
+def _room(x: np.ndarray, p: Polytope) -> tuple[np.ndarray, np.ndarray]:
+    """Distance of x (batch, variable) to its lower and upper bounds, kept off 0 where rounding would put it there."""
+    return np.maximum(x - p.lower, 1e-30 + 1e-16 * p.lower), np.maximum(p.upper - x, 1e-16)
+
+
+def _finite(multiplier: np.ndarray, room: np.ndarray) -> np.ndarray:
+    return multiplier * np.where(np.isfinite(room), room, 0.0)
+
+
+def _rows(x: np.ndarray, p: Polytope, curved: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Gradient (batch, row, variable) and value (batch, row) of every inequality, and the ball's Hessian diagonal."""
+    rows = np.broadcast_to(p.rows, (len(x), *p.rows.shape))
+    value = np.einsum("mn,bn->bm", p.rows, x) - p.limit
+    if p.ball is None or curved is None:
+        return rows, value, np.zeros_like(x)
+    reference, radius = p.ball
+    tangent = np.where(curved, np.log(x / np.where(curved, reference, 1.0)) + 1.0, 0.0)
+    rows = np.concatenate([rows, tangent[:, None, :]], axis=1)
+    value = np.concatenate([value, (divergence(x, reference) - radius)[:, None]], axis=1)
+    return rows, value, np.where(curved, 1.0 / x, 0.0)
+
+
+def _newton(
+    it: _Iterate,
+    p: Polytope,
+    stiffness: np.ndarray,
+    jacobian: np.ndarray,
+    bend: np.ndarray,
+    dual: np.ndarray,
+    balance: np.ndarray,
+    excess: np.ndarray,
+    target: np.ndarray,
+    scale: np.ndarray,
+) -> _Iterate:
+    """The Newton direction towards complementarity products of `target`, by a Schur complement."""
+    below, above = _room(it.x, p)
+    equations = p.equal.shape[0]
+    diagonal = stiffness / it.x + it.low / below + it.high / above
+    if it.price.shape[1]:
+        diagonal = diagonal + bend * it.price[:, -1:]
+    # Where neither entropy nor a bound curves, a little of the last step's distance is charged (a proximal step): the
+    # multipliers' system would otherwise lose every digit to cancellation.
+    diagonal = np.maximum(diagonal, FLATTEST * scale[:, None])
+    right = -dual + (target / below - it.low) - np.where(np.isfinite(above), target / above - it.high, 0.0)
+    row_right = -excess - target / it.price + it.slack
+    weighted = jacobian / diagonal[:, None, :]
+    system = weighted @ jacobian.swapaxes(1, 2)
+    corner = np.concatenate([np.zeros((len(it.x), equations)), it.slack / it.price], axis=1)
+    index = np.arange(system.shape[1])
+    system[:, index, index] += corner + 1e-14 * system[:, index, index]
+    known = np.einsum("bmn,bn->bm", weighted, right) - np.concatenate([-balance, row_right], axis=1)
+    move = np.linalg.solve(system, known[..., None])[..., 0]
+    x = (right - np.einsum("bmn,bm->bn", jacobian, move)) / diagonal
+    price = move[:, equations:]
+    slack = (target - it.slack * price) / it.price - it.slack  # exact where −excess − rows·x would cancel
+    return _Iterate(
+        x=x,
+        slack=slack,
+        price=price,
+        level=move[:, :equations],
+        low=target / below - it.low - it.low * x / below,
+        high=np.where(np.isfinite(above), target / above - it.high + it.high * x / above, 0.0),
+    )
+
+
+def _step_length(it: _Iterate, step: _Iterate, below: np.ndarray, above: np.ndarray) -> np.ndarray:
+    """The longest step (batch), at most 1, that keeps slacks, multipliers and distances to the bounds positive."""
+    length = np.ones(len(it.x))
+    positive = ((it.slack, step.slack), (it.price, step.price), (it.low, step.low), (it.high, step.high))
+    for room, move in (*positive, (below, step.x), (above, -step.x)):
+        shrinking = (move < 0) & np.isfinite(room)
+        ratio = np.where(shrinking, room / np.where(shrinking, -move, 1.0), np.inf)
+        length = np.minimum(length, 0.995 * ratio.min(axis=1, initial=np.inf))
+    return length

@@ -1,0 +1,214 @@
+"""Objectives: how the losses of several targets become the one number a mixture is chosen by."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal, override
+
+import jax
+import jax.numpy as jnp
+
+from bayesmix.decision.risk import Mean, Risk, WorstDraw
+from bayesmix.design import Mixture
+from bayesmix.errors import InputError
+
+
+@dataclass(frozen=True)
+class Objective(ABC):
+    """Losses of all targets → one loss, for one draw; a `Risk` then judges the draws.
+
+    A concrete objective writes `combine`. `relative_to` says what is taken off the losses first: nothing, what each
+    target would reach with its own best mixture, or what each draw would reach with its own best mixture.
+    """
+
+    relative_to: ClassVar[Literal["nothing", "target", "draw"]] = "nothing"
+    name: ClassVar[str] = ""
+
+    @abstractmethod
+    def combine(self, losses: jax.Array, weights: jax.Array) -> jax.Array:
+        """One loss from `losses` (target) and the weights of the targets (target), which sum to 1."""
+
+    def __call__(self, losses: jax.Array, weights: jax.Array, risk: Risk) -> jax.Array:
+        """The objective of loss draws (draw, target)."""
+        return risk(jax.vmap(self.combine, in_axes=(0, None))(losses, weights))
+
+    @property
+    def convex(self) -> bool:
+        """Whether the objective is convex when every loss and the risk are."""
+        return True
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class WeightedLoss(Objective):
+    """The weighted mean of the targets' losses."""
+
+    @override
+    def combine(self, losses: jax.Array, weights: jax.Array) -> jax.Array:
+        return losses @ weights
+
+
+@dataclass(frozen=True)
+class DrawRegret(Objective):
+    """The weighted mean loss minus the lowest that any allowed mixture has in the same draw."""
+
+    name: ClassVar[str] = "regret"
+    relative_to: ClassVar[Literal["nothing", "target", "draw"]] = "draw"
+
+    @override
+    def combine(self, losses: jax.Array, weights: jax.Array) -> jax.Array:
+        return losses @ weights
+
+
+@dataclass(frozen=True)
+class WorstTarget(Objective):
+    """The highest loss among the targets that have weight."""
+
+    name: ClassVar[str] = "worst-target"
+
+    @override
+    def combine(self, losses: jax.Array, weights: jax.Array) -> jax.Array:
+        return _worst(losses, weights)
+
+
+@dataclass(frozen=True)
+class TargetRegret(Objective):
+    """The highest regret of any target: its loss minus its loss under the mixture that is best for it alone.
+
+    A target's own best mixture minimises the same risk of its loss over the same allowed mixtures.
+    """
+
+    name: ClassVar[str] = "max-regret"
+    relative_to: ClassVar[Literal["nothing", "target", "draw"]] = "target"
+
+    @override
+    def combine(self, losses: jax.Array, weights: jax.Array) -> jax.Array:
+        return _worst(losses, weights)
+
+
+@dataclass(frozen=True)
+class Custom(Objective):
+    """A function of all loss draws, used instead of a risk.
+
+    Args:
+        function: JAX function of the losses (draw, target) in nats that returns a number; lower is better.
+        declared_convex: whether it is convex and never decreases when a loss increases, so that a certificate holds.
+    """
+
+    function: Callable[[jax.Array], jax.Array]
+    declared_convex: bool = False
+    name: ClassVar[str] = "custom"
+
+    @override
+    def combine(self, losses: jax.Array, weights: jax.Array) -> jax.Array:
+        return losses @ weights
+
+    @override
+    def __call__(self, losses: jax.Array, weights: jax.Array, risk: Risk) -> jax.Array:
+        return self.function(losses)
+
+    @property
+    @override
+    def convex(self) -> bool:
+        return self.declared_convex
+
+
+@dataclass(frozen=True)
+class Chance:
+    """A promise: with at least this probability no target is worse than under another mixture by more than a margin.
+
+    It is kept in its conservative convex form, CVaR(probability) of the largest excess ≤ 0, which implies it
+    (Nemirovski and Shapiro 2006, *SIAM Journal on Optimization* 17).
+
+    Args:
+        than: the mixture to compare with; the natural one when not given.
+        margin: share of the other mixture's loss, in the same draw, that may be lost.
+        probability: above 0 and below 1.
+        targets: the targets the promise covers; all when not given.
+    """
+
+    than: Mixture | None = None
+    margin: float = 0.01
+    probability: float = 0.95
+    targets: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.probability < 1:
+            raise InputError(
+                "a chance constraint needs a probability",
+                expected="a number above 0 and below 1",
+                got=self.probability,
+                advice="Give for example 0.95.",
+            )
+
+    def __str__(self) -> str:
+        who = "no target" if self.targets is None else f"none of {', '.join(self.targets)}"
+        than = "the natural mixture" if self.than is None else str(self.than)
+        return f"{who} worse than under {than} by more than {100 * self.margin:g}%"
+
+
+OBJECTIVES: dict[str, Objective] = {o.name: o for o in (WeightedLoss(), DrawRegret(), WorstTarget(), TargetRegret())}
+
+
+def criterion(text: str) -> tuple[Objective, Risk]:
+    """What to minimise, from a text: ``RISK``, ``OBJECTIVE`` or ``OBJECTIVE/RISK``.
+
+    ``cvar:0.9`` is a risk of the weighted loss; ``worst-target`` and ``max-regret`` stand for their mean over draws;
+    ``worst-target/cvar:0.9`` names both; ``minimax-regret`` is ``regret/worst-draw``.
+
+    Raises:
+        InputError: the text names neither.
+    """
+    if text.strip() == "minimax-regret":
+        return DrawRegret(), WorstDraw()
+    name, slash, risk = text.strip().partition("/")
+    if name in OBJECTIVES and name:
+        return OBJECTIVES[name], Risk.parse(risk) if slash else Mean()
+    if slash:
+        raise InputError(
+            f"{name!r} is not an objective", expected=", ".join(filter(None, OBJECTIVES)), got=name, advice="Name one."
+        )
+    return WeightedLoss(), Risk.parse(text)
+
+
+def criterion_text(objective: Objective, risk: Risk) -> str:
+    """The text that `criterion` reads back."""
+    if not objective.name or isinstance(objective, Custom):
+        return objective.name or str(risk)
+    return objective.name if isinstance(risk, Mean) else f"{objective.name}/{risk}"
+
+
+def target_weights(targets: tuple[str, ...], weights: Mapping[str, float] | None) -> tuple[float, ...]:
+    """Weights (target) that sum to 1, equal when none are given.
+
+    Raises:
+        InputError: a name is not a target, a weight is negative or not finite, or all are 0.
+    """
+    if weights is None:
+        return tuple(1 / len(targets) for _ in targets)
+    unknown = [t for t in weights if t not in targets]
+    if unknown:
+        raise InputError(
+            "the weights name unknown targets",
+            expected=f"targets among {list(targets)}",
+            got=unknown,
+            advice="Correct the names.",
+        )
+    values = [float(weights.get(t, 0.0)) for t in targets]
+    total = sum(values)
+    if not (min(values) >= 0 and 0 < total < float("inf")):
+        raise InputError(
+            "the weights of the targets are not weights",
+            expected="finite numbers of at least 0, some above",
+            got=dict(weights),
+            advice="Correct them; they are divided by their sum.",
+        )
+    return tuple(v / total for v in values)
+
+
+def _worst(losses: jax.Array, weights: jax.Array) -> jax.Array:
+    return jnp.max(jnp.where(weights > 0, losses, -jnp.inf))

@@ -1,0 +1,194 @@
+"""`optimize`: the mixture with the least risk at a scale, with evidence that it is."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TypedDict
+
+import jax.numpy as jnp
+import numpy as np
+
+from bayesmix.compute import double
+from bayesmix.decision.feasible import Feasible
+from bayesmix.decision.interface import Posterior
+from bayesmix.decision.level import Minimum
+from bayesmix.decision.objective import Chance, Objective, criterion_text
+from bayesmix.decision.optimum import Band, Comparison, Optimum
+from bayesmix.decision.problem import Penalty, Problem
+from bayesmix.decision.region import Region
+from bayesmix.decision.risk import Risk
+from bayesmix.decision.solve import named, problem, solve, why_not_convex, with_baseline
+from bayesmix.design import Mixture, Scale
+from bayesmix.errors import DiagnosticsError, DiagnosticsWarning, InfeasibleError, InputError
+
+NOT_FINITE = "the loss of some allowed mixtures is not finite"
+PRICES = (10.0, 100.0, 1000.0)
+CONSERVATIVE = "among the mixtures that keep the chance constraints in their conservative CVaR form"
+
+
+class Options(TypedDict, total=False):
+    """The arguments of `optimize` by name, for the verbs that call it many times."""
+
+    targets: Mapping[str, float] | None
+    objective: Objective | None
+    risk: Risk | None
+    within: Feasible | None
+    promises: Sequence[Chance]
+    against: Mapping[str, Mixture] | None
+    noise: bool
+    max_draws: int | None
+    tolerance: float
+    starts: int
+    seed: int
+    strict: bool
+
+
+def optimize(
+    posterior: Posterior,
+    scale: Scale,
+    *,
+    targets: Mapping[str, float] | None = None,
+    objective: Objective | None = None,
+    risk: Risk | None = None,
+    within: Feasible | None = None,
+    promises: Sequence[Chance] = (),
+    against: Mapping[str, Mixture] | None = None,
+    noise: bool = False,
+    max_draws: int | None = None,
+    tolerance: float = 1e-6,
+    starts: int = 8,
+    seed: int = 0,
+    strict: bool = False,
+) -> Optimum:
+    r"""The mixture that minimises the risk of the target loss, min over h of ρ(Σ wₜ Lₜ(h)).
+
+    Where every draw's loss, the objective and the risk are convex in the mixture, the answer carries a certificate: an
+    upper bound on how far it can be from the best possible. Otherwise it is the best of several starts and says so.
+
+    Args:
+        posterior: the fitted losses.
+        scale: parameters and tokens of the run the mixture is for.
+        targets: target → weight; equal weights when not given.
+        objective: how targets are combined; `WeightedLoss` when not given.
+        risk: how draws are judged; `Mean` when not given.
+        within: the allowed mixtures; all when not given.
+        promises: chance constraints.
+        against: name → mixture to compare with; uniform and natural are always there.
+        noise: whether run noise counts as a risk.
+        max_draws: use at most this many draws.
+        tolerance: the gap to reach, as a share of the loss.
+        starts: number of starts where the problem is not convex.
+        seed: of the starts.
+        strict: raise when the optimiser does not converge, instead of a warning.
+
+    Returns:
+        The optimum; losses and gap are in nats.
+
+    Raises:
+        InputError: unknown targets or domains.
+        InfeasibleError: no mixture meets the constraints, or none found keeps the promises.
+        DiagnosticsError: with `strict`, the optimiser did not converge.
+    """
+    region = (within or Feasible()).at(scale, posterior.domains)
+    task = problem(posterior, scale, targets=targets, objective=objective, risk=risk, max_draws=max_draws, noise=noise)
+    reason = why_not_convex(posterior, task)
+    nats = tolerance * float(np.abs(task.losses(region.centre) @ task.weights).mean())
+    task = with_baseline(task, region, not reason, nats)
+    others = named(posterior, against)
+    found = _with_promises(task, region, promises, posterior, not reason, nats, starts, seed)
+    if not found.converged:
+        _complain(found, strict)
+    losses = task.losses(found.mixture)
+    finite = found.gap is None or bool(np.isfinite(found.gap))
+    return Optimum(
+        mixture=Mixture.of(posterior.domains, found.mixture / found.mixture.sum()),
+        scale=scale,
+        risk=criterion_text(task.objective, task.risk),
+        value=found.value,
+        targets=dict(zip(posterior.targets, task.weights.tolist(), strict=True)),
+        loss=Band.of(task.combined(losses)),
+        by_target={t: Band.of(losses[:, i]) for i, t in enumerate(posterior.targets)},
+        gap=found.gap if finite else None,
+        gap_reason=reason or (NOT_FINITE if not finite else CONSERVATIVE if promises else ""),
+        converged=found.converged,
+        spread=found.spread,
+        evaluations=found.evaluations,
+        against={name: compare(task, m, found.mixture) for name, m in others.items()},
+        chances={str(p): chance(task, p, found.mixture, posterior) for p in promises},
+    )
+
+
+def compare(task: Problem, other: Mixture, best: np.ndarray) -> Comparison:
+    """Another mixture beside the weights `best` (domain), draw by draw."""
+    mine, theirs = (task.combined(task.losses(h)) for h in (best, other.on(task.surface.domains)))
+    return Comparison.of(other, theirs, mine)
+
+
+def chance(task: Problem, promise: Chance, mixture: np.ndarray, posterior: Posterior) -> float:
+    """The probability with which a promise holds for the weights `mixture` (domain)."""
+    return float(np.mean((task.losses(mixture) <= _ceiling(task, promise, posterior)).all(axis=1)))
+
+
+def _ceiling(task: Problem, promise: Chance, posterior: Posterior) -> np.ndarray:
+    than = promise.than or posterior.natural
+    if than is None:
+        raise InputError(
+            "the natural mixture is not known, so nothing can be promised against it",
+            expected="a mixture to compare with",
+            got="none",
+            advice="Give Chance(than=...).",
+        )
+    covered = promise.targets or task.surface.targets
+    unknown = [t for t in covered if t not in task.surface.targets]
+    if unknown:
+        raise InputError(
+            "a promise names unknown targets",
+            expected=f"targets among {list(task.surface.targets)}",
+            got=unknown,
+            advice="Correct the names.",
+        )
+    ceiling = (1 + promise.margin) * task.losses(than.on(task.surface.domains))
+    return np.where([t in covered for t in task.surface.targets], ceiling, np.inf)
+
+
+def _with_promises(
+    task: Problem,
+    region: Region,
+    promises: Sequence[Chance],
+    posterior: Posterior,
+    convex: bool,
+    tolerance: float,
+    starts: int,
+    seed: int,
+) -> Minimum:
+    """Minimise with an exact penalty on every promise, dearer until all are kept."""
+    if not promises:
+        return solve(task, region, convex=convex, tolerance=tolerance, starts=starts, seed=seed)
+    ceilings = [_ceiling(task, p, posterior) for p in promises]
+    levels = tuple(p.probability for p in promises)
+    held = [0.0]
+    for price in PRICES:
+        with double():
+            penalties = tuple(Penalty(jnp.asarray(c), price) for c in ceilings)
+        priced = replace(task, penalties=penalties, levels=levels)
+        found = solve(priced, region, convex=convex, tolerance=tolerance, starts=starts, seed=seed)
+        held = [chance(task, p, found.mixture, posterior) for p in promises]
+        if all(h >= p.probability for h, p in zip(held, promises, strict=True)):
+            return replace(found, value=task.value(found.mixture))
+    worst = int(np.argmin(np.array(held) - np.array(levels)))
+    raise InfeasibleError(
+        "no mixture found keeps every promise",
+        expected=f"{promises[worst]}, with probability {levels[worst]:g}",
+        got=f"probability {held[worst]:.3f} at best",
+        advice="Widen the margin, lower the probability, or relax the other constraints.",
+    )
+
+
+def _complain(found: Minimum, strict: bool) -> None:
+    gap = "no certificate" if found.gap is None else f"a gap of {found.gap:.2g} nats"
+    message = f"the optimiser stopped before its tolerance, with {gap}; loosen `tolerance` or the constraints"
+    if strict:
+        raise DiagnosticsError(message)
+    warnings.warn(message, DiagnosticsWarning, stacklevel=3)

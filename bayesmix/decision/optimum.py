@@ -1,0 +1,179 @@
+"""`Optimum`: the chosen mixture, its loss, how near to optimal it is, and what it was compared with."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from bayesmix.design import Design, Mixture, Scale
+
+
+@dataclass(frozen=True)
+class Band:
+    """Mean and central 90 % interval of some draws."""
+
+    mean: float
+    q05: float
+    q95: float
+
+    @classmethod
+    def of(cls, draws: np.ndarray) -> Self:
+        """The band of `draws` (draw)."""
+        low, high = np.quantile(draws, [0.05, 0.95], method="inverted_cdf" if np.isinf(draws).any() else "linear")
+        return cls(float(np.mean(draws)), float(low), float(high))
+
+    def as_dict(self) -> dict[str, float | None]:
+        """Ready for JSON: a loss that is not finite becomes None."""
+        return {k: v if np.isfinite(v) else None for k, v in vars(self).items()}
+
+    def __str__(self) -> str:
+        return f"{self.mean:.4g} [{self.q05:.4g}, {self.q95:.4g}]"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Another mixture beside the optimum, draw by draw.
+
+    Attributes:
+        mixture: the other mixture.
+        loss: its loss.
+        excess: its loss minus that of the optimum, in nats.
+        worse: probability that its loss is the higher one.
+    """
+
+    mixture: Mixture
+    loss: Band
+    excess: Band
+    worse: float
+
+    @classmethod
+    def of(cls, mixture: Mixture, losses: np.ndarray, best: np.ndarray) -> Self:
+        """Compare the loss draws (draw) of `mixture` with those of the optimum (draw)."""
+        return cls(mixture, Band.of(losses), Band.of(losses - best), float(np.mean(losses > best)))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {
+            "mixture": self.mixture.as_dict(),
+            "loss": self.loss.as_dict(),
+            "excess": self.excess.as_dict(),
+            "probability_worse": self.worse,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Optimum:
+    """The mixture that minimises a risk of the target loss at one scale.
+
+    Attributes:
+        mixture: the chosen mixture.
+        scale: the scale it was chosen for.
+        risk: what was minimised, as the text the command line takes.
+        value: the minimised number, in nats.
+        targets: weight of each target.
+        loss: draws of the combined loss: of the worst target where that is the objective, else the weighted mean.
+        by_target: the loss of each target.
+        gap: an upper bound, in nats, on how far `value` is from the lowest possible one; None where none can be given.
+        gap_reason: why there is no gap, or what it is relative to; empty when there is nothing to add.
+        converged: whether the optimiser reached its tolerance.
+        spread: highest minus lowest value that several starts ended in; None when the problem is convex.
+        evaluations: how often the objective was evaluated.
+        against: comparisons by name: ``uniform``, ``natural`` when it is known, and those asked for.
+        chances: chance constraint → the probability with which it holds.
+    """
+
+    mixture: Mixture
+    scale: Scale
+    risk: str
+    value: float
+    targets: Mapping[str, float]
+    loss: Band
+    by_target: Mapping[str, Band]
+    gap: float | None
+    gap_reason: str
+    converged: bool
+    spread: float | None
+    evaluations: int
+    against: Mapping[str, Comparison]
+    chances: Mapping[str, float]
+
+    @property
+    def design(self) -> Design:
+        """The run to be made."""
+        return Design(self.mixture, self.scale)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {
+            "mixture": self.mixture.as_dict(),
+            "params": self.scale.params,
+            "tokens": self.scale.tokens,
+            "risk": self.risk,
+            "targets": dict(self.targets),
+            "value": self.value,
+            "loss": self.loss.as_dict(),
+            "loss_by_target": {target: band.as_dict() for target, band in self.by_target.items()},
+            "gap": self.gap,
+            "gap_reason": self.gap_reason or None,
+            "converged": self.converged,
+            "spread": self.spread,
+            "chances": dict(self.chances),
+            **{name: c.as_dict() for name, c in self.against.items() if name == "uniform"},
+            "against": {name: c.as_dict() for name, c in self.against.items() if name != "uniform"},
+        }
+
+    def __str__(self) -> str:
+        return "\n".join([*self._head(), "", *self._shares(), "", *self._losses(), *self._promises()])
+
+    def _head(self) -> list[str]:
+        lines = [f"mixture for {self.scale}, minimising {self.risk}"]
+        if self.gap is not None:
+            lines.append(f"at most {self.gap:.1g} nats above the best possible" + self._aside())
+        else:
+            lines.append(f"no certificate: {self.gap_reason}")
+        if self.spread is not None:
+            lines.append(f"several starts ended within {self.spread:.2g} nats of each other")
+        if not self.converged:
+            lines.append("NOT CONVERGED: the optimiser stopped before it reached its tolerance")
+        return [wrapped for line in lines for wrapped in _wrap(line)]
+
+    def _aside(self) -> str:
+        return f" ({self.gap_reason})" if self.gap_reason else ""
+
+    def _shares(self) -> list[str]:
+        names = [n for n in self.against if n in ("uniform", "natural")]
+        width = min(max(len(d) for d in (*self.mixture.domains, "domain")), 40)
+        lines = [f"{'domain':<{width}}  {'share':>7}" + "".join(f"  {n:>7}" for n in names)]
+        for domain, share in self.mixture.as_dict().items():
+            others = "".join(f"  {100 * _share(self.against[n].mixture, domain):6.1f}%" for n in names)
+            lines.append(f"{_clip(domain, width):<{width}}  {100 * share:6.1f}%{others}")
+        return lines
+
+    def _losses(self) -> list[str]:
+        width = min(max(len(n) for n in (*self.against, "this mixture")), 20)
+        lines = [f"{'':<{width}}  {'loss, mean [90%]':<22}  {'nats above this':<24}  {'P(worse)':>8}"]
+        lines.append(f"{'this mixture':<{width}}  {self.loss!s:<22}")
+        for name, c in self.against.items():
+            excess = f"{c.excess.mean:.3g} [{c.excess.q05:.2g}, {c.excess.q95:.2g}]"
+            lines.append(f"{_clip(name, width):<{width}}  {c.loss!s:<22}  {excess:<24}  {c.worse:8.2f}")
+        return [line.rstrip() for line in lines]
+
+    def _promises(self) -> list[str]:
+        lines = [f"probability {p:.3f}: {name}" for name, p in self.chances.items()]
+        return ["", *(wrapped for line in lines for wrapped in _wrap(line))] if lines else []
+
+
+def _share(mixture: Mixture, domain: str) -> float:
+    return mixture.as_dict().get(domain, 0.0)
+
+
+def _clip(name: str, width: int) -> str:
+    return name if len(name) <= width else name[: width - 1] + "…"
+
+
+def _wrap(line: str) -> list[str]:
+    return textwrap.wrap(line, 80, subsequent_indent="  ")

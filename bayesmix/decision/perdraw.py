@@ -1,0 +1,60 @@
+"""The best mixture of every draw by itself."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bayesmix.compute import double
+from bayesmix.decision.descent import descend, spread_starts
+from bayesmix.decision.interface import Surface
+from bayesmix.decision.region import Region
+
+
+@jax.jit
+def _each(surface: Surface, mixtures: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def total(mixtures: jax.Array) -> tuple[jax.Array, jax.Array]:
+        losses = surface.each(mixtures) @ weights
+        return jnp.sum(losses), losses
+
+    slope, losses = jax.grad(total, has_aux=True)(mixtures)
+    return losses, slope
+
+
+def lowest_per_draw(
+    surface: Surface,
+    draws: int,
+    weights: np.ndarray,
+    region: Region,
+    *,
+    convex: bool = True,
+    tolerance: float = 1e-6,
+    seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """For every draw, the allowed mixture with the lowest weighted loss.
+
+    Args:
+        surface: loss draws as a function of the mixture.
+        draws: how many draws the surface has.
+        weights: weight of each target (target).
+        region: the allowed mixtures.
+        convex: whether the losses are convex; otherwise the best of four starts is taken.
+        tolerance: what three more steps may still promise, in nats.
+        seed: of the starts.
+
+    Returns:
+        Mixtures (draw, domain) and their losses (draw).
+    """
+
+    def evaluate(mixtures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        with double():
+            losses, slope = _each(surface, jnp.asarray(mixtures), jnp.asarray(weights))
+        return np.asarray(losses), np.asarray(slope)
+
+    mixtures, losses = np.empty((draws, region.size)), np.full(draws, np.inf)
+    for start in spread_starts(region, 1 if convex else 4, seed):
+        ends = descend(evaluate, region, np.tile(start, (draws, 1)), tolerance=tolerance)
+        better = ends.values < losses
+        mixtures, losses = np.where(better[:, None], ends.mixtures, mixtures), np.where(better, ends.values, losses)
+    return mixtures, losses

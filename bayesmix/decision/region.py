@@ -1,0 +1,250 @@
+"""The allowed mixtures as a polytope, refused with a reason when there are none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.optimize import linprog
+
+from bayesmix.decision.constraint import Constraint, Near
+from bayesmix.decision.interior import entropic_step
+from bayesmix.decision.polytope import LP_OPTIONS, Polytope, divergence
+from bayesmix.errors import InfeasibleError
+
+SLACK = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """The allowed mixtures: the first variables of `polytope` are the shares of `domains`, any others are lifted."""
+
+    domains: tuple[str, ...]
+    polytope: Polytope
+
+    @property
+    def size(self) -> int:
+        """Number of domains."""
+        return len(self.domains)
+
+    @property
+    def free(self) -> np.ndarray:
+        """Which shares (domain) can move at all."""
+        return self.polytope.free[: self.size]
+
+    @property
+    def centre(self) -> np.ndarray:
+        """The allowed mixture (domain) nearest to uniform; positive wherever a share may be."""
+        return self.project(np.full((1, self.size), 1 / self.size))[0]
+
+    def project(self, weights: np.ndarray) -> np.ndarray:
+        """Kullback–Leibler projection of positive `weights` (batch, domain)."""
+        return self.step(np.zeros_like(weights), weights, np.ones(len(weights)))
+
+    def step(self, slope: np.ndarray, centre: np.ndarray, stiffness: np.ndarray) -> np.ndarray:
+        """argmin slope·h + stiffness · KL(h‖centre): slope and centre (batch, domain), stiffness (batch)."""
+        stiff = np.broadcast_to(stiffness[:, None], slope.shape)
+        return entropic_step(self.lift(slope), self.lift(centre), self.lift(stiff), self.polytope)[:, : self.size]
+
+    def lift(self, values: np.ndarray) -> np.ndarray:
+        """Values (…, domain) with zeros for the lifted variables (…, variable)."""
+        extra = len(self.polytope.lower) - values.shape[-1]
+        return np.concatenate([values, np.zeros((*values.shape[:-1], extra))], axis=-1)
+
+    def contains(self, weights: np.ndarray, tolerance: float = 1e-7) -> bool:
+        """Whether a mixture (domain) is allowed, up to a tolerance in every share."""
+        p = self.polytope
+        lower, upper = p.lower.copy(), p.upper.copy()
+        lower[: self.size] = np.maximum(lower[: self.size], weights) - tolerance
+        upper[: self.size] = np.minimum(upper[: self.size], weights) + tolerance
+        if (lower > upper).any():
+            return False
+        loose = replace(p, lower=lower, upper=upper, limit=p.limit + tolerance)
+        return self.in_ball(weights, tolerance) and _linprog(np.zeros(len(lower)), loose).status == 0
+
+    def reach(self, weights: np.ndarray, direction: np.ndarray) -> float:
+        """How far one can go from an allowed mixture (domain) along a direction (domain) and stay allowed."""
+        p = self.polytope
+        width = len(p.lower)
+        link = np.hstack([np.eye(self.size, width), -direction[:, None]])
+        ray = linprog(
+            np.append(np.zeros(width), -1.0),
+            A_ub=np.hstack([p.rows, np.zeros((len(p.limit), 1))]),
+            b_ub=p.limit + SLACK,
+            A_eq=np.vstack([np.hstack([p.equal, np.zeros((len(p.total), 1))])[self.size == width :], link]),
+            b_eq=np.append(p.total[self.size == width :], weights),
+            bounds=np.vstack([np.column_stack([p.lower - SLACK, p.upper + SLACK]), [0.0, 1.0]]),
+            options=LP_OPTIONS,
+        )
+        far = float(ray.x[-1]) if ray.x is not None else 0.0
+        near = 0.0
+        for _ in range(0 if self.in_ball(weights + far * direction, 0.0) else 40):
+            middle = 0.5 * (near + far)
+            near, far = (middle, far) if self.in_ball(weights + middle * direction, 0.0) else (near, middle)
+        return far if near == 0.0 else near
+
+    def in_ball(self, weights: np.ndarray, tolerance: float) -> bool:
+        """Whether a mixture (domain) is in the Kullback–Leibler trust region, if there is one."""
+        ball = self.polytope.ball
+        return ball is None or bool(divergence(weights, ball[0][: self.size]) <= ball[1] + tolerance)
+
+
+def region(
+    domains: tuple[str, ...],
+    constraints: Sequence[Constraint] = (),
+    near: Near | None = None,
+    hull: np.ndarray | None = None,
+) -> Region:
+    """The mixtures of `domains` that meet all constraints.
+
+    Args:
+        domains: names of the domains.
+        constraints: linear constraints.
+        near: a trust region.
+        hull: mixtures (run, domain) whose convex hull must hold the answer.
+
+    Raises:
+        InfeasibleError: there is no such mixture.
+    """
+    size = len(domains)
+    hull = np.zeros((0, size)) if hull is None else hull
+    centre = None if near is None else near.mixture.on(domains)
+    lifted = size if near is not None and near.measure == "tv" else 0
+    extra = len(hull) + lifted
+    rows = [(c, np.append(c.row(domains), np.zeros(extra))) for c in constraints]
+    base = _base(size, hull, centre if lifted else None)
+    if near is not None and centre is not None:
+        if near.measure == "kl":
+            base.upper[:size][centre == 0] = 0.0
+        else:
+            name = f"total variation of {near.radius:g} around {near.mixture}"
+            budget = np.append(np.zeros(size + len(hull)), np.ones(size))
+            rows.append((Constraint(name, {}, -np.inf, near.radius), budget))
+    _require_feasible(base, rows)
+    polytope = _pin(_impose(base, rows), size)
+    if near is not None and near.measure == "kl":
+        polytope = _with_ball(polytope, near, size, domains)
+    return Region(domains, polytope)
+
+
+def _base(size: int, hull: np.ndarray, centre: np.ndarray | None) -> Polytope:
+    """The simplex; with `hull` as combinations of its rows, and with variables ≥ h − centre where a centre is given."""
+    atoms, lifted = len(hull), 0 if centre is None else size
+    width = size + atoms + lifted
+    equal = np.zeros((1, width))
+    equal[0, slice(size, size + atoms) if atoms else slice(0, size)] = 1.0
+    if atoms:
+        link = np.hstack([np.eye(size), -hull.T, np.zeros((size, lifted))])
+        equal = np.vstack([equal, link])
+    above = np.hstack([np.eye(size), np.zeros((size, atoms)), -np.eye(size)]) if lifted else np.zeros((0, width))
+    return Polytope(
+        lower=np.zeros(width),
+        upper=np.ones(width),
+        equal=equal,
+        total=np.append(1.0, np.zeros(len(equal) - 1)),
+        rows=above,
+        limit=np.zeros(0) if centre is None else centre.copy(),
+    )
+
+
+def _impose(base: Polytope, rows: Sequence[tuple[Constraint, np.ndarray]]) -> Polytope:
+    """`base` with the constraints: on one variable as a bound, with equal sides as an equation, else as rows."""
+    lower, upper = base.lower.copy(), base.upper.copy()
+    equal, total, above, limit = [base.equal], [base.total], [base.rows], [base.limit]
+    for constraint, row in rows:
+        used = np.flatnonzero(row)
+        if len(used) == 1 and row[used[0]] > 0:
+            lower[used] = np.maximum(lower[used], constraint.lower / row[used])
+            upper[used] = np.minimum(upper[used], constraint.upper / row[used])
+        elif constraint.lower == constraint.upper:
+            equal.append(row[None])
+            total.append(np.array([constraint.upper]))
+        else:
+            sides = [(row, constraint.upper), (-row, -constraint.lower)]
+            above.extend(side[None] for side, bound in sides if bound < np.inf)
+            limit.extend(np.array([bound]) for _, bound in sides if bound < np.inf)
+    return Polytope(
+        lower,
+        np.maximum(upper, lower),
+        np.vstack(equal),
+        np.concatenate(total),
+        np.vstack(above),
+        np.concatenate(limit),
+    )
+
+
+def _pin(polytope: Polytope, size: int) -> Polytope:
+    """The same polytope with the shares that the constraints leave no freedom fixed in the bounds."""
+    lower, upper = polytope.lower.copy(), polytope.upper.copy()
+    for variable in range(size):
+        slope = np.eye(1, len(lower), variable)[0]
+        low, high = (_linprog(sign * slope, polytope).x[variable] for sign in (1, -1))
+        if high - low < SLACK:
+            lower[variable] = upper[variable] = np.clip(0.5 * (low + high), lower[variable], upper[variable])
+    return replace(polytope, lower=lower, upper=upper)
+
+
+def _with_ball(polytope: Polytope, near: Near, size: int, domains: tuple[str, ...]) -> Polytope:
+    centre = np.append(near.mixture.on(domains), np.zeros(len(polytope.lower) - size))
+    stiffness = (centre > 0).astype(float)
+    closest = entropic_step(np.zeros((1, len(centre))), centre[None], stiffness[None], polytope)[0]
+    distance = float(divergence(closest, centre))
+    if distance >= near.radius:
+        raise InfeasibleError(
+            "no mixture satisfies all the constraints",
+            expected=f"a mixture within {near.radius:g} nats (kl) of {near.mixture}",
+            got=f"a distance of at least {distance:.3g} under the other constraints",
+            advice=f"Widen the trust region beyond {distance:.3g}, or relax the others.",
+        )
+    return replace(polytope, ball=(centre, near.radius))
+
+
+def _linprog(slope: np.ndarray, p: Polytope):
+    return linprog(
+        slope,
+        A_ub=p.rows,
+        b_ub=p.limit,
+        A_eq=p.equal,
+        b_eq=p.total,
+        bounds=np.column_stack([p.lower, p.upper]),
+        options=LP_OPTIONS,
+    )
+
+
+def _require_feasible(base: Polytope, rows: Sequence[tuple[Constraint, np.ndarray]]) -> None:
+    """Relax every side of every constraint at a cost of 1 a unit; refuse when something has to give.
+
+    Raises:
+        InfeasibleError: naming the constraint with the highest price, then the tightest bound, and its opponents.
+    """
+    sides = [(c, row, c.upper) for c, row in rows if c.upper < np.inf]
+    sides += [(c, -row, -c.lower) for c, row in rows if c.lower > -np.inf]
+    if not sides:
+        return
+    count, width = len(sides), len(base.lower)
+    elastic = linprog(
+        np.append(np.zeros(width), np.ones(count)),
+        A_ub=np.vstack([
+            np.hstack([base.rows, np.zeros((len(base.limit), count))]),
+            np.hstack([np.array([row for _, row, _ in sides]), -np.eye(count)]),
+        ]),
+        b_ub=np.append(base.limit, [bound for _, _, bound in sides]),
+        A_eq=np.hstack([base.equal, np.zeros((len(base.total), count))]),
+        b_eq=base.total,
+        bounds=np.vstack([np.column_stack([base.lower, base.upper]), np.tile([0.0, np.inf], (count, 1))]),
+        options=LP_OPTIONS,
+    )  # fmt: skip
+    if elastic.fun <= SLACK:
+        return
+    price = -elastic.ineqlin.marginals[len(base.limit) :]
+    blamed = sorted(np.flatnonzero(price > 1e-9), key=lambda i: (-round(price[i], 9), sides[i][2]))
+    names = list(dict.fromkeys(sides[i][0].name for i in blamed))
+    others = f" against {', '.join(repr(n) for n in names[1:4])}" if len(names) > 1 else ""
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    raise InfeasibleError(
+        "no mixture satisfies all the constraints",
+        expected="constraints that some mixture meets",
+        got=f"'{names[0]}'{others}{more}, {elastic.fun:.3g} short of each other",
+        advice=f"Relax '{names[0]}', the tightest, or the others, by {elastic.fun:.3g} in all.",
+    )

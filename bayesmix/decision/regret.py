@@ -1,0 +1,182 @@
+"""How sure the decision is: regret, the value of knowing more, and the optimiser's curse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bayesmix.decision.feasible import Feasible
+from bayesmix.decision.interface import Posterior
+from bayesmix.decision.objective import Objective
+from bayesmix.decision.optimum import Band
+from bayesmix.decision.perdraw import lowest_per_draw
+from bayesmix.decision.problem import Problem
+from bayesmix.decision.region import Region
+from bayesmix.decision.risk import Risk
+from bayesmix.decision.solve import named, problem, solve, why_not_convex, with_baseline
+from bayesmix.design import Mixture, Scale
+
+DRAWS = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class RegretReport:
+    """What acting now on a mixture may cost against knowing the truth.
+
+    Attributes:
+        mixture: the mixture acted on.
+        scale: the scale.
+        regret: its loss minus the lowest loss of any allowed mixture in the same draw; the mean is the expected regret.
+        evpi: expected value of perfect information, min E[L] − E[min L], in nats: what the best research could gain.
+        optima: the best mixture of every draw (draw, domain).
+        domains: names of the columns of `optima`.
+        best: name → probability of having the lowest loss of all named mixtures, ``chosen`` among them.
+        beats: name → probability that the mixture acted on has the lower loss.
+    """
+
+    mixture: Mixture
+    scale: Scale
+    regret: Band
+    evpi: float
+    optima: np.ndarray
+    domains: tuple[str, ...]
+    best: Mapping[str, float]
+    beats: Mapping[str, float]
+
+    @property
+    def shares(self) -> dict[str, Band]:
+        """domain → band of its share in the best mixture of each draw."""
+        return {d: Band.of(self.optima[:, i]) for i, d in enumerate(self.domains)}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {
+            "mixture": self.mixture.as_dict(),
+            "params": self.scale.params,
+            "tokens": self.scale.tokens,
+            "expected_regret": self.regret.mean,
+            "regret": self.regret.as_dict(),
+            "evpi": self.evpi,
+            "optimum_shares": {d: b.as_dict() for d, b in self.shares.items()},
+            "probability_best": dict(self.best),
+            "probability_beats": dict(self.beats),
+        }
+
+    def __str__(self) -> str:
+        width = max(len(d) for d in (*self.domains, "domain"))
+        lines = [
+            f"regret at {self.scale}, in nats: {self.regret}",
+            f"perfect knowledge would be worth {self.evpi:.3g} nats",
+            "",
+            f"{'domain':<{width}}  {'chosen':>7}  best share of each draw, mean [90%]",
+        ]
+        for domain, band in self.shares.items():
+            span = f"{100 * band.mean:.1f}% [{100 * band.q05:.1f}, {100 * band.q95:.1f}]"
+            lines.append(f"{domain:<{width}}  {100 * self.mixture.as_dict().get(domain, 0.0):6.1f}%  {span}")
+        lines += ["", *(f"P(better than {name}) = {p:.2f}" for name, p in self.beats.items())]
+        return "\n".join(lines)
+
+
+def regret(
+    posterior: Posterior,
+    scale: Scale,
+    mixture: Mixture,
+    *,
+    targets: Mapping[str, float] | None = None,
+    within: Feasible | None = None,
+    against: Mapping[str, Mixture] | None = None,
+    max_draws: int = DRAWS,
+) -> RegretReport:
+    """Regret of acting on `mixture`, with the distribution of the best mixture over the draws.
+
+    Args:
+        posterior: the fitted losses.
+        scale: parameters and tokens.
+        mixture: the mixture acted on.
+        targets: target → weight; equal weights when not given.
+        within: the allowed mixtures.
+        against: name → mixture; uniform and natural are always there.
+        max_draws: every draw is optimised by itself, so a thousand is plenty.
+
+    Returns:
+        The report; losses are in nats.
+    """
+    region = (within or Feasible()).at(scale, posterior.domains)
+    task = problem(posterior, scale, targets=targets, max_draws=max_draws)
+    chosen = task.combined(task.losses(mixture.on(posterior.domains)))
+    convex = not why_not_convex(posterior, task)
+    optima, lowest = lowest_per_draw(task.surface, len(chosen), task.weights, region, convex=convex)
+    now = solve(task, region, convex=convex, tolerance=1e-6 * float(np.abs(chosen).mean())).value
+    others = named(posterior, against)
+    losses = {name: task.combined(task.losses(m.on(posterior.domains))) for name, m in others.items()}
+    ranking = np.argmin(np.stack([chosen, *losses.values()]), axis=0)
+    return RegretReport(
+        mixture=mixture,
+        scale=scale,
+        regret=Band.of(chosen - lowest),
+        evpi=max(now - float(lowest.mean()), 0.0),
+        optima=optima,
+        domains=posterior.domains,
+        best={name: float(np.mean(ranking == i)) for i, name in enumerate(["chosen", *losses])},
+        beats={name: float(np.mean(chosen < theirs)) for name, theirs in losses.items()},
+    )
+
+
+@dataclass(frozen=True)
+class SplitRisk:
+    """The risk of the chosen mixture on the draws it was chosen by, and on the others; their difference is the curse.
+
+    Attributes:
+        apparent: risk on the draws the mixture was chosen by, in nats; too low.
+        honest: risk on the draws not used, in nats.
+    """
+
+    apparent: float
+    honest: float
+
+    @property
+    def optimism(self) -> float:
+        """What the optimiser flatters itself by, in nats."""
+        return self.honest - self.apparent
+
+    def __str__(self) -> str:
+        return f"risk {self.honest:.4g} nats on draws not used to choose, {self.apparent:.4g} on those used"
+
+
+def split_risk(
+    posterior: Posterior,
+    scale: Scale,
+    *,
+    targets: Mapping[str, float] | None = None,
+    objective: Objective | None = None,
+    risk: Risk | None = None,
+    within: Feasible | None = None,
+    max_draws: int | None = None,
+    seed: int = 0,
+) -> SplitRisk:
+    """Choose a mixture on one half of the draws and judge it on the other, both ways round.
+
+    Arguments are those of `optimize`; `seed` decides the halves.
+    """
+    region = (within or Feasible()).at(scale, posterior.domains)
+    task = problem(posterior, scale, targets=targets, objective=objective, risk=risk, max_draws=max_draws)
+    convex = not why_not_convex(posterior, task)
+    losses = task.losses(region.centre) @ task.weights
+    tolerance = 1e-6 * float(np.abs(losses).mean())
+    task = with_baseline(task, region, convex, tolerance)
+    order = np.random.default_rng(seed).permutation(len(losses))
+    halves = order[: len(order) // 2], order[len(order) // 2 : 2 * (len(order) // 2)]
+    used, unused = zip(
+        *(_one_way(task, region, a, b, convex, tolerance) for a, b in (halves, halves[::-1])), strict=True
+    )
+    return SplitRisk(float(np.mean(used)), float(np.mean(unused)))
+
+
+def _one_way(
+    task: Problem, region: Region, on: np.ndarray, off: np.ndarray, convex: bool, tolerance: float
+) -> tuple[float, float]:
+    chosen = solve(task.on(on), region, convex=convex, tolerance=tolerance)
+    return chosen.value, task.on(off).value(chosen.mixture)

@@ -1,0 +1,136 @@
+"""From a posterior to a problem, and from a problem to its minimum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from bayesmix.decision.bundle import minimise_locally
+from bayesmix.decision.descent import spread_starts
+from bayesmix.decision.interface import Posterior
+from bayesmix.decision.level import Minimum, minimise_convex
+from bayesmix.decision.objective import Custom, Objective, WeightedLoss, target_weights
+from bayesmix.decision.perdraw import lowest_per_draw
+from bayesmix.decision.problem import Problem
+from bayesmix.decision.region import Region
+from bayesmix.decision.risk import Mean, Risk
+from bayesmix.design import Mixture, Scale
+
+EVALUATIONS = 300
+SNAPS = (1e-3, 1e-4, 1e-5, 1e-6)
+
+
+def problem(
+    posterior: Posterior,
+    scale: Scale,
+    *,
+    targets: Mapping[str, float] | None = None,
+    objective: Objective | None = None,
+    risk: Risk | None = None,
+    max_draws: int | None = None,
+    noise: bool = False,
+) -> Problem:
+    """The problem at a scale, without baseline or promises; by default the mean of the equally weighted loss."""
+    surface = posterior.surface(scale, max_draws=max_draws, noise=noise)
+    weights = np.array(target_weights(surface.targets, targets))
+    return Problem(surface, objective or WeightedLoss(), risk or Mean(), weights)
+
+
+def named(posterior: Posterior, against: Mapping[str, Mixture] | None) -> dict[str, Mixture]:
+    """The mixtures every answer is compared with: uniform, natural when it is known, and those given."""
+    known = {"uniform": Mixture.uniform(posterior.domains)}
+    if posterior.natural is not None:
+        known["natural"] = posterior.natural
+    return {**known, **(against or {})}
+
+
+def why_not_convex(posterior: Posterior, task: Problem) -> str:
+    """Why no certificate can be given for a problem, or nothing when one can."""
+    if not posterior.convex:
+        return "the loss of some draws is not convex in the mixture, so no bound on the gap is known"
+    if not task.objective.convex:
+        return "the objective is not known to be convex, so no bound on the gap is known"
+    if not task.risk.convex and not isinstance(task.objective, Custom):
+        return f"the risk {task.risk} is not convex, so no bound on the gap is known"
+    return ""
+
+
+def with_baseline(task: Problem, region: Region, convex: bool, tolerance: float) -> Problem:
+    """The problem with what its objective takes off the losses: each target's or each draw's own lowest loss."""
+    kind = task.objective.relative_to
+    if kind == "nothing":
+        return task
+    draws = len(task.losses(region.centre))
+    if kind == "draw":
+        _, own = lowest_per_draw(task.surface, draws, task.weights, region, convex=convex)
+        return replace(task, baseline=np.repeat(own[:, None], len(task.weights), axis=1))
+    baseline = np.zeros((draws, len(task.weights)))
+    for target in np.flatnonzero(task.weights):
+        alone = replace(task, objective=WeightedLoss(), weights=np.eye(1, len(task.weights), target)[0])
+        best = solve(alone, region, convex=convex, tolerance=tolerance).mixture
+        baseline[:, target] = task.losses(best)[:, target]
+    return replace(task, baseline=baseline)
+
+
+def solve(
+    task: Problem,
+    region: Region,
+    *,
+    convex: bool,
+    tolerance: float,
+    starts: int = 8,
+    seed: int = 0,
+    start: np.ndarray | None = None,
+) -> Minimum:
+    """Minimise a problem over the allowed mixtures: with a certificate when it is convex, else from several starts.
+
+    Args:
+        task: the problem.
+        region: the allowed mixtures.
+        convex: whether the problem is convex.
+        tolerance: the gap to reach, in nats.
+        starts: number of starts without convexity.
+        seed: of the starts.
+        start: an allowed mixture (domain) to start from, positive where it may be.
+    """
+    if convex:
+        found = minimise_convex(task.value_and_slope, region, tolerance=tolerance, budget=EVALUATIONS, start=start)
+    else:
+        found = _multi_start(task, region, tolerance, starts, seed, start)
+    return _snap(task, region, found, tolerance)
+
+
+def _multi_start(
+    task: Problem, region: Region, tolerance: float, starts: int, seed: int, start: np.ndarray | None
+) -> Minimum:
+    first = spread_starts(region, starts, seed)
+    first = first if start is None else np.vstack([start, first])
+    evaluate = task.value_and_slope
+    ends = [minimise_locally(evaluate, region, h, tolerance=tolerance, budget=EVALUATIONS) for h in first]
+    values = [end.value for end in ends]
+    evaluations = sum(end.evaluations for end in ends)
+    return replace(ends[int(np.argmin(values))], evaluations=evaluations, spread=float(np.ptp(values)))
+
+
+def _snap(task: Problem, region: Region, found: Minimum, tolerance: float) -> Minimum:
+    """Set small shares to their lower bound, as many as the objective lets go without noticing.
+
+    This comes last: the slope is never evaluated at weight 0, where it would be a false certificate.
+    """
+    lower = region.polytope.lower[: region.size]
+    for small in SNAPS:
+        tiny = (found.mixture - lower < small) & region.free
+        kept = np.where(region.free & ~tiny, found.mixture, 0.0)
+        if not tiny.any() or not kept.any():
+            continue
+        snapped = np.where(tiny, lower, found.mixture)
+        snapped = snapped + kept * (1 - snapped.sum()) / kept.sum()
+        if not region.contains(snapped, tolerance=1e-7):
+            continue
+        value = task.value(snapped)
+        if value <= found.value + 0.1 * tolerance:
+            gap = None if found.gap is None else max(found.gap + value - found.value, 0.0)
+            return replace(found, mixture=snapped, value=value, gap=gap)
+    return found

@@ -1,0 +1,130 @@
+"""What a better mixture is worth in compute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from bayesmix.decision.interface import Posterior
+from bayesmix.decision.optimum import Band
+from bayesmix.decision.solve import problem
+from bayesmix.design import Mixture, Scale
+from bayesmix.errors import InputError
+
+Axis = Literal["flops", "params", "tokens"]
+STEP = 0.125  # of log2 of the multiplier; linear interpolation in log compute errs by less than 1e-3 of it
+
+
+@dataclass(frozen=True)
+class Multiplier:
+    """How many times the compute one mixture needs to match another.
+
+    Attributes:
+        median: over the draws; infinite when most draws never catch up.
+        q05: 5 % quantile.
+        q95: 95 % quantile.
+        gain: the difference in loss at equal compute, in nats.
+        never: share of the draws in which the worse mixture does not catch up within the range that was looked at.
+        along: what grows: ``flops`` at fixed tokens per parameter, ``params`` or ``tokens`` alone.
+    """
+
+    median: float
+    q05: float
+    q95: float
+    gain: Band
+    never: float
+    along: Axis
+
+    def as_dict(self) -> dict[str, Any]:
+        """Ready for JSON; a multiplier that is not finite becomes None."""
+        numbers = {k: v if np.isfinite(v) else None for k, v in vars(self).items() if k in ("median", "q05", "q95")}
+        return {**numbers, "gain": self.gain.as_dict(), "never": self.never, "along": self.along}
+
+    def __str__(self) -> str:
+        what = {"flops": "FLOPs", "params": "parameters", "tokens": "tokens"}[self.along]
+        never = f"; in {100 * self.never:.0f}% of the draws it never would" if self.never > 0 else ""
+        return f"would need {self.median:.2f}× [{self.q05:.2f}, {self.q95:.2f}] the {what}{never}"
+
+
+def compute_multiplier(
+    posterior: Posterior,
+    scale: Scale,
+    mixture: Mixture,
+    *,
+    than: Mixture | None = None,
+    targets: Mapping[str, float] | None = None,
+    along: Axis = "flops",
+    limit: float = 64.0,
+    max_draws: int | None = None,
+) -> Multiplier:
+    """How many times the compute the mixture `than` needs to reach the loss of `mixture` at `scale`, draw by draw.
+
+    Args:
+        posterior: the fitted losses.
+        scale: where `mixture` is trained.
+        mixture: the mixture to match.
+        than: the other mixture; the natural one when not given.
+        targets: target → weight; equal weights when not given.
+        along: grow FLOPs at fixed tokens per parameter, or parameters or tokens alone.
+        limit: multipliers between 1/limit and `limit` are looked at.
+        max_draws: use at most this many draws.
+
+    Raises:
+        InputError: `than` is not given and the natural mixture is not known.
+    """
+    other = than or posterior.natural
+    if other is None:
+        raise InputError(
+            "there is nothing to compare with",
+            expected="a mixture, or a known natural one",
+            got="neither",
+            advice="Give than=....",
+        )
+    steps = int(np.ceil(np.log2(limit) / STEP))
+    factors = 2.0 ** (STEP * np.arange(-steps, steps + 1))
+
+    def losses(at: Scale, of: Mixture) -> np.ndarray:
+        task = problem(posterior, at, targets=targets, max_draws=max_draws)
+        return task.combined(task.losses(of.on(posterior.domains)))
+
+    aim = losses(scale, mixture)
+    curve = np.stack([losses(grow(along)(scale, f), other) for f in factors])
+    needed = 2.0 ** first_crossing(np.log2(factors), curve, aim)
+    low, median, high = np.quantile(needed, [0.05, 0.5, 0.95], method="inverted_cdf")
+    gain = Band.of(curve[steps] - aim)
+    return Multiplier(float(median), float(low), float(high), gain, float(np.mean(np.isinf(needed))), along)
+
+
+def grow(along: Axis) -> Callable[[Scale, float], Scale]:
+    """How a scale grows by a factor along an axis; ``flops`` keeps tokens per parameter."""
+    powers = {"flops": (0.5, 0.5), "params": (1.0, 0.0), "tokens": (0.0, 1.0)}
+    if along not in powers:
+        raise InputError(
+            "the axis is unknown", expected="flops, params or tokens", got=along, advice="Name one of the three."
+        )
+    n, d = powers[along]
+    return lambda scale, factor: Scale(scale.params * factor**n, scale.tokens * factor**d)
+
+
+def first_crossing(axis: np.ndarray, curve: np.ndarray, aim: np.ndarray | float) -> np.ndarray:
+    """Where each draw's curve first falls to its aim, by linear interpolation.
+
+    Args:
+        axis: (point), increasing.
+        curve: (point, draw).
+        aim: (draw).
+
+    Returns:
+        Positions (draw): −∞ where the curve is below from the start, +∞ where it never gets there.
+    """
+    below = curve <= aim
+    first = np.argmax(below, axis=0)
+    after = np.clip(first, 1, len(axis) - 1)
+    draw = np.arange(curve.shape[1])
+    high, low = curve[after - 1, draw], curve[after, draw]
+    share = (high - aim) / np.where(high > low, high - low, 1.0)
+    position = axis[after - 1] + np.clip(share, 0, 1) * (axis[after] - axis[after - 1])
+    return np.where(below[0], -np.inf, np.where(below.any(axis=0), position, np.inf))

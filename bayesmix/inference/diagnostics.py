@@ -1,0 +1,161 @@
+"""Can the draws be trusted? R-hat, effective sample sizes, divergences, E-BFMI, per target and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import arviz as az
+import numpy as np
+
+RHAT = 1.01
+ESS = 400.0
+BFMI = 0.3
+DIVERGENT_SHARE = 0.001
+
+
+@dataclass(frozen=True)
+class TargetDiagnostics:
+    """Worst figures over the parameters of one target.
+
+    Attributes:
+        target: name of the target.
+        rhat: largest split rank-normalised R-hat, and the parameter it belongs to in `rhat_of`.
+        ess_bulk: smallest bulk effective sample size, of `ess_of`.
+        ess_tail: smallest tail effective sample size.
+        divergences: number of divergent draws after warm-up.
+        bfmi: smallest E-BFMI over the chains.
+        steps: mean leapfrog steps a draw.
+        problems: what is wrong, in sentences; empty when nothing is.
+        fails: whether a problem forbids using the draws (otherwise they deserve a look).
+    """
+
+    target: str
+    rhat: float
+    rhat_of: str
+    ess_bulk: float
+    ess_of: str
+    ess_tail: float
+    divergences: int
+    bfmi: float
+    steps: float
+    problems: tuple[str, ...]
+    fails: bool
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """The verdict on a posterior.
+
+    Attributes:
+        targets: figures of each target.
+    """
+
+    targets: tuple[TargetDiagnostics, ...]
+
+    @property
+    def verdict(self) -> str:
+        """PASS, REVIEW (a blemish worth a look) or FAIL (do not use these draws)."""
+        if any(t.fails for t in self.targets):
+            return "FAIL"
+        return "REVIEW" if any(t.problems for t in self.targets) else "PASS"
+
+    @property
+    def passed(self) -> bool:
+        """Whether the draws may be shown as an answer."""
+        return self.verdict != "FAIL"
+
+    def as_dict(self) -> dict[str, object]:
+        """Ready for JSON."""
+        return {"verdict": self.verdict, "targets": [asdict(t) for t in self.targets]}
+
+    def __str__(self) -> str:
+        width = max([len(t.target) for t in self.targets] + [6])
+        lines = [f"{'target':<{width}}  R-hat  bulk ESS  tail ESS  divergent  E-BFMI  steps"]
+        lines += [
+            f"{t.target:<{width}}  {t.rhat:5.3f}  {t.ess_bulk:8.0f}  {t.ess_tail:8.0f}  {t.divergences:9d}  "
+            f"{t.bfmi:6.2f}  {t.steps:5.0f}"
+            for t in self.targets
+        ]
+        lines += [f"{t.target}: {problem}" for t in self.targets for problem in t.problems]
+        lines.append(f"{self.verdict}: " + _MEANING[self.verdict])
+        return "\n".join(lines)
+
+
+_MEANING = {
+    "PASS": "the chains agree and the draws can be used",
+    "REVIEW": "the draws can be used; read the remarks above",
+    "FAIL": "do not trust these draws; see what to try above",
+}
+
+
+def diagnose(draws: Mapping[str, np.ndarray], stats: Mapping[str, np.ndarray], targets: tuple[str, ...]) -> Diagnostics:
+    """Figures and verdict for draws (chain, draw, target, ...) and sampler statistics (chain, draw, target)."""
+    return Diagnostics(
+        tuple(
+            _of_target(
+                name,
+                {site: value[:, :, t] for site, value in draws.items()},
+                {k: v[:, :, t] for k, v in stats.items()},
+            )
+            for t, name in enumerate(targets)
+        )
+    )
+
+
+def _of_target(name: str, draws: Mapping[str, np.ndarray], stats: Mapping[str, np.ndarray]) -> TargetDiagnostics:
+    posterior = az.from_dict({"posterior": dict(draws)}).posterior
+    rhat, rhat_of = _worst(_values(az.rhat(posterior)), np.max)
+    bulk, ess_of = _worst(_values(az.ess(posterior)), np.min)
+    tail, _ = _worst(_values(az.ess(posterior, method="tail")), np.min)
+    divergences = int(stats["diverging"].sum())
+    bfmi = float(np.min(_bfmi(stats["energy"])))
+    share = divergences / stats["diverging"].size
+    problems, fails = _problems(rhat, rhat_of, bulk, ess_of, tail, divergences, share, bfmi)
+    steps = float(stats["steps"].mean())
+    return TargetDiagnostics(name, rhat, rhat_of, bulk, ess_of, tail, divergences, bfmi, steps, problems, fails)
+
+
+def _values(table: Any) -> dict[str, np.ndarray]:
+    return {str(site): np.asarray(values, float) for site, values in table.data_vars.items()}
+
+
+def _bfmi(energy: np.ndarray) -> np.ndarray:
+    return np.asarray(az.bfmi(az.from_dict({"sample_stats": {"energy": energy}}))["energy"])
+
+
+def _worst(by_site: Mapping[str, np.ndarray], pick: Callable[[np.ndarray], Any]) -> tuple[float, str]:
+    """The worst value over all sites and its site; not a number as soon as one is not."""
+    worst = {site: float(pick(values)) for site, values in by_site.items()}
+    broken = [site for site, value in worst.items() if not np.isfinite(value)]
+    site = broken[0] if broken else min(worst, key=lambda s: abs(worst[s] - pick(np.array(list(worst.values())))))
+    return worst[site], site
+
+
+def _problems(
+    rhat: float, rhat_of: str, bulk: float, ess_of: str, tail: float, divergences: int, share: float, bfmi: float
+) -> tuple[tuple[str, ...], bool]:
+    problems: list[str] = []
+    fails = False
+    if not rhat <= RHAT:  # also when it is not a number: one chain, or a chain that never moved
+        fails = True
+        problems.append(
+            f"the chains disagree about {rhat_of} (R-hat {rhat:.3f}, should be at most {RHAT}); "
+            "use at least 4 chains, double --warmup and --draws, or tighten its prior"
+        )
+    if not min(bulk, tail) >= ESS:
+        fails = True
+        problems.append(
+            f"too few effective draws of {ess_of} (bulk {bulk:.0f}, tail {tail:.0f}, should be at least {ESS:.0f}); "
+            "double --draws"
+        )
+    if divergences:
+        fails = fails or share > DIVERGENT_SHARE
+        problems.append(
+            f"{divergences} divergent draws ({100 * share:.2g} %): the sampler may miss a corner of the posterior; "
+            "raise --target-accept to 0.99"
+        )
+    if not bfmi >= BFMI:
+        problems.append(f"E-BFMI {bfmi:.2f} is below {BFMI}: heavy tails, the sampler moves slowly; run longer")
+    return tuple(problems), fails

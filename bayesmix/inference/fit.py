@@ -1,0 +1,137 @@
+"""`fit`: from a model and runs to a posterior."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from tqdm import tqdm
+
+from bayesmix.compute import double
+from bayesmix.errors import DataWarning, DiagnosticsError, DiagnosticsWarning, InputError
+from bayesmix.inference.posterior import Posterior
+from bayesmix.inference.sampler import Chain, Problem, Settings, sample
+from bayesmix.model import Data, Model, Reference
+from bayesmix.runs.table import Runs
+
+PACKAGES = ("bayesmix", "numpyro", "jax", "arviz", "numpy")
+
+
+def fit(
+    model: Model,
+    runs: Runs,
+    *,
+    seed: int = 0,
+    chains: int = 4,
+    warmup: int = 1000,
+    draws: int = 1000,
+    target_accept: float = 0.95,
+    progress: bool = False,
+    strict: bool = False,
+) -> Posterior:
+    """Sample the posterior of the model given the runs, with NUTS in float64.
+
+    Targets are independent of each other: each has its own parameters and its own chains. Chains start at points spread
+    around the best of several optimisations. The same seed gives the same draws.
+
+    Args:
+        model: law, prior and noise.
+        runs: the measured points; a missing loss is simply not observed.
+        seed: of starts and chains.
+        chains: how many chains a target; fewer than four cannot show that they agree.
+        warmup: draws used for adaptation and thrown away, a chain.
+        draws: draws kept, a chain.
+        target_accept: acceptance the step size is adapted to; nearer 1 means smaller steps and fewer divergences.
+        progress: show a bar with the time left on standard error.
+        strict: raise when the diagnostics fail, instead of warning.
+
+    Returns:
+        The posterior; `posterior.diagnostics` says whether it can be used.
+
+    Raises:
+        InputError: the runs cannot identify anything of the model, or a setting makes no sense.
+        DiagnosticsError: the diagnostics fail and `strict` is set.
+    """
+    for name, value, least in (("chains", chains, 1), ("draws", draws, 4), ("warmup", warmup, 50)):
+        if value < least:
+            raise InputError(f"{name} is too small", expected=f"at least {least}", got=value, advice="Raise it.")
+    if not 0 < target_accept < 1:
+        raise InputError(
+            "target_accept is not a probability", expected="between 0 and 1", got=target_accept, advice="Try 0.95."
+        )
+    _warn_about(model, runs)
+    model = model if model.reference else model.at(Reference.of(runs))
+    assert model.reference is not None
+    with double():
+        prior = model.priors(len(runs.domains))
+        data = Data.of(runs, model.reference, runs.targets, pad=True)
+    problems = [Problem(model.law, model.noise, prior, data.target(t)) for t in range(len(runs.targets))]
+    settings = Settings(chains, warmup, draws, target_accept)
+    with _bar(progress, len(problems) * chains * (warmup + draws)) as advance:
+        results = sample(problems, settings, seed, advance)
+    posterior = _collect(model, runs, [found for found, _ in results], seed)
+    if not posterior.diagnostics.passed:
+        if strict:
+            raise DiagnosticsError(str(posterior.diagnostics))
+        failed = [t.target for t in posterior.diagnostics.targets if t.fails]
+        warnings.warn(f"diagnostics fail for {failed}; print(posterior) says why", DiagnosticsWarning, stacklevel=2)
+    return posterior
+
+
+def _collect(model: Model, runs: Runs, by_target: list[list[Chain]], seed: int) -> Posterior:
+    draws = {
+        site: np.stack([np.stack([chain.theta[site][:, 0] for chain in chains]) for chains in by_target], axis=2)
+        for site in by_target[0][0].theta
+    }
+    stats = {
+        name: np.stack([np.stack([getattr(chain, name) for chain in chains]) for chains in by_target], axis=2)
+        for name in ("diverging", "energy", "steps", "accept", "potential")
+    }
+    versions = {package: importlib.metadata.version(package) for package in PACKAGES}
+    return Posterior(model, runs, draws, stats, seed, versions)
+
+
+def _warn_about(model: Model, runs: Runs) -> None:
+    domains = len(runs.domains)
+    if model.law.uses_mixture and domains < 2:
+        raise InputError(
+            f"the {model.law.name} law needs mixtures",
+            expected="at least two weight.<domain> columns",
+            got=domains,
+            advice="Use the chinchilla law for runs of one corpus.",
+        )
+    sizes = {site: int(np.prod(prior.event_shape)) for site, prior in model.priors(domains).items()}
+    for target, measured in zip(runs.targets, np.isfinite(runs.loss).sum(0), strict=True):
+        if measured < sum(sizes.values()):
+            raise_or_warn = f"{target} has {measured} measured losses for {sum(sizes.values())} parameters"
+            warnings.warn(f"{raise_or_warn}; its posterior leans on the prior", DataWarning, stacklevel=3)
+    for name, exponent, values in (("N", "alpha", runs.params), ("D", "beta", runs.tokens)):
+        if len(np.unique(values)) < 3:
+            warnings.warn(
+                f"the runs have {len(np.unique(values))} distinct {name}: {exponent} is not identified and keeps its "
+                f"prior; run at least three values of {name} to extrapolate in it",
+                DataWarning,
+                stacklevel=3,
+            )
+    if min(len(np.unique(runs.params)), len(np.unique(runs.tokens))) > 1:
+        tie = float(np.corrcoef(np.log(runs.params), np.log(runs.tokens))[0, 1])
+        if abs(tie) > 0.95:
+            warnings.warn(
+                f"N and D are tied (correlation of logs {tie:.2f}): alpha and beta are only known together; "
+                "vary tokens at one size",
+                DataWarning,
+                stacklevel=3,
+            )
+
+
+@contextmanager
+def _bar(show: bool, total: int) -> Iterator[Callable[[int], None]]:
+    with tqdm(total=total, disable=not show, unit="draw", desc="sampling", smoothing=0.05, ncols=80) as bar:
+
+        def advance(draws: int) -> None:
+            bar.update(draws)
+
+        yield advance

@@ -1,0 +1,60 @@
+"""Where chains start: the best of several optimisations, and the curvature there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+SMALLEST_CURVATURE = 0.1
+STEPS = 200
+
+
+class Optimum(NamedTuple):
+    """A local maximum of the posterior density in free coordinates."""
+
+    z: np.ndarray
+    potential: float
+    hessian: np.ndarray
+
+
+def maximise(
+    value_and_grad: Callable[[np.ndarray], tuple[float, np.ndarray]],
+    hessian: Callable[[np.ndarray], np.ndarray],
+    start: np.ndarray,
+) -> Optimum | None:
+    """Newton's method with the curvature made positive and step halving; None when the start is hopeless.
+
+    Exact curvature matters here: along the ridges of a scaling law first-order methods stop far from the optimum.
+    """
+    z = start
+    f, g = value_and_grad(z)
+    curvature = hessian(z)
+    for _ in range(STEPS):
+        if not (np.isfinite(f) and np.isfinite(g).all() and np.isfinite(curvature).all()):
+            return None
+        values, vectors = np.linalg.eigh(curvature)
+        step = -vectors @ ((vectors.T @ g) / np.maximum(np.abs(values), SMALLEST_CURVATURE))
+        decrement = -float(g @ step)
+        if decrement < 1e-4:
+            break
+        length = 1.0
+        while length > 1e-10:
+            candidate = z + length * step
+            f_new, g_new = value_and_grad(candidate)
+            if np.isfinite(f_new) and f_new < f - 1e-4 * length * decrement and np.isfinite(g_new).all():
+                break
+            length *= 0.4
+        else:
+            break
+        z, f, g = candidate, f_new, g_new
+        curvature = hessian(z)
+    return Optimum(z, float(f), curvature)
+
+
+def whitening(hessian: np.ndarray) -> np.ndarray:
+    """Lower-triangular scale L with L Lᵀ the inverse of the curvature made positive."""
+    values, vectors = np.linalg.eigh(hessian)
+    covariance = (vectors / np.maximum(np.abs(values), SMALLEST_CURVATURE)) @ vectors.T
+    return np.linalg.cholesky(0.5 * (covariance + covariance.T))

@@ -1,0 +1,185 @@
+"""Posteriors as one netCDF file that ArviZ opens unaided."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import arviz as az
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from bayesmix.cards import card_text, model_from_card
+from bayesmix.compute import double
+from bayesmix.design import Designs, Scale
+from bayesmix.errors import InputError
+from bayesmix.files import atomic_write
+from bayesmix.inference.posterior import Posterior
+from bayesmix.model import Data, Reference, expected_loss
+from bayesmix.runs.table import Runs
+
+SCHEMA = 1
+LOG_LIKELIHOOD_VALUES = 16_000_000
+"""Most values of the log-likelihood that are stored; longer ones are thinned along the draws."""
+
+
+def to_datatree(posterior: Posterior, log_likelihood: bool = True) -> xr.DataTree:
+    """The posterior as an ArviZ DataTree: posterior, sample_stats, log_likelihood, observed_data, constant_data."""
+    runs = posterior.runs
+    dims = {
+        site: ["target", *_event_dims(value.shape[3:], len(runs.domains))] for site, value in posterior.draws.items()
+    }
+    groups: dict[str, Any] = {
+        "posterior": dict(posterior.draws),
+        "sample_stats": {name: np.asarray(value) for name, value in posterior.stats.items()},
+        "observed_data": {"loss": runs.loss},
+        "constant_data": {
+            "params": runs.params,
+            "tokens": runs.tokens,
+            "mixture": runs.mixture,
+            "loss_se": runs.loss_se,
+            "train_run": np.array(runs.train_run, dtype=object),
+            "reference_mixture": posterior.reference.mixture,
+            "reference_loss": np.array([posterior.reference.loss[t] for t in runs.targets]),
+        },
+    }
+    if runs.seed:
+        groups["constant_data"]["seed"] = np.array(runs.seed, dtype=object)
+    dims |= {name: ["target"] for name in posterior.stats}
+    dims |= {"loss": ["run", "target"], "loss_se": ["run", "target"], "mixture": ["run", "domain"]}
+    dims |= {"reference_mixture": ["domain"], "reference_loss": ["target"]}
+    dims |= {name: ["run"] for name in ("params", "tokens", "train_run", "seed")}
+    coords = {
+        "target": list(runs.targets),
+        "domain": list(runs.domains),
+        "part": ["constant", *runs.domains],
+        "run": list(runs.designs.ids),
+    }
+    tree = az.from_dict(groups, dims=dims, coords={k: v for k, v in coords.items() if v})
+    if log_likelihood:
+        tree["log_likelihood"] = xr.DataTree(_log_likelihood(posterior))
+    tree.attrs.update(_attributes(posterior))
+    return tree
+
+
+def save_posterior(posterior: Posterior, path: str | os.PathLike[str]) -> None:
+    """Write the posterior to one netCDF file; the file appears whole or not at all.
+
+    The log-likelihood is stored in single precision, and thinned along the draws beyond 16 million values.
+
+    Raises:
+        InputError: the path cannot be written to.
+    """
+    tree = to_datatree(posterior)
+    with atomic_write(path) as draft:
+        tree.to_netcdf(draft, engine="netcdf4")
+
+
+def load_posterior(path: str | os.PathLike[str]) -> Posterior:
+    """Read a posterior that `save_posterior` wrote.
+
+    Raises:
+        InputError: there is no such file, it is broken, or it is not a bayesmix posterior of a known schema.
+    """
+    advice = "Fit again with `bayesmix fit`, or give the path of a file that it wrote."
+    if not Path(path).is_file():
+        raise InputError(f"cannot read {path}", expected="a netCDF file", got="no such file", advice=advice)
+    try:
+        with xr.open_datatree(path, engine="netcdf4") as opened:
+            tree = opened.load()
+    except Exception as error:
+        got = f"a file that does not open ({type(error).__name__})"
+        raise InputError(f"cannot read {path}", expected="a whole netCDF file", got=got, advice=advice) from error
+    if tree.attrs.get("bayesmix_schema") != SCHEMA:
+        got = f"schema {tree.attrs.get('bayesmix_schema', 'none')}"
+        raise InputError(f"{path} is no posterior of this version", expected=f"schema {SCHEMA}", got=got, advice=advice)
+    try:
+        return _from_datatree(tree)
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            f"{path} is damaged", expected="all groups of a posterior", got=str(error), advice=advice
+        ) from error
+
+
+def _event_dims(shape: tuple[int, ...], domains: int) -> list[str]:
+    return [{domains: "domain", domains + 1: "part"}.get(size, f"dim_{size}") for size in shape]
+
+
+def _attributes(posterior: Posterior) -> dict[str, str | int | float]:
+    reference = posterior.reference
+    return {
+        "bayesmix_schema": SCHEMA,
+        "model": posterior.model.name,
+        "card": card_text(posterior.model, len(posterior.domains)),
+        "fingerprint": posterior.runs.fingerprint,
+        "versions": json.dumps(dict(posterior.versions)),
+        "diagnostics": json.dumps(posterior.diagnostics.as_dict()),
+        "seed": posterior.seed,
+        "reference_params": reference.scale.params,
+        "reference_tokens": reference.scale.tokens,
+        "targets_are": "independent posteriors; pairs of draws of two targets carry no information",
+    }
+
+
+def _log_likelihood(posterior: Posterior) -> xr.Dataset:
+    runs = posterior.runs
+    chains, draws = next(iter(posterior.draws.values())).shape[:2]
+    step = max(1, -(-chains * draws * runs.loss.size // LOG_LIKELIHOOD_VALUES))
+    values = np.full((chains, -(-draws // step), *runs.loss.shape), np.nan, np.float32)
+    with double():
+        data = jax.tree.map(jnp.asarray, Data.of(runs, posterior.reference, runs.targets))
+        law, noise = posterior.model.law, posterior.model.noise
+
+        @jax.jit
+        def of_chain(theta: dict[str, jax.Array]) -> jax.Array:
+            def one(theta: dict[str, jax.Array]) -> jax.Array:
+                return noise.around(theta, expected_loss(law, theta, data), data.loss_se).log_prob(data.loss)
+
+            return jax.lax.map(one, theta, batch_size=32).astype(jnp.float32)
+
+        for chain in range(chains):
+            theta = {site: jnp.asarray(value[chain, ::step]) for site, value in posterior.draws.items()}
+            values[chain] = of_chain(theta)
+    values[:, :, ~np.isfinite(runs.loss)] = np.nan
+    coords = {
+        "chain": np.arange(chains),
+        "draw": np.arange(draws)[::step],
+        "run": list(runs.designs.ids),
+        "target": list(runs.targets),
+    }
+    return xr.Dataset({"loss": (("chain", "draw", "run", "target"), values)}, coords)
+
+
+def _from_datatree(tree: xr.DataTree) -> Posterior:
+    constant = tree["constant_data"]
+    observed = tree["observed_data"]["loss"]
+    domains = tuple(str(d) for d in constant["domain"].values) if "domain" in constant.coords else ()
+    targets = tuple(str(t) for t in observed["target"].values)
+    size = observed.sizes["run"]
+    mixture = constant["mixture"].values if domains else np.empty((size, 0))
+    ids = tuple(str(i) for i in observed["run"].values)
+    designs = Designs(domains, mixture, constant["params"].values, constant["tokens"].values, ids)
+    runs = Runs(
+        designs,
+        targets,
+        observed.values,
+        tuple(str(r) for r in constant["train_run"].values),
+        tuple(str(s) for s in constant["seed"].values) if "seed" in constant else (),
+        constant["loss_se"].values,
+    )
+    if runs.fingerprint != tree.attrs["fingerprint"]:
+        raise ValueError("the stored runs do not match their fingerprint")
+    reference = Reference(
+        Scale(float(tree.attrs["reference_params"]), float(tree.attrs["reference_tokens"])),
+        domains,
+        constant["reference_mixture"].values if domains else np.empty(0),
+        dict(zip(targets, constant["reference_loss"].values.tolist(), strict=True)),
+    )
+    draws = {str(site): value.values for site, value in tree["posterior"].data_vars.items()}
+    stats = {str(name): value.values for name, value in tree["sample_stats"].data_vars.items()}
+    model = model_from_card(tree.attrs["card"]).at(reference)
+    return Posterior(model, runs, draws, stats, int(tree.attrs["seed"]), json.loads(tree.attrs["versions"]))

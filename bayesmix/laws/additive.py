@@ -1,0 +1,84 @@
+"""The additive mixture law: the mixture shifts the loss by the same amount at every scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import jax
+import numpyro.distributions as dist
+
+from bayesmix.laws import pieces
+from bayesmix.laws.base import Coordinates, Extent, Law, Theta
+
+
+@dataclass(frozen=True)
+class Additive(Law[jax.Array]):
+    """L = E + 1/(C₀ + Σ Cᵢ hᵢ^γᵢ) + A (N/N₀)^−α + B (D/D₀)^−β.
+
+    The mixture term is sampled as M / (s₀ + Σ sᵢ (hᵢ/h̄ᵢ)^γᵢ): M is its size at the reference mixture h̄ and the
+    shares s sum to 1, so Cᵢ = sᵢ/(M h̄ᵢ^γᵢ) and C₀ = s₀/M. The best mixture does not depend on N and D.
+
+    | symbol | site | shape | support | unit | meaning |
+    |---|---|---|---|---|---|
+    | E | `E` | () | (0, smallest observed loss) | nats | floor: the loss no model, data or mixture goes below |
+    | A | `A` | () | > 0 | nats | loss that more parameters could remove, at the reference |
+    | α | `alpha` | () | > 0 | – | exponent of N |
+    | B | `B` | () | > 0 | nats | loss that more tokens could remove, at the reference |
+    | β | `beta` | () | > 0 | – | exponent of D |
+    | M | `M` | () | > 0 | nats | loss that a better mixture could remove, at the reference |
+    | s | `share` | (1 + domain) | simplex | – | part of each domain in 1/M at the reference; first the constant |
+    | γ | `gamma` | (domain) | > 0 | – | exponent of each domain's weight |
+
+    Args:
+        constant: whether C₀ is part of the law. False is the paper's exact law, with `share` of shape (domain); then
+            a weak domain with γ near 0 can play the part of the constant, and the posterior may have several modes.
+
+    Source: Shukor et al. 2025, arXiv 2507.09404, equation of the additive law; the constant is ours.
+    """
+
+    name: ClassVar[str] = "additive"
+    amplitudes: ClassVar[frozenset[str]] = frozenset({"E", "A", "B", "M"})
+
+    constant: bool = True
+
+    def priors(self, domains: int) -> dict[str, dist.Distribution]:
+        """Default priors; see `models/additive/model.toml` for the intervals they encode."""
+        return pieces.scale_priors() | pieces.mixture_priors(domains, self.constant)
+
+    def terms(self, theta: Theta, weights: jax.Array, reference: jax.Array) -> jax.Array:
+        """The mixture term, in the unit of M."""
+        return pieces.mixture_term(theta, weights, reference)
+
+    def loss(self, theta: Theta, terms: jax.Array, n: jax.Array, d: jax.Array) -> jax.Array:
+        """E + mixture term + A n^−α + B d^−β."""
+        return terms + pieces.chinchilla(theta, n, d)
+
+    def convex(self, theta: Mapping[str, jax.Array]) -> bool:
+        """Convex when every γ ≤ 1: then Σ Cᵢ hᵢ^γᵢ is concave and positive, and its reciprocal convex."""
+        return bool((theta["gamma"] <= 1).all())
+
+    def coordinates(self, extent: Extent) -> Coordinates:
+        """Level, slopes in log N, log D and every log hᵢ, splits of the level, exponents."""
+        return AdditiveCoordinates(extent)
+
+
+@dataclass(frozen=True)
+class AdditiveCoordinates(Coordinates):
+    """level, rise_N, split_N, rise_D, split_D, slope_mix, gamma and, with the constant, constant."""
+
+    extent: Extent
+
+    def to_theta(self, z: Theta) -> tuple[dict[str, jax.Array], jax.Array]:
+        """First the mixture term, then what it leaves of the level."""
+        mixture, log_det_mixture = pieces.mixture_to_theta(z, self.extent)
+        scale, log_det_scale = pieces.scale_to_theta(z, pieces.mean_mixture_term(mixture, self.extent), self.extent)
+        return scale | mixture, log_det_mixture + log_det_scale
+
+    def from_theta(self, theta: Theta) -> dict[str, jax.Array]:
+        """The inverse of `to_theta`."""
+        constant = theta["share"].shape[0] > theta["gamma"].shape[0]
+        other = pieces.mean_mixture_term(theta, self.extent)
+        mixture = pieces.mixture_from_theta(theta, constant, self.extent)
+        return pieces.scale_from_theta(theta, other, self.extent) | mixture

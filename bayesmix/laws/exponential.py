@@ -1,0 +1,77 @@
+"""The exponential mixture law: the mixture term is log-linear in the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpyro.distributions as dist
+
+from bayesmix.laws import pieces
+from bayesmix.laws.base import Coordinates, Extent, Law, Theta
+
+
+@dataclass(frozen=True)
+class Exponential(Law[jax.Array]):
+    """L = E + M exp(Σ tᵢ (hᵢ − h̄ᵢ)) + A (N/N₀)^−α + B (D/D₀)^−β.
+
+    The weights sum to 1, so only differences of the tᵢ matter; they are made to sum to 0. At a fixed scale this is
+    c + k exp(Σ tᵢ hᵢ); the terms in N and D, which the paper fits apart, let it speak of other scales. The best
+    mixture does not depend on N and D, and puts all weight on the domain with the smallest tᵢ.
+
+    | symbol | site | shape | support | unit | meaning |
+    |---|---|---|---|---|---|
+    | E | `E` | () | (0, smallest observed loss) | nats | floor: the loss no model, data or mixture goes below |
+    | A | `A` | () | > 0 | nats | loss that more parameters could remove, at the reference |
+    | α | `alpha` | () | > 0 | – | exponent of N |
+    | B | `B` | () | > 0 | nats | loss that more tokens could remove, at the reference |
+    | β | `beta` | () | > 0 | – | exponent of D |
+    | M | `M` | () | > 0 | nats | loss that depends on the mixture, at the reference |
+    | t | `t` | (domain) | sums to 0 | – | change of the log of M per weight; negative helps |
+
+    Source: Ye et al. 2024, arXiv 2403.16952 (form M4).
+    """
+
+    name: ClassVar[str] = "exponential"
+    amplitudes: ClassVar[frozenset[str]] = frozenset({"E", "A", "B", "M"})
+
+    def priors(self, domains: int) -> dict[str, dist.Distribution]:
+        """As in the additive law; one domain alone changes M by a factor between 1/27 and 27 (90 %)."""
+        tilt = {"t": dist.ZeroSumNormal(pieces.TILT_SPREAD, event_shape=(domains,))}
+        return pieces.scale_priors() | pieces.tilt_prior() | tilt
+
+    def terms(self, theta: Theta, weights: jax.Array, reference: jax.Array) -> jax.Array:
+        """The mixture term, in the unit of M."""
+        return theta["M"] * jnp.exp(jnp.sum(theta["t"] * (weights - reference)))
+
+    def loss(self, theta: Theta, terms: jax.Array, n: jax.Array, d: jax.Array) -> jax.Array:
+        """E + mixture term + A n^−α + B d^−β."""
+        return terms + pieces.chinchilla(theta, n, d)
+
+    def convex(self, theta: Mapping[str, jax.Array]) -> bool:
+        """Always: the exponential of a linear form."""
+        return True
+
+    def coordinates(self, extent: Extent) -> Coordinates:
+        """Level, slopes in log N, log D and every hᵢ, splits of the level, exponents."""
+        return ExponentialCoordinates(extent)
+
+
+@dataclass(frozen=True)
+class ExponentialCoordinates(Coordinates):
+    """level, rise_N, split_N, rise_D, split_D, M and slope_mix."""
+
+    extent: Extent
+
+    def to_theta(self, z: Theta) -> tuple[dict[str, jax.Array], jax.Array]:
+        """First the mixture term, then what it leaves of the level."""
+        m, t, log_det_mixture = pieces.tilt_to_theta(z)
+        scale, log_det_scale = pieces.scale_to_theta(z, m, self.extent)
+        return scale | {"M": m, "t": t}, log_det_mixture + log_det_scale
+
+    def from_theta(self, theta: Theta) -> dict[str, jax.Array]:
+        """The inverse of `to_theta`."""
+        return pieces.scale_from_theta(theta, theta["M"], self.extent) | pieces.tilt_from_theta(theta["M"], theta["t"])

@@ -1,0 +1,109 @@
+"""The simple mixture law: the mixture shifts the loss by a power mean of what each domain alone would leave."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpyro.distributions as dist
+
+from bayesmix.laws import pieces
+from bayesmix.laws.base import Coordinates, Extent, Law, Theta
+
+EDGE_WEIGHT = 0.03
+STRAIGHT = 1e-6
+"""Below this bend the logarithm of a domain's weight is its slope, to rounding."""
+
+
+@dataclass(frozen=True)
+class Simple(Law[jax.Array]):
+    """L = E + (Σ Cᵢ hᵢ)^γ + A (N/N₀)^−α + B (D/D₀)^−β.
+
+    The mixture term is sampled as the power mean of terms by domain, M · mean_κ(Mᵢ; h) / mean_κ(Mᵢ; h̄), which is the
+    same function with κ = 1/γ and Mᵢ = Cᵢ^γ. The best mixture does not depend on N and D, and puts all weight on one
+    domain, the one with the smallest Mᵢ. κ = 0 is the exponential law.
+
+    | symbol | site | shape | support | unit | meaning |
+    |---|---|---|---|---|---|
+    | E | `E` | () | (0, smallest observed loss) | nats | floor: the loss no model, data or mixture goes below |
+    | A | `A` | () | > 0 | nats | loss that more parameters could remove, at the reference |
+    | α | `alpha` | () | > 0 | – | exponent of N |
+    | B | `B` | () | > 0 | nats | loss that more tokens could remove, at the reference |
+    | β | `beta` | () | > 0 | – | exponent of D |
+    | M | `M` | () | > 0 | nats | loss that depends on the mixture, at the reference |
+    | log Mᵢ | `M_domain` | (domain) | sums to 0 | – | log of M when training on one domain alone |
+    | κ | `kappa_M` | () | real | – | order of the mean of the Mᵢ, 1/γ in the paper |
+
+    Source: Shukor et al. 2025, arXiv 2507.09404, where it is the first of four laws.
+    """
+
+    name: ClassVar[str] = "simple"
+    amplitudes: ClassVar[frozenset[str]] = frozenset({"E", "A", "B", "M"})
+
+    def priors(self, domains: int) -> dict[str, dist.Distribution]:
+        """As in the additive law; one domain alone changes M by a factor between 1/27 and 27 (90 %)."""
+        blend = pieces.blend_priors("M", domains, pieces.TILT_SPREAD) | {"kappa_M": dist.Normal(0.0, 3.0)}
+        return pieces.scale_priors() | pieces.tilt_prior() | blend
+
+    def terms(self, theta: Theta, weights: jax.Array, reference: jax.Array) -> jax.Array:
+        """The mixture term, in the unit of M."""
+        return theta["M"] * jnp.exp(pieces.log_blend(theta, "M", weights, reference))
+
+    def loss(self, theta: Theta, terms: jax.Array, n: jax.Array, d: jax.Array) -> jax.Array:
+        """E + mixture term + A n^−α + B d^−β."""
+        return terms + pieces.chinchilla(theta, n, d)
+
+    def convex(self, theta: Mapping[str, jax.Array]) -> bool:
+        """Convex when κ ≤ 1, which is γ ≥ 1 or γ < 0."""
+        return pieces.blend_convex(theta, "M")
+
+    def coordinates(self, extent: Extent) -> Coordinates:
+        """Level, slopes in log N, log D and every hᵢ, splits of the level, exponents."""
+        return SimpleCoordinates(extent)
+
+
+@dataclass(frozen=True)
+class SimpleCoordinates(Coordinates):
+    """level, slope_N, split_N, slope_D, split_D, M, bend and slope_mix (domain − 1).
+
+    The mixture term is M (Σ hᵢ wᵢ)^(1/κ) with wᵢ ∝ Mᵢ^κ. Its slope in hᵢ is known, up to a common constant, which
+    is wᵢ M/κ; so wᵢ = 1 + bend·slopeᵢ, softened at zero, with bend = κ/M and slopes that sum to 0. As M grows at a given
+    bend the term tends to M plus a function of the mixture: its shape does not depend on how much of the level is M.
+    """
+
+    def to_theta(self, z: Theta) -> tuple[dict[str, jax.Array], jax.Array]:
+        """First the mixture term, then what it leaves of the level."""
+        m, bend, slope = jnp.exp(z["M"]), z["bend"], pieces.zero_sum(z["slope_mix"])
+        straight = jnp.abs(bend) < STRAIGHT
+        log_w, log_dw = pieces.soft(1 + bend * slope, EDGE_WEIGHT)
+        by_domain = jnp.where(straight, slope, log_w / jnp.where(straight, 1.0, bend))
+        log_d = jnp.where(straight, 0.0, log_dw - log_w)  # of each entry; then all are centred
+        log_det_mixture = jnp.sum(log_d) + jax.nn.logsumexp(-log_d) - math.log(len(slope)) + (3 - len(slope)) * z["M"]
+        mixture = {"M": m, "M_domain": (by_domain - jnp.mean(by_domain)) / m, "kappa_M": bend * m}
+        scale, log_det_scale = pieces.scale_to_theta(z, m)
+        return scale | mixture, log_det_mixture + log_det_scale
+
+    def from_theta(self, theta: Theta) -> dict[str, jax.Array]:
+        """The inverse of `to_theta`; the size of the wᵢ is the one that makes the slopes sum to 0."""
+        m, bend = theta["M"], theta["kappa_M"] / theta["M"]
+        straight = jnp.abs(bend) < STRAIGHT
+        log_w = theta["kappa_M"] * theta["M_domain"]
+
+        def less_one(log_size: jax.Array) -> jax.Array:
+            return pieces.hard(log_w + log_size, EDGE_WEIGHT) - 1
+
+        def newton(_: int, log_size: jax.Array) -> jax.Array:
+            total, slope = jax.value_and_grad(lambda u: jnp.sum(less_one(u)))(log_size)
+            return log_size - total / slope
+
+        log_size = jax.lax.fori_loop(0, 30, newton, math.log(len(log_w)) - jax.nn.logsumexp(log_w))
+        slope = jnp.where(straight, m * theta["M_domain"], less_one(log_size) / jnp.where(straight, 1.0, bend))
+        return pieces.scale_from_theta(theta, m) | {
+            "M": jnp.log(m),
+            "bend": bend,
+            "slope_mix": pieces.zero_sum_inverse(slope),
+        }

@@ -1,0 +1,64 @@
+"""`Prior`: what is believed of every parameter before the runs are seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import jax
+import numpy as np
+import numpyro.distributions as dist
+
+from bayesmix.errors import InputError
+
+
+class Prior(Mapping[str, dist.Distribution]):
+    """An immutable mapping site → NumPyro distribution; `prior | {"alpha": ...}` is a new prior with overrides.
+
+    The prior of an amplitude (E, A, B, M) is in units of the smallest observed loss of its target, so that one prior
+    serves targets whose losses differ and tables in nats or in bits.
+    """
+
+    def __init__(self, sites: Mapping[str, dist.Distribution] | None = None):
+        self._sites = dict(sites or {})
+        for site, belief in self._sites.items():
+            if not isinstance(belief, dist.Distribution):
+                raise InputError(
+                    f"the prior of {site} is not a distribution",
+                    expected="a numpyro.distributions.Distribution",
+                    got=type(belief).__name__,
+                    advice="For example Prior({'alpha': dist.LogNormal(-1.2, 0.5)}).",
+                )
+
+    def __getitem__(self, site: str) -> dist.Distribution:
+        return self._sites[site]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sites)
+
+    def __len__(self) -> int:
+        return len(self._sites)
+
+    def __or__(self, other: Mapping[str, dist.Distribution]) -> Prior:
+        return Prior(self._sites | dict(other))
+
+    def __str__(self) -> str:
+        lines = []
+        for site, belief in self.items():
+            low, high = interval(belief, 0.9)
+            each = f" for each of {belief.event_shape[-1]}" if belief.event_shape else ""
+            lines.append(f"{site:>10}  {family(belief).__name__}, 90% in [{low:.3g}, {high:.3g}]{each}")
+        return "\n".join(lines)
+
+
+def family(belief: dist.Distribution) -> type[dist.Distribution]:
+    """The class of a distribution without the wrappers that give it a shape."""
+    while hasattr(belief, "base_dist") and type(belief) in (dist.ExpandedDistribution, dist.Independent):
+        belief = belief.base_dist
+    return type(belief)
+
+
+def interval(belief: dist.Distribution, prob: float) -> tuple[float, float]:
+    """Central interval of the (first entry of the) distribution that holds the given probability, from 20,000 draws."""
+    draws = np.asarray(belief.sample(jax.random.key(0), (20_000,))).reshape(20_000, -1)[:, 0]
+    low, high = np.quantile(draws, [(1 - prob) / 2, (1 + prob) / 2])
+    return float(low), float(high)

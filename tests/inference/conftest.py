@@ -1,0 +1,80 @@
+"""One tiny posterior a law, fitted once a session."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import qmc
+
+from bayesmix.design import Designs
+from bayesmix.inference.fit import fit
+from bayesmix.inference.posterior import Posterior
+from bayesmix.inference.simulate import simulate
+from bayesmix.laws.additive import Additive
+from bayesmix.laws.chinchilla import Chinchilla
+from bayesmix.laws.joint import Joint
+from bayesmix.model import Model
+from bayesmix.runs.table import Runs
+
+DOMAINS = ("web", "code", "books")
+TRUTH = {
+    "E": [1.2, 0.8],
+    "A": [0.5, 0.4],
+    "alpha": [0.35, 0.3],
+    "B": [0.6, 0.7],
+    "beta": [0.4, 0.45],
+    "M": [0.7, 0.9],
+    "share": [[0.3, 0.4, 0.2, 0.1], [0.2, 0.1, 0.6, 0.1]],
+    "gamma": [[0.6, 0.5, 0.7], [0.5, 0.8, 0.6]],
+    "sigma": [0.004, 0.004],
+    "nu": [8.0, 8.0],
+    "A_domain": [[0.2, -0.1, -0.1], [0.0, 0.2, -0.2]],
+    "kappa_A": [1.0, 0.5],
+    "B_domain": [[-0.2, 0.1, 0.1], [0.1, -0.2, 0.1]],
+    "kappa_B": [1.0, -0.5],
+}
+
+
+def grid(mixtures: int = 12, domains: tuple[str, ...] = DOMAINS) -> Designs:
+    """Mixtures × four sizes × two token counts a size, N and D not tied."""
+    points = qmc.Sobol(len(domains), seed=1).random(16)[:mixtures]
+    weights = -np.log(1 - 0.98 * points - 0.01)
+    weights = weights / weights.sum(1, keepdims=True)
+    scales = [(n, d) for n in (5e7, 1e8, 2e8, 4e8) for d in (2e9, 8e9)]
+    return Designs(
+        domains,
+        np.repeat(weights, len(scales), axis=0),
+        np.tile([n for n, _ in scales], mixtures),
+        np.tile([d for _, d in scales], mixtures),
+    )
+
+
+def truth_of(model: Model) -> dict[str, np.ndarray]:
+    """The true parameters of the sites a model has."""
+    return {site: np.array(TRUTH[site]) for site in model.priors(len(DOMAINS))}
+
+
+def simulated(model: Model, targets: tuple[str, ...] = ("chat", "proofs")) -> Runs:
+    """Runs of the grid under the true parameters."""
+    return simulate(model, grid(), targets=targets, parameters=truth_of(model), seed=3)
+
+
+@pytest.fixture(scope="session")
+def additive() -> Posterior:
+    """A small posterior of the additive law, two targets, true parameters known."""
+    model = Model(Additive())
+    return fit(model, simulated(model), seed=0, chains=4, warmup=400, draws=400)
+
+
+@pytest.fixture(scope="session")
+def joint() -> Posterior:
+    """A small posterior of the joint law."""
+    model = Model(Joint())
+    return fit(model, simulated(model), seed=0, chains=4, warmup=400, draws=400)
+
+
+@pytest.fixture(scope="session")
+def chinchilla() -> Posterior:
+    """A small posterior of the Chinchilla law; its runs have mixtures that the law does not look at."""
+    model = Model(Chinchilla())
+    return fit(model, simulated(model), seed=0, chains=4, warmup=400, draws=400)

@@ -1,0 +1,140 @@
+"""Fitting: recovery, repeatability, missing losses, compiled once."""
+
+from __future__ import annotations
+
+import warnings
+
+import jax
+import numpy as np
+import pytest
+
+from bayesmix.design import Designs
+from bayesmix.errors import DataWarning, DiagnosticsError, DiagnosticsWarning, InputError
+from bayesmix.inference.fit import fit
+from bayesmix.laws.additive import Additive
+from bayesmix.laws.chinchilla import Chinchilla
+from bayesmix.model import Model
+from bayesmix.priors import Prior
+from bayesmix.runs.table import Runs
+from tests.inference.conftest import grid, simulated, truth_of
+
+QUICK = {"chains": 2, "warmup": 100, "draws": 100}
+
+
+@pytest.mark.parametrize("law", ["additive", "joint", "chinchilla"])
+def test_recovers_the_truth(law, request):
+    posterior = request.getfixturevalue(law)
+    assert posterior.diagnostics.passed, str(posterior)
+    for site, true in truth_of(posterior.model).items():
+        draws = posterior.flat[site]
+        z = (draws.mean(0) - true) / draws.std(0)
+        assert np.abs(z).max() < 4.5, (site, z)
+
+
+@pytest.mark.parametrize("law", ["additive", "joint", "chinchilla"])
+def test_draws_have_the_shapes_of_the_sites(law, request):
+    posterior = request.getfixturevalue(law)
+    for site, prior in posterior.model.priors(3).items():
+        assert posterior.draws[site].shape == (4, 400, 2, *prior.event_shape)
+        assert posterior.draws[site].dtype == np.float64
+
+
+def test_band_covers_the_true_loss_at_a_larger_scale(additive):
+    larger = Designs(("books", "code", "web"), np.full((1, 3), 1 / 3), np.array([3e9]), np.array([6e10]))
+    law = additive.model.law
+    with jax.enable_x64(True):
+        from bayesmix.model import Data, expected_loss
+
+        data = Data.of(larger.on(additive.domains), additive.reference, additive.targets)
+        true = np.asarray(expected_loss(law, truth_of(additive.model), data))
+    low, high = np.moveaxis(additive.loss(larger).interval(0.998), -1, 0)
+    assert ((low < true) & (true < high)).all()
+
+
+def test_the_same_seed_gives_the_same_draws():
+    model = Model(Chinchilla())
+    runs = simulated(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DiagnosticsWarning)
+        first, again, other = (fit(model, runs, seed=s, **QUICK) for s in (1, 1, 2))
+    np.testing.assert_array_equal(first.draws["alpha"], again.draws["alpha"])
+    assert not np.array_equal(first.draws["alpha"], other.draws["alpha"])
+
+
+def test_a_second_fit_compiles_nothing():
+    model = Model(Additive())
+    runs = simulated(model)
+    compiled: list[str] = []
+
+    def listen(event: str, duration: float, **_: object) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(event)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DiagnosticsWarning)
+        fit(model, runs, **QUICK)
+        jax.monitoring.register_event_duration_secs_listener(listen)
+        try:
+            # fewer rows, another prior, another target: the same program
+            fit(Model(Additive(), Prior(model.priors(3)) | {}), runs.take(np.arange(90)).only(["proofs"]), **QUICK)
+        finally:
+            jax.monitoring.clear_event_listeners()
+    assert compiled == []
+
+
+def test_missing_losses_are_not_observed():
+    model = Model(Chinchilla())
+    runs = simulated(model)
+    keep = np.arange(len(runs)) % 2 == 0
+    holes = np.where(keep[:, None], runs.loss, np.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DiagnosticsWarning)
+        gaps = fit(model, Runs(runs.designs, runs.targets, holes), seed=0, chains=4, warmup=300, draws=300)
+        short = fit(model, runs.take(keep), seed=0, chains=4, warmup=300, draws=300)
+    for site in ("E", "alpha", "beta"):
+        gap, expected = gaps.flat[site], short.flat[site]
+        assert np.abs(gap.mean(0) - expected.mean(0)).max() < 0.35 * expected.std(0).max()
+
+
+def test_too_few_sizes_are_said():
+    model = Model(Chinchilla())
+    runs = simulated(model)
+    few = runs.take(np.isin(runs.params, np.unique(runs.params)[:2]))
+    with pytest.warns(DataWarning, match="2 distinct N: alpha is not identified"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DiagnosticsWarning)
+        fit(model, few, **QUICK)
+
+
+def test_failed_diagnostics_warn_or_raise():
+    model = Model(Chinchilla())
+    runs = simulated(model)
+    with pytest.warns(DiagnosticsWarning, match="diagnostics fail"):
+        bad = fit(model, runs, chains=1, warmup=50, draws=20)
+    assert bad.diagnostics.verdict == "FAIL"
+    with pytest.raises(DiagnosticsError):
+        fit(model, runs, chains=1, warmup=50, draws=20, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("setting", "word"), [({"chains": 0}, "chains"), ({"draws": 1}, "draws"), ({"target_accept": 1.5}, "target_accept")]
+)
+def test_senseless_settings_are_refused(setting, word):
+    model = Model(Chinchilla())
+    with pytest.raises(InputError, match=word):
+        fit(model, simulated(model), **setting)
+
+
+def test_a_mixture_law_needs_mixtures():
+    runs = Runs(Designs((), np.empty((4, 0)), np.full(4, 1e8), np.full(4, 1e9)), ("loss",), np.full((4, 1), 3.0))
+    with pytest.raises(InputError, match="needs mixtures"):
+        fit(Model(Additive()), runs)
+
+
+def test_unknown_prior_sites_are_refused():
+    with pytest.raises(InputError, match="no parameter 'alfa'"):
+        Model(Additive(), Prior({"alfa": Model(Additive()).priors(3)["alpha"]})).priors(3)
+
+
+def test_grid_is_not_tied():
+    designs = grid()
+    assert abs(np.corrcoef(np.log(designs.params), np.log(designs.tokens))[0, 1]) < 0.1

@@ -1,0 +1,86 @@
+"""Natural coordinates: one to one, with the log-determinant that keeps priors where they are stated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+from numpyro.distributions import constraints
+
+from bayesmix.laws.base import Coordinates, Law
+from bayesmix.laws.pieces import EDGE_LEVEL, hard, soft, zero_sum_inverse
+from tests.laws.zoo import DOMAINS, EXTENT, LAWS, points
+
+pytestmark = pytest.mark.usefixtures("x64")
+MAPPED = {name: law for name, law in LAWS.items() if law.coordinates(EXTENT) is not None}
+every_law = pytest.mark.parametrize("law", MAPPED.values(), ids=MAPPED.keys())
+
+
+def coordinates(law: Law) -> Coordinates:
+    found = law.coordinates(EXTENT)
+    assert found is not None
+    return found
+
+
+def free(law: Law, theta: Any) -> jax.Array:
+    """Parameters in a vector, measured as densities are: simplices without one entry, zero sums in a basis."""
+    parts = []
+    for site, belief in law.priors(len(DOMAINS)).items():
+        if belief.support == constraints.simplex:
+            parts.append(theta[site][:-1])
+        elif belief.support == constraints.zero_sum(1):
+            parts.append(zero_sum_inverse(theta[site]))
+        else:
+            parts.append(jnp.ravel(theta[site]))
+    return jnp.concatenate(parts)
+
+
+@every_law
+def test_round_trip(law: Law) -> None:
+    theta = points(law).theta
+    to, back = coordinates(law).to_theta, coordinates(law).from_theta
+    again = jax.jit(jax.vmap(lambda one: to(back(one))[0]))(theta)
+    assert set(again) == set(theta)
+    for site, value in theta.items():
+        np.testing.assert_allclose(again[site], value, rtol=1e-7, err_msg=site)
+
+
+@every_law
+def test_log_determinant(law: Law) -> None:
+    theta = points(law).theta
+    to = coordinates(law).to_theta
+
+    def both(one: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
+        z, unravel = ravel_pytree(coordinates(law).from_theta(one))
+        jacobian = jax.jacfwd(lambda z: free(law, to(unravel(z))[0]))(z)
+        return *jnp.linalg.slogdet(jacobian), to(unravel(z))[1]
+
+    sign, exact, claimed = jax.jit(jax.vmap(both))(theta)
+    assert (sign != 0).all()
+    np.testing.assert_allclose(claimed, exact, rtol=1e-6, atol=1e-6)
+
+
+@every_law
+def test_every_point_is_a_legal_parameter(law: Law) -> None:
+    """Sampler and optimiser may go anywhere: priors must be able to say no, or yes, but not NaN."""
+    z, unravel = ravel_pytree(coordinates(law).from_theta({k: v[0] for k, v in points(law).theta.items()}))
+    wild = jnp.asarray(np.random.default_rng(0).normal(size=(50, z.shape[0])))
+    theta, log_det = jax.jit(jax.vmap(lambda z: coordinates(law).to_theta(unravel(z))))(wild)
+    assert jnp.isfinite(log_det).all()
+    for site, belief in law.priors(len(DOMAINS)).items():
+        assert not jnp.isnan(theta[site]).any(), site
+        if site not in law.amplitudes and belief.support != constraints.simplex:
+            assert belief.support(theta[site]).all(), site
+
+
+def test_soft_and_hard_are_inverse_and_smooth() -> None:
+    x = jnp.concatenate([jnp.linspace(-2, 2, 401), jnp.array([-30, 30]) * EDGE_LEVEL])
+    log_v, log_slope = soft(x, EDGE_LEVEL)
+    np.testing.assert_allclose(hard(log_v, EDGE_LEVEL)[x > -0.5], x[x > -0.5], atol=1e-9)
+    slope = jax.vmap(jax.grad(lambda x: jnp.exp(soft(x, EDGE_LEVEL)[0])))(x)
+    np.testing.assert_allclose(jnp.exp(log_slope), slope, rtol=1e-9)
+    assert (jnp.exp(log_v) > 0).all() and jnp.allclose(jnp.exp(log_v[x > 1]), x[x > 1])
