@@ -50,7 +50,8 @@ class StudentT(Noise):
     def around(self, theta: Mapping[str, jax.Array], loss: jax.Array, loss_se: jax.Array) -> dist.Distribution:
         """StudentT(ν, L, √((L σ)² + se²))."""
         scale = jnp.sqrt((loss * theta["sigma"]) ** 2 + loss_se**2)
-        return dist.StudentT(theta["nu"], loss, scale)
+        # beyond 1,000 degrees of freedom it is Gaussian to rounding, while its normalising constant loses all digits
+        return dist.StudentT(jnp.minimum(theta["nu"], 1000.0), loss, scale)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from bayesmix.cli.output import advise, plain_warnings
 from bayesmix.cli.predict import predict
 from bayesmix.errors import BayesmixError
 
-ISSUES = "This is a fault of bayesmix, not of your input."
+INTERRUPTED = 130
+OURS = "This is a fault of bayesmix, not of your input."
 
 app = typer.Typer(
     name="bayesmix",
@@ -38,9 +39,9 @@ class Debug:
 
 def _version(asked: bool) -> None:
     if asked:
-        import bayesmix
+        import importlib.metadata
 
-        print(f"bayesmix {bayesmix.__version__}")
+        print(f"bayesmix {importlib.metadata.version('bayesmix')}")
         raise typer.Exit
 
 
@@ -102,12 +103,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with plain_warnings():
         try:
             app(None if arguments is None else list(arguments), prog_name="bayesmix")
-        except SystemExit as stop:
-            return stop.code if isinstance(stop.code, int) else 1 if stop.code else 0
+        except SystemExit as stop:  # typer has said what there is to say, but for Ctrl-C
+            code = stop.code if isinstance(stop.code, int) else 1 if stop.code else 0
+            return _failed("interrupted", code) if code == INTERRUPTED else code
         except BayesmixError as error:
             return _failed(f"error: {error}", error.exit_code)
         except KeyboardInterrupt:
-            return _failed("interrupted; nothing was written", 130)
+            return _failed("interrupted", INTERRUPTED)
         except Exception as error:  # the last line of defence: a user reads a sentence, not a traceback
             return _failed(f"internal failure: {_sentence(error)}", 1)
     return 0
@@ -123,7 +125,7 @@ def _failed(message: str, code: int) -> int:
 def _sentence(error: Exception) -> str:
     words = str(error).strip().splitlines()
     what = f"{type(error).__name__}: {words[0]}" if words else type(error).__name__
-    return f"{what.rstrip('.')}. {ISSUES} `bayesmix --debug {_called()}…` shows where."
+    return f"{what.rstrip('.')}. {OURS} `bayesmix --debug {_called()}…` shows where."
 
 
 def _called() -> str:

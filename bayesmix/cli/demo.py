@@ -65,8 +65,8 @@ def _runs(folder: Path, targets: tuple[str, ...], seed: int) -> int:
 
 def _fit(folder: Path, seed: int) -> int:
     _step(2, "From runs to a posterior")
-    print("Many laws fit a few dozen small runs. NUTS draws thousands of them, each as often")
-    print("as it is plausible, and the diagnostics say whether its chains agree.\n")
+    print("Many laws fit a few dozen small runs. NUTS draws thousands of them, each as")
+    print("often as it is plausible, and the diagnostics say whether its chains agree.\n")
     print("$ bayesmix fit runs.csv --model additive --draws 2000 --out posterior.nc\n", flush=True)
     return _code(
         fit, [str(folder / "runs.csv")], model="additive", out=str(folder / "posterior.nc"), draws=2000, seed=seed
@@ -211,7 +211,7 @@ def _table(columns: dict[str, Any], rows: int) -> None:
     cells = [[name, *(_cell(v) for v in values[:rows])] for name, values in columns.items()]
     widths = [max(map(len, cell)) for cell in cells]
     for line in zip(*cells, strict=True):
-        print("  ".join(f"{text:>{width}}" for text, width in zip(line, widths, strict=True)).rstrip())
+        print(" ".join(f"{text:>{width}}" for text, width in zip(line, widths, strict=True)).rstrip())
 
 
 def _cell(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
@@ -126,11 +126,6 @@ def size(text: str, option: str) -> float:
     if not 0 < value < float("inf"):
         raise InputError(f"{option} is not a size", expected="a finite number above 0", got=text, advice="Correct it.")
     return value
-
-
-def as_pairs(values: Mapping[str, object]) -> str:
-    """``a 1, b 2`` for messages."""
-    return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
 def _number(text: str, option: str) -> float:

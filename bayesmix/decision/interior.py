@@ -8,7 +8,7 @@ import numpy as np
 
 from bayesmix.decision.polytope import Polytope, divergence
 
-MAX_STEPS = 80
+MAX_STEPS = 60
 TOLERANCE = 1e-11
 FLATTEST = 1e-7
 
@@ -35,13 +35,16 @@ def entropic_step(slope: np.ndarray, centre: np.ndarray, stiffness: np.ndarray, 
         return np.broadcast_to(within.lower, slope.shape).copy()
     fixed = np.where(free, 0.0, within.lower)
     equations, rows = (np.abs(a[:, free]).any(axis=1) for a in (within.equal, within.rows))
+    size = np.maximum(
+        np.abs(within.rows[:, free]).max(axis=1, initial=0.0), 1e-300
+    )  # a slope can be 1e10 near weight 0
     inner = Polytope(
         within.lower[free],
         within.upper[free],
         within.equal[np.ix_(equations, free)],
         (within.total - within.equal @ fixed)[equations],
-        within.rows[np.ix_(rows, free)],
-        (within.limit - within.rows @ fixed)[rows],
+        within.rows[np.ix_(rows, free)] / size[rows, None],
+        ((within.limit - within.rows @ fixed) / size)[rows],
         _inner_ball(within, free, fixed),
     )
     answer = np.broadcast_to(fixed, slope.shape).copy()

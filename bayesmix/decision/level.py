@@ -25,7 +25,7 @@ class Minimum:
         gap: an upper bound on `value` minus the lowest possible value; None without convexity.
         evaluations: how often the objective was evaluated.
         converged: whether the tolerance was reached.
-        spread: how far apart the values of several starts ended; None with one start.
+        spread: highest minus lowest value that the three best of several starts ended in; None with one start.
     """
 
     mixture: np.ndarray

@@ -80,7 +80,7 @@ class Optimum:
         gap: an upper bound, in nats, on how far `value` is from the lowest possible one; None where none can be given.
         gap_reason: why there is no gap, or what it is relative to; empty when there is nothing to add.
         converged: whether the optimiser reached its tolerance.
-        spread: highest minus lowest value that several starts ended in; None when the problem is convex.
+        spread: highest minus lowest value that the three best of several starts ended in; None when convex.
         evaluations: how often the objective was evaluated.
         against: comparisons by name: ``uniform``, ``natural`` when it is known, and those asked for.
         chances: chance constraint → the probability with which it holds.
@@ -136,7 +136,7 @@ class Optimum:
         else:
             lines.append(f"no certificate: {self.gap_reason}")
         if self.spread is not None:
-            lines.append(f"several starts ended within {self.spread:.2g} nats of each other")
+            lines.append(f"the three best of several starts ended within {self.spread:.2g} nats of each other")
         if not self.converged:
             lines.append("NOT CONVERGED: the optimiser stopped before it reached its tolerance")
         return [wrapped for line in lines for wrapped in _wrap(line)]

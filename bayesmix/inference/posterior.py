@@ -214,8 +214,11 @@ class Surface:
 
     def __call__(self, weights: jax.Array) -> jax.Array:
         """Losses (draw, target) of the mixture with the given weights (domain)."""
+        return jax.vmap(jax.vmap(self._one, (0, None)), (0, None))(self.theta, weights)
 
-        def one(theta: dict[str, jax.Array]) -> jax.Array:
-            return self.law.loss(theta, self.law.terms(theta, weights, self.reference), self.n, self.d)
+    def each(self, weights: jax.Array) -> jax.Array:
+        """Losses (draw, target) when every draw has its own mixture (draw, domain)."""
+        return jax.vmap(jax.vmap(self._one, (0, None)))(self.theta, weights)
 
-        return jax.vmap(jax.vmap(one))(self.theta)
+    def _one(self, theta: dict[str, jax.Array], weights: jax.Array) -> jax.Array:
+        return self.law.loss(theta, self.law.terms(theta, weights, self.reference), self.n, self.d)

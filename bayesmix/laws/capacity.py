@@ -15,8 +15,8 @@ from bayesmix.laws import pieces
 from bayesmix.laws.base import Coordinates, Extent, Law, Theta
 from bayesmix.simplex import power
 
-NEWTON_STEPS = 25
-"""Enough for double precision with a hundred domains: each step settles one more domain, or doubles the digits."""
+MOST_STEPS = 100
+"""Newton's method needs about ten: each step settles a domain, or doubles the digits."""
 LEAST_SPARE = 1e-3
 """The part of a model that is always divided, so that the division stays defined when N is below the shared part."""
 SIMPLEX = dist.transforms.StickBreakingTransform()
@@ -116,8 +116,17 @@ def divide(demand: jax.Array, elasticity: jax.Array, shared: jax.Array, total: j
     def excess(log_price: jax.Array) -> jax.Array:
         return jnp.sum(capacity(log_price) - floor) - spare
 
-    def newton(f: Callable[[jax.Array], jax.Array], below: jax.Array) -> jax.Array:
-        return jax.lax.fori_loop(0, NEWTON_STEPS, lambda _, u: u - f(u) / jax.grad(f)(u), below)
+    def newton(_: Callable[[jax.Array], jax.Array], below: jax.Array) -> jax.Array:
+        def step(state: tuple[jax.Array, jax.Array, int]) -> tuple[jax.Array, jax.Array, int]:
+            log_price, _, steps = state
+            x = capacity(log_price)
+            slope = jnp.sum(elasticity * x * (x > floor))
+            move = (jnp.sum(x - floor) - spare) / slope
+            return log_price + move, move, steps + 1
+
+        close = 8 * jnp.finfo(below.dtype).eps
+        begun = (below, jnp.full_like(below, jnp.inf), 0)
+        return jax.lax.while_loop(lambda state: (state[1] > close) & (state[2] < MOST_STEPS), step, begun)[0]
 
     below = jnp.max(jnp.log(demand / (spare + floor)) / elasticity)  # there one domain alone takes all there is
     below = jax.lax.stop_gradient(below)  # where the search starts has no bearing on the root

@@ -39,7 +39,7 @@ class Exponential(Law[jax.Array]):
     amplitudes: ClassVar[frozenset[str]] = frozenset({"E", "A", "B", "M"})
 
     def priors(self, domains: int) -> dict[str, dist.Distribution]:
-        """As in the additive law; one domain alone changes M by a factor between 1/27 and 27 (90 %)."""
+        """As in the additive law; one domain alone changes M by a factor between 1/20 and 20 (90 %)."""
         tilt = {"t": dist.ZeroSumNormal(pieces.TILT_SPREAD, event_shape=(domains,))}
         return pieces.scale_priors() | pieces.tilt_prior() | tilt
 

@@ -64,7 +64,7 @@ class Full(Law[FullTerms]):
     constant: bool = True
 
     def priors(self, domains: int) -> dict[str, dist.Distribution]:
-        """As in the joint law; one domain alone changes an exponent by a factor between 0.78 and 1.28 (90 %)."""
+        """As in the joint law; one domain alone changes an exponent by a factor between 0.8 and 1.25 (90 %)."""
         amplitudes = pieces.blend_priors("A", domains, 0.3) | pieces.blend_priors("B", domains, 0.3)
         exponents = pieces.blend_priors("alpha", domains, 0.15) | pieces.blend_priors("beta", domains, 0.15)
         return pieces.scale_priors() | pieces.mixture_priors(domains, self.constant) | amplitudes | exponents

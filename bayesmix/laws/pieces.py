@@ -136,7 +136,7 @@ def scale_to_theta(z: Theta, other: jax.Array, extent: Extent) -> tuple[dict[str
         extent: where the runs lie.
     """
     log_half_d = jnp.log(extent.log_d) + z["rise_D"]
-    log_half_n = jnp.log(extent.log_n) + z["rise_N"] if "rise_N" in z else -jnp.inf
+    log_half_n = jnp.log(extent.log_n) + z["rise_N"] if "rise_N" in z else jnp.asarray(-jnp.inf)
     log_all, log_d_all = soft(z["level"] - other - jnp.exp(log_half_n) - jnp.exp(log_half_d), EDGE_LEVEL)
     log_b = log_all + jax.nn.log_sigmoid(z["split_D"])
     log_rest = log_all + jax.nn.log_sigmoid(-z["split_D"])

@@ -45,7 +45,7 @@ class Simple(Law[jax.Array]):
     amplitudes: ClassVar[frozenset[str]] = frozenset({"E", "A", "B", "M"})
 
     def priors(self, domains: int) -> dict[str, dist.Distribution]:
-        """As in the additive law; one domain alone changes M by a factor between 1/27 and 27 (90 %)."""
+        """As in the additive law; one domain alone changes M by a factor between 1/20 and 20 (90 %)."""
         blend = pieces.blend_priors("M", domains, pieces.TILT_SPREAD) | {"kappa_M": dist.Normal(0.0, 3.0)}
         return pieces.scale_priors() | pieces.tilt_prior() | blend
 
@@ -68,12 +68,14 @@ class Simple(Law[jax.Array]):
 
 @dataclass(frozen=True)
 class SimpleCoordinates(Coordinates):
-    """level, slope_N, split_N, slope_D, split_D, M, bend and slope_mix (domain − 1).
+    """level, rise_N, split_N, rise_D, split_D, M, bend and slope_mix (domain − 1).
 
-    The mixture term is M (Σ hᵢ wᵢ)^(1/κ) with wᵢ ∝ Mᵢ^κ. Its slope in hᵢ is known, up to a common constant, which
-    is wᵢ M/κ; so wᵢ = 1 + bend·slopeᵢ, softened at zero, with bend = κ/M and slopes that sum to 0. As M grows at a given
-    bend the term tends to M plus a function of the mixture: its shape does not depend on how much of the level is M.
+    The mixture term is M (Σ hᵢ wᵢ)^(1/κ) with wᵢ ∝ Mᵢ^κ. What runs tell is its slope in hᵢ, about wᵢ M/κ, up to a
+    common constant; so wᵢ = 1 + bend·slopeᵢ, softened at zero, with bend = κ/M and slopes that sum to 0. At a given
+    bend the term tends to M plus a function of the mixture as M grows: its shape does not depend on the size of M.
     """
+
+    extent: Extent
 
     def to_theta(self, z: Theta) -> tuple[dict[str, jax.Array], jax.Array]:
         """First the mixture term, then what it leaves of the level."""
@@ -84,7 +86,7 @@ class SimpleCoordinates(Coordinates):
         log_d = jnp.where(straight, 0.0, log_dw - log_w)  # of each entry; then all are centred
         log_det_mixture = jnp.sum(log_d) + jax.nn.logsumexp(-log_d) - math.log(len(slope)) + (3 - len(slope)) * z["M"]
         mixture = {"M": m, "M_domain": (by_domain - jnp.mean(by_domain)) / m, "kappa_M": bend * m}
-        scale, log_det_scale = pieces.scale_to_theta(z, m)
+        scale, log_det_scale = pieces.scale_to_theta(z, m, self.extent)
         return scale | mixture, log_det_mixture + log_det_scale
 
     def from_theta(self, theta: Theta) -> dict[str, jax.Array]:
@@ -102,7 +104,7 @@ class SimpleCoordinates(Coordinates):
 
         log_size = jax.lax.fori_loop(0, 30, newton, math.log(len(log_w)) - jax.nn.logsumexp(log_w))
         slope = jnp.where(straight, m * theta["M_domain"], less_one(log_size) / jnp.where(straight, 1.0, bend))
-        return pieces.scale_from_theta(theta, m) | {
+        return pieces.scale_from_theta(theta, m, self.extent) | {
             "M": jnp.log(m),
             "bend": bend,
             "slope_mix": pieces.zero_sum_inverse(slope),

@@ -14,6 +14,20 @@ import pytest
 
 from bayesmix.cli.app import main
 
+CARD = """
+title = "An additive law of which much is known, so that its posterior is easy"
+law = "additive"
+noise = "gaussian"
+domains = ["web", "code"]
+targets = ["prose", "python"]
+sampler = { chains = 2, warmup = 500, draws = 1000, target_accept = 0.98 }
+prior.E = { distribution = "Beta", a = 30, b = 20 }
+prior.A = { distribution = "LogNormal", median = 0.2, sd_log = 0.3 }
+prior.alpha = { distribution = "LogNormal", median = 0.3, sd_log = 0.1 }
+prior.B = { distribution = "LogNormal", median = 0.2, sd_log = 0.3 }
+prior.beta = { distribution = "LogNormal", median = 0.35, sd_log = 0.1 }
+prior.gamma = { distribution = "LogNormal", median = 0.5, sd_log = 0.1 }
+"""
 DOMAINS = ("web", "code")
 TARGETS = ("prose", "python")
 
@@ -78,9 +92,9 @@ def runs_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def fitted(runs_csv: Path) -> tuple[Path, Said]:
     """A posterior file, and what `fit` said when it made it."""
-    path = runs_csv.with_name("posterior.nc")
-    said = run_program("fit", runs_csv, "--model", "additive", "--chains", 2, "--draws", 1500, "--out", path)
-    return path, said
+    path, card = runs_csv.with_name("posterior.nc"), runs_csv.with_name("easy.toml")
+    card.write_text(CARD, encoding="utf-8")
+    return path, run_program("fit", runs_csv, "--model", card, "--out", path)
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ def test_fit_writes_a_posterior_and_prints_the_diagnostics(fitted: tuple[Path, S
     assert "PASS: " in said.out or "REVIEW: " in said.out
     assert "48 measured points" in said.err and "sampling" in said.err and "independent posteriors" in said.err
     kept = load_posterior(path)
-    assert (kept.targets, kept.domains, kept.n_draws) == (TARGETS, DOMAINS, 3000)
+    assert (kept.targets, kept.domains, kept.n_draws) == (TARGETS, DOMAINS, 2000)
     assert not list(path.parent.glob(".*")), "nothing half-written is left"
 
 

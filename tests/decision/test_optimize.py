@@ -230,6 +230,37 @@ def test_a_posterior_that_is_not_convex_gets_no_certificate(small):
     assert best.spread < 1e-4
 
 
+@pytest.mark.parametrize("text", ["worst-draw", "worst-target/cvar:0.5"])
+def test_kinks_do_not_stop_the_search_without_convexity(small, text):
+    searched, certified = choose(replace(small, convex=False), text), choose(small, text)
+    assert searched.converged
+    assert searched.value == pytest.approx(certified.value, abs=1e-5)
+
+
+def test_several_valleys_are_searched():
+    """Exponents above 1 make every draw prefer corners; a search of 20,000 mixtures finds nothing better."""
+    stub = posterior(draws=50, targets=2, domains=4, spread=0.4, seed=1)
+    stub = replace(stub, gamma=2.5 * stub.gamma, convex=False)
+    best = optimize(stub, SCALE, risk=CVaR(0.8))
+    mixtures = np.random.default_rng(0).dirichlet(np.full(4, 0.5), 20_000)
+    draws = np.sort(stub.losses(SCALE, mixtures).mean(axis=2), axis=1)
+    assert best.value <= draws[:, 40:].mean(axis=1).min() + 1e-6
+
+
+@pytest.mark.parametrize("constraint", [{}, {"support": True}, {"near": "kl"}, {"near": "tv"}])
+def test_the_law_of_the_paper_is_infinite_at_corners_and_certified_all_the_same(constraint):
+    stub = posterior(draws=40, targets=2, domains=6, constant=0.0, spread=0.5, seed=2)
+    stub = replace(stub, gamma=0.3 * stub.gamma)
+    within = {
+        "support": stub.designs if "support" in constraint else None,
+        "near": (stub.natural, 0.05, constraint["near"]) if "near" in constraint else None,
+    }
+    best = optimize(stub, SCALE, within=Feasible(**within), risk=CVaR(0.9))
+    assert best.converged
+    assert best.gap < 1e-5
+    assert Feasible(**within).at(SCALE, stub.domains).contains(best.mixture.weights)
+
+
 def test_the_same_seed_gives_the_same_answer(small):
     first, second = (optimize(small, SCALE, risk=Quantile(0.8), seed=4) for _ in range(2))
     assert first.as_dict() == second.as_dict()

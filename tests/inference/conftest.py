@@ -36,11 +36,11 @@ TRUTH = {
 
 
 def grid(mixtures: int = 12, domains: tuple[str, ...] = DOMAINS) -> Designs:
-    """Mixtures × four sizes × two token counts a size, N and D not tied."""
+    """Mixtures × four sizes × three token counts a size, N and D not tied."""
     points = qmc.Sobol(len(domains), seed=1).random(16)[:mixtures]
     weights = -np.log(1 - 0.98 * points - 0.01)
     weights = weights / weights.sum(1, keepdims=True)
-    scales = [(n, d) for n in (5e7, 1e8, 2e8, 4e8) for d in (2e9, 8e9)]
+    scales = [(n, d) for n in (5e7, 1e8, 2e8, 4e8) for d in (2e9, 6e9, 18e9)]
     return Designs(
         domains,
         np.repeat(weights, len(scales), axis=0),
@@ -63,18 +63,18 @@ def simulated(model: Model, targets: tuple[str, ...] = ("chat", "proofs")) -> Ru
 def additive() -> Posterior:
     """A small posterior of the additive law, two targets, true parameters known."""
     model = Model(Additive())
-    return fit(model, simulated(model), seed=0, chains=4, warmup=400, draws=400)
+    return fit(model, simulated(model), seed=0, chains=4, warmup=500, draws=500)
 
 
 @pytest.fixture(scope="session")
 def joint() -> Posterior:
     """A small posterior of the joint law."""
     model = Model(Joint())
-    return fit(model, simulated(model), seed=0, chains=4, warmup=400, draws=400)
+    return fit(model, simulated(model), seed=0, chains=4, warmup=500, draws=500)
 
 
 @pytest.fixture(scope="session")
 def chinchilla() -> Posterior:
     """A small posterior of the Chinchilla law; its runs have mixtures that the law does not look at."""
     model = Model(Chinchilla())
-    return fit(model, simulated(model), seed=0, chains=4, warmup=400, draws=400)
+    return fit(model, simulated(model), seed=0, chains=4, warmup=500, draws=500)

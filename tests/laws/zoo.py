@@ -54,7 +54,6 @@ LAWS: dict[str, Law] = {
     "additive": Additive(),
     "additive-paper": Additive(constant=False),
     "joint": Joint(),
-    "joint-paper": Joint(constant=False),
     "full": Full(),
     "bimix": BiMix(),
     "bimix-paper": BiMix(constant=False, sizes=False),
