@@ -22,6 +22,8 @@ EDGE_LEVEL = 0.04
 """Where `level` minus the other terms falls below this many units of loss, the floor and A bend smoothly off zero."""
 EDGE_CONSTANT = 0.05
 EDGE_SLOPE = 0.003
+EDGE_GAMMA = 0.15
+BEND = 0.25
 
 TILT_SPREAD = 2.0
 """Prior standard deviation of the log of a mixture term by domain."""
@@ -108,17 +110,26 @@ def blend_convex(theta: Theta, site: str) -> bool:
 
 
 def soft(x: jax.Array, edge: float) -> tuple[jax.Array, jax.Array]:
-    """v = edge·log(1 + e^(x/edge)): about x where x ≫ edge, always positive. Returns log v and log(dv/dx)."""
-    a = x / edge
-    far = a < -30.0  # there log(1 + e^a) is e^a to rounding
-    log_v = math.log(edge) + jnp.where(far, a, jnp.log(jax.nn.softplus(jnp.where(far, 0.0, a))))
-    return log_v, jax.nn.log_sigmoid(a)
+    """A positive v that is about x where x ≫ edge, and falls like e^(−(x/2·edge)²) below 0. Returns log v, log(dv/dx).
+
+    A posterior that presses against v = 0 then has a Gaussian tail in x, which is sampled well, and not an exponential
+    one. v = edge·log(1 + e^b) with b = x/edge, bent down by BEND·b² where it is negative.
+    """
+    below = jnp.minimum(x / edge, 0.0)
+    bent = x / edge - BEND * below**2
+    far = bent < -30.0  # there log(1 + e^b) is e^b to rounding
+    log_v = math.log(edge) + jnp.where(far, bent, jnp.log(jax.nn.softplus(jnp.where(far, 0.0, bent))))
+    return log_v, jax.nn.log_sigmoid(bent) + jnp.log1p(-2 * BEND * below)
 
 
 def hard(log_v: jax.Array, edge: float) -> jax.Array:
     """The inverse of `soft`: x for a given log v."""
-    a = jnp.exp(log_v) / edge
-    return edge * jnp.where(a > 30.0, a, jnp.log(jnp.expm1(jnp.minimum(a, 30.0))))
+    log_ratio = log_v - math.log(edge)
+    large, tiny = log_ratio > math.log(30.0), log_ratio < -30.0
+    middle = jnp.exp(jnp.where(large | tiny, 0.0, log_ratio))
+    bent = jnp.where(large, jnp.exp(log_ratio), jnp.where(tiny, log_ratio, jnp.log(jnp.expm1(middle))))
+    root = jnp.sqrt(1 - 4 * BEND * jnp.minimum(bent, 0.0))
+    return edge * jnp.where(bent < 0, (1 - root) / (2 * BEND), bent)
 
 
 def scale_to_theta(z: Theta, other: jax.Array, extent: Extent) -> tuple[dict[str, jax.Array], jax.Array]:
@@ -204,19 +215,21 @@ def share_from_theta(
 
 
 def mixture_to_theta(z: Theta, extent: Extent) -> tuple[dict[str, jax.Array], jax.Array]:
-    """Coordinates slope_mix (domain), gamma and, with the constant, constant → M, share, gamma; gamma is log γ.
+    """Coordinates slope_mix (domain), gamma and, with the constant, constant → M, share, gamma.
 
-    slope_mix is M·sᵢ·(highᵢ^γᵢ − lowᵢ^γᵢ), about the fall of the loss between little and much of a domain.
+    slope_mix is M·sᵢ·(highᵢ^γᵢ − lowᵢ^γᵢ), about the fall of the loss between little and much of a domain; gamma is γ,
+    softened at zero.
     """
-    log_m, share, log_det = share_to_theta(z, _log_rise(z["gamma"], extent))
-    return {"M": jnp.exp(log_m), "share": share, "gamma": jnp.exp(z["gamma"])}, log_det + jnp.sum(z["gamma"])
+    log_gamma, log_d_gamma = soft(z["gamma"], EDGE_GAMMA)
+    log_m, share, log_det = share_to_theta(z, _log_rise(log_gamma, extent))
+    return {"M": jnp.exp(log_m), "share": share, "gamma": jnp.exp(log_gamma)}, log_det + jnp.sum(log_d_gamma)
 
 
 def mixture_from_theta(theta: Theta, constant: bool, extent: Extent) -> dict[str, jax.Array]:
     """The inverse of `mixture_to_theta`."""
-    z = {"gamma": jnp.log(theta["gamma"])}
-    log_rise = _log_rise(z["gamma"], extent)
-    return share_from_theta(jnp.log(theta["M"]), theta["share"], log_rise, constant) | z
+    log_gamma = jnp.log(theta["gamma"])
+    share = share_from_theta(jnp.log(theta["M"]), theta["share"], _log_rise(log_gamma, extent), constant)
+    return share | {"gamma": hard(log_gamma, EDGE_GAMMA)}
 
 
 def _log_rise(log_gamma: jax.Array, extent: Extent) -> jax.Array:

@@ -1,6 +1,6 @@
 """Make docs/results.md: the laws on published runs. Run with `uv run python -m tests.benchmarks.results`.
 
-Each section is a fit that is kept in the folder given with --cache, so that an interrupted run goes on where it stopped.
+Every fit is kept in the folder given with --cache, so that an interrupted run goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def main() -> None:
         "|mean prediction − measured| / measured. Bands are those of the parametric law and independent run noise.",
         "## slimpajama: held out N = 1.24B",
         f"Fitted on {int((~largest).sum())} points of the paper's window with N ≤ 937M, scored on {int(largest.sum())} "
-        "points at 1.24B. The paper's column is its own extrapolation, to 3B and 7B: another test set, for orientation.",
+        "points at 1.24B. The paper extrapolates to 3B and 7B instead, another test set.",
         score_table(held_out),
         *(
             part
