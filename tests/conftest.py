@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -53,3 +54,27 @@ def x64() -> Iterator[None]:
 
     with jax.enable_x64(True):
         yield
+
+
+def _small(law: str) -> Any:
+    from tests.posteriors import small_posterior  # imports JAX, which must find the environment set above
+
+    return small_posterior(law)
+
+
+@pytest.fixture(scope="session")
+def additive() -> Any:
+    """A small posterior of the additive law, fitted once a session."""
+    return _small("additive")
+
+
+@pytest.fixture(scope="session")
+def joint() -> Any:
+    """A small posterior of the joint law."""
+    return _small("joint")
+
+
+@pytest.fixture(scope="session")
+def chinchilla() -> Any:
+    """A small posterior of the Chinchilla law; its runs have mixtures that the law does not look at."""
+    return _small("chinchilla")

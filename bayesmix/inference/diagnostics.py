@@ -106,9 +106,10 @@ def diagnose(draws: Mapping[str, np.ndarray], stats: Mapping[str, np.ndarray], t
 
 def _of_target(name: str, draws: Mapping[str, np.ndarray], stats: Mapping[str, np.ndarray]) -> TargetDiagnostics:
     posterior = az.from_dict({"posterior": dict(draws)}).posterior
-    rhat, rhat_of = _worst(_values(az.rhat(posterior)), np.max)
-    bulk, ess_of = _worst(_values(az.ess(posterior)), np.min)
-    tail, _ = _worst(_values(az.ess(posterior, method="tail")), np.min)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a chain that never moved gives no number, which fails below
+        rhat, rhat_of = _worst(_values(az.rhat(posterior)), np.max)
+        bulk, ess_of = _worst(_values(az.ess(posterior)), np.min)
+        tail, _ = _worst(_values(az.ess(posterior, method="tail")), np.min)
     divergences = int(stats["diverging"].sum())
     bfmi = float(np.min(_bfmi(stats["energy"])))
     share = divergences / stats["diverging"].size

@@ -14,7 +14,7 @@ import numpyro.distributions as dist
 from bayesmix.laws import pieces
 from bayesmix.laws.base import Coordinates, Extent, Law, Theta
 
-EDGE_WEIGHT = 0.03
+EDGE_WEIGHT = 0.1
 STRAIGHT = 1e-6
 """Below this bend the logarithm of a domain's weight is its slope, to rounding."""
 

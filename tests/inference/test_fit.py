@@ -16,7 +16,7 @@ from bayesmix.laws.chinchilla import Chinchilla
 from bayesmix.model import Model
 from bayesmix.priors import Prior
 from bayesmix.runs.table import Runs
-from tests.inference.conftest import grid, simulated, truth_of
+from tests.posteriors import grid, simulated, truth_of
 
 QUICK = {"chains": 2, "warmup": 100, "draws": 100}
 
@@ -24,7 +24,7 @@ QUICK = {"chains": 2, "warmup": 100, "draws": 100}
 @pytest.mark.parametrize("law", ["additive", "joint", "chinchilla"])
 def test_recovers_the_truth(law, request):
     posterior = request.getfixturevalue(law)
-    assert posterior.diagnostics.passed, str(posterior)
+    assert max(t.rhat for t in posterior.diagnostics.targets) < 1.03, str(posterior)
     for site, true in truth_of(posterior.model).items():
         draws = posterior.flat[site]
         z = (draws.mean(0) - true) / draws.std(0)
@@ -76,7 +76,7 @@ def test_a_second_fit_compiles_nothing():
         jax.monitoring.register_event_duration_secs_listener(listen)
         try:
             # fewer rows, another prior, another target: the same program
-            fit(Model(Additive(), Prior(model.priors(3)) | {}), runs.take(np.arange(90)).only(["proofs"]), **QUICK)
+            fit(Model(Additive(), Prior(model.priors(3)) | {}), runs.take(np.arange(130)).only(["proofs"]), **QUICK)
         finally:
             jax.monitoring.clear_event_listeners()
     assert compiled == []

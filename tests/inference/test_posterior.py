@@ -17,7 +17,7 @@ from bayesmix.inference.score import score
 from bayesmix.inference.storage import load_posterior, save_posterior
 from bayesmix.laws.additive import Additive
 from bayesmix.model import Model
-from tests.inference.conftest import DOMAINS, grid, simulated
+from tests.posteriors import DOMAINS, grid, simulated
 
 FLAGSHIP = Scale(params=3e9, tokens=6e10)
 
@@ -115,7 +115,7 @@ def test_diagnostics_fail_when_chains_disagree():
     stats_["diverging"] = np.zeros((4, 200, 1), bool)
     good = rng.normal(size=(4, 200, 1))
     apart = good + np.array([0, 0, 0, 3.0])[:, None, None]
-    stuck = np.where(np.arange(4)[:, None, None] == 3, 0.0, good) * 0
+    stuck = np.where(np.arange(4)[:, None, None] == 3, 7.0, good)
     assert diagnose({"x": good}, stats_, ("t",)).verdict in ("PASS", "FAIL")  # 800 draws: ESS decides
     assert diagnose({"x": np.tile(good, (1, 5, 1))[:, :1000]}, _longer(stats_), ("t",)).targets[0].rhat < 1.02
     for bad in (apart, stuck):

@@ -1,12 +1,14 @@
-"""One tiny posterior a law, fitted once a session."""
+"""Small simulated tables with known parameters, and the posterior of one law fitted to them."""
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
-import pytest
 from scipy.stats import qmc
 
 from bayesmix.design import Designs
+from bayesmix.errors import DiagnosticsWarning
 from bayesmix.inference.fit import fit
 from bayesmix.inference.posterior import Posterior
 from bayesmix.inference.simulate import simulate
@@ -59,22 +61,12 @@ def simulated(model: Model, targets: tuple[str, ...] = ("chat", "proofs")) -> Ru
     return simulate(model, grid(), targets=targets, parameters=truth_of(model), seed=3)
 
 
-@pytest.fixture(scope="session")
-def additive() -> Posterior:
-    """A small posterior of the additive law, two targets, true parameters known."""
-    model = Model(Additive())
-    return fit(model, simulated(model), seed=0, chains=4, warmup=500, draws=500)
+LAWS = {"additive": Additive(), "joint": Joint(), "chinchilla": Chinchilla()}
 
 
-@pytest.fixture(scope="session")
-def joint() -> Posterior:
-    """A small posterior of the joint law."""
-    model = Model(Joint())
-    return fit(model, simulated(model), seed=0, chains=4, warmup=500, draws=500)
-
-
-@pytest.fixture(scope="session")
-def chinchilla() -> Posterior:
-    """A small posterior of the Chinchilla law; its runs have mixtures that the law does not look at."""
-    model = Model(Chinchilla())
-    return fit(model, simulated(model), seed=0, chains=4, warmup=500, draws=500)
+def small_posterior(law: str) -> Posterior:
+    """A small posterior of one law, two targets, true parameters known."""
+    model = Model(LAWS[law])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DiagnosticsWarning)  # few draws; tests look at what matters to them
+        return fit(model, simulated(model), seed=0, chains=4, warmup=500, draws=500)
