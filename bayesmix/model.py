@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -63,7 +63,7 @@ class Data(NamedTuple):
     """
 
     mixture: jax.Array  # (mixture, domain) distinct mixtures
-    index: jax.Array  # (run) row of `mixture`
+    mixture_of: jax.Array  # (run) row of `mixture`
     n: jax.Array  # (run) N/N₀
     d: jax.Array  # (run) D/D₀
     reference: jax.Array  # (domain) h̄
@@ -84,9 +84,9 @@ class Data(NamedTuple):
         loss = runs.only(targets).loss if isinstance(runs, Runs) else np.full((len(designs), len(targets)), np.nan)
         loss_se = runs.only(targets).loss_se if isinstance(runs, Runs) else None
         observed = np.isfinite(loss)
-        return cls(
+        arrays: dict[str, Any] = dict(
             mixture=np.concatenate([mixture, np.repeat(mixture[:1], _grown(len(mixture), pad), 0)]),
-            index=np.pad(index.reshape(-1), (0, extra)),
+            mixture_of=np.pad(index.reshape(-1), (0, extra)),
             n=np.pad(designs.params / reference.scale.params, (0, extra), constant_values=1.0),
             d=np.pad(designs.tokens / reference.scale.tokens, (0, extra), constant_values=1.0),
             reference=reference.mixture,
@@ -96,6 +96,7 @@ class Data(NamedTuple):
             loss_se=np.pad(np.zeros_like(loss) if loss_se is None else loss_se, ((0, extra), (0, 0))),
             observed=np.pad(observed, ((0, extra), (0, 0))),
         )
+        return cls(**arrays)  # NumPy arrays: they become JAX's, in its precision, where they are used
 
     def target(self, position: int) -> Data:
         """The data of one target, with the target axis kept."""
@@ -113,7 +114,7 @@ def extent_of(designs: Designs, reference: Reference, pad: bool = False) -> Exte
     mixture, index = np.unique(designs.mixture, axis=0, return_inverse=True)
     frequency = np.bincount(index.reshape(-1), minlength=len(mixture)) / len(designs)
     low, high = np.quantile(designs.mixture, [0.1, 0.9], axis=0) / reference.mixture
-    return Extent(
+    arrays: Any = (
         np.maximum(np.log(designs.params).std(), 1e-3),
         np.maximum(np.log(designs.tokens).std(), 1e-3),
         np.concatenate([mixture, np.repeat(mixture[:1], _grown(len(mixture), pad), 0)]) / reference.mixture,
@@ -121,6 +122,7 @@ def extent_of(designs: Designs, reference: Reference, pad: bool = False) -> Exte
         np.minimum(low, 0.7),
         np.maximum(high, 1.3),
     )
+    return Extent(*arrays)
 
 
 def padded(rows: int) -> int:
@@ -138,7 +140,7 @@ def expected_loss(law: Law, theta: Mapping[str, jax.Array], data: Data) -> jax.A
 
     def of_target(one: Mapping[str, jax.Array]) -> jax.Array:
         terms = jax.vmap(law.terms, (None, 0, None))(one, data.mixture, data.reference)
-        by_run = jax.tree.map(lambda term: term[data.index], terms)
+        by_run = jax.tree.map(lambda term: term[data.mixture_of], terms)
         return jax.vmap(law.loss, (None, 0, 0, 0))(one, by_run, data.n, data.d)
 
     return jax.vmap(of_target, out_axes=1)(dict(theta))
@@ -152,7 +154,7 @@ def program(law: Law, noise: Noise, prior: Mapping[str, dist.Distribution], data
         for site, belief in prior.items():
             if site in law.amplitudes:
                 # the distribution's own support: priors are on the unit interval or the positive half-line
-                scale = dist.transforms.AffineTransform(0.0, data.unit, domain=belief.support)
+                scale = dist.transforms.AffineTransform(0.0, data.unit, domain=belief.support)  # pyright: ignore[reportArgumentType]
                 belief = dist.TransformedDistribution(belief, scale)
             theta[site] = numpyro.sample(site, belief)
     loss = expected_loss(law, theta, data)
@@ -189,6 +191,8 @@ class Model:
             object.__setattr__(self, "prior", Prior(self.prior))
         if not self.name:
             object.__setattr__(self, "name", self.law.name)
+        if self.reference:
+            object.__setattr__(self, "law", self.law.at(self.reference.domains, self.reference.scale))
 
     def priors(self, domains: int) -> dict[str, dist.Distribution]:
         """The prior of every site, defaults and overrides, for one target and the given number of domains.
@@ -220,7 +224,7 @@ class Model:
 
     def at(self, reference: Reference) -> Model:
         """The same model with its amplitudes defined at `reference`."""
-        return replace(self, law=self.law.at(reference.domains, reference.scale), reference=reference)
+        return replace(self, reference=reference)
 
     def __call__(self, runs: Runs, loss: np.ndarray | None = None) -> None:
         """The NumPyro program for these runs; see the class."""

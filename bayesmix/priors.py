@@ -52,7 +52,7 @@ class Prior(Mapping[str, dist.Distribution]):
 
 def family(belief: dist.Distribution) -> type[dist.Distribution]:
     """The class of a distribution without the wrappers that give it a shape."""
-    while hasattr(belief, "base_dist") and type(belief) in (dist.ExpandedDistribution, dist.Independent):
+    while isinstance(belief, dist.ExpandedDistribution | dist.Independent):
         belief = belief.base_dist
     return type(belief)
 

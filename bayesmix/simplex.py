@@ -31,8 +31,9 @@ def log_power_mean(log_values: jax.Array, weights: jax.Array, kappa: jax.Array) 
     """
     small = jnp.abs(kappa) < 1e-3
     order = jnp.where(small, 1.0, kappa)
-    top = jnp.max(order * log_values)
-    exact = (top + jnp.log(jnp.sum(weights * jnp.exp(order * log_values - top)))) / order
+    powers = jnp.where(weights > 0, order * log_values, -jnp.inf)
+    top = jnp.max(powers)
+    exact = (top + jnp.log(jnp.sum(weights * jnp.exp(powers - top)))) / order
     mean = jnp.sum(weights * log_values)
     near_zero = mean + 0.5 * kappa * jnp.sum(weights * (log_values - mean) ** 2)
     return jnp.where(small, near_zero, exact)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from bayesmix.laws.base import Law
 from bayesmix.model import Data, program
 from bayesmix.noise import Noise
 
-Theta = dict[str, jax.Array]
+Theta = dict[str, Any]
 
 
 class Whitening(NamedTuple):

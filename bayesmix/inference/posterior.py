@@ -80,7 +80,7 @@ class Posterior:
         """Draws of all chains together: site → (draw, target, ...)."""
         return {site: value.reshape(-1, *value.shape[2:]) for site, value in self.draws.items()}
 
-    @cached_property
+    @property
     def convex(self) -> bool:
         """Whether the loss is convex in the mixture for every draw, so that an optimum can be certified."""
         return self.model.law.convex({k: jnp.asarray(v) for k, v in self.flat.items()})
@@ -192,7 +192,7 @@ def _losses(law: Law, theta: dict[str, jax.Array], data: Data) -> jax.Array:
 @partial(jax.jit, static_argnums=0)
 def _scatter(noise: Noise, theta: dict[str, jax.Array], loss: jax.Array, key: jax.Array) -> jax.Array:
     by_run = {site: value[:, None, :] for site, value in theta.items()}
-    return noise.around(by_run, loss, jnp.zeros(())).sample(key)
+    return jnp.asarray(noise.around(by_run, loss, jnp.zeros(())).sample(key))
 
 
 @partial(

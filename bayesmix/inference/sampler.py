@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
+from jax.flatten_util import ravel_pytree
 from numpyro.infer.hmc import hmc
 
 from bayesmix.compute import cores, double
@@ -52,12 +53,12 @@ class Problem(NamedTuple):
 class Chain(NamedTuple):
     """Draws of one chain, the first axis being the draw."""
 
-    theta: dict[str, np.ndarray]
-    potential: np.ndarray
-    energy: np.ndarray
-    steps: np.ndarray
-    diverging: np.ndarray
-    accept: np.ndarray
+    theta: dict[str, Any]
+    potential: Any
+    energy: Any
+    steps: Any
+    diverging: Any
+    accept: Any
 
 
 def _arrays(tree: Any) -> Any:
@@ -71,7 +72,7 @@ def _is_number(leaf: Any) -> bool:
 @partial(jax.jit, static_argnums=(0, 1))
 def _prior_start(law: Law, noise: Noise, prior: Any, data: Data, key: jax.Array) -> jax.Array:
     geometry = Geometry(law, noise, prior, data)
-    return jax.flatten_util.ravel_pytree(geometry.from_theta(geometry.draw(key)))[0]
+    return ravel_pytree(geometry.from_theta(geometry.draw(key)))[0]
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -117,7 +118,7 @@ def _segment(
     geometry = Geometry(law, noise, prior, data)
     _, unravel = geometry.unravel()
 
-    def one(state: Any, _: None) -> tuple[Any, Chain]:
+    def one(state: Any, _: Any) -> tuple[Any, Chain]:
         state = step(state, (), {})
         theta, _ = geometry.to_theta(unravel(white.centre + white.scale @ state.z))
         stats = (state.potential_energy, state.energy, state.num_steps, state.diverging, state.accept_prob)

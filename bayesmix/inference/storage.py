@@ -137,7 +137,8 @@ def _log_likelihood(posterior: Posterior) -> xr.Dataset:
         @jax.jit
         def of_chain(theta: dict[str, jax.Array]) -> jax.Array:
             def one(theta: dict[str, jax.Array]) -> jax.Array:
-                return noise.around(theta, expected_loss(law, theta, data), data.loss_se).log_prob(data.loss)
+                around = noise.around(theta, expected_loss(law, theta, data), data.loss_se)
+                return jnp.asarray(around.log_prob(data.loss))
 
             return jax.lax.map(one, theta, batch_size=32).astype(jnp.float32)
 
@@ -155,8 +156,8 @@ def _log_likelihood(posterior: Posterior) -> xr.Dataset:
 
 
 def _from_datatree(tree: xr.DataTree) -> Posterior:
-    constant = tree["constant_data"]
-    observed = tree["observed_data"]["loss"]
+    constant = tree["constant_data"].to_dataset()
+    observed = tree["observed_data"].to_dataset()["loss"]
     domains = tuple(str(d) for d in constant["domain"].values) if "domain" in constant.coords else ()
     targets = tuple(str(t) for t in observed["target"].values)
     size = observed.sizes["run"]
