@@ -67,7 +67,7 @@ def test_overrides_survive_the_round_trip() -> None:
         "E": dist.Uniform(0.1, 0.9),
         "gamma": dist.LogNormal(np.log([0.2, 0.4, 0.6]), 0.3).to_event(1),
         "share": dist.Dirichlet(np.array([4.0, 1.0, 2.0, 1.0])),
-        "A_domain": dist.ZeroSumNormal(0.5, event_shape=(3,)),
+        "share_A": dist.Dirichlet(np.array([2.0, 1.0, 1.0])),
         "nu": dist.TransformedDistribution(dist.Exponential(0.5), dist.transforms.AffineTransform(1.0, 1.0)),
     }
     model = Model(Joint(), prior=Prior(prior), name="mine")

@@ -11,7 +11,7 @@ import numpyro.distributions as dist
 
 from bayesmix.laws import pieces
 from bayesmix.laws.base import Coordinates, Extent, Law, Theta
-from bayesmix.laws.joint import BlendedCoordinates
+from bayesmix.laws.joint import JointCoordinates
 
 
 class FullTerms(NamedTuple):
@@ -26,12 +26,12 @@ class FullTerms(NamedTuple):
 
 @dataclass(frozen=True)
 class Full(Law[FullTerms]):
-    """L = E + 1/(C₀ + Σ Cᵢ hᵢ^γᵢ) + A^h (N/N₀)^−α^h + B^h (D/D₀)^−β^h, all four of A, B, α, β blended over domains.
+    """L = E + 1/(C₀ + Σ Cᵢ hᵢ^γᵢ) + A^h (N/N₀)^−α^h + B^h (D/D₀)^−β^h, all four of A, B, α, β depending on the mixture.
 
-    A^h, B^h, α^h and β^h are power means by domain relative to the reference mixture, A^h = A · mean_κ(Aᵢ; h) /
-    mean_κ(Aᵢ; h̄), as in the joint law; equal exponents for all domains give that law. Amplitudes are blended at the
-    reference scale: when exponents depend on the mixture this is not the same family as blending them at N = D = 1,
-    as the paper does, where an amplitude extrapolates over many decades.
+    A^h and B^h are those of the joint law. α^h and β^h are power means by domain relative to the reference mixture,
+    α^h = α · mean_κ(αᵢ; h) / mean_κ(αᵢ; h̄); equal exponents for all domains give the joint law.
+    Amplitudes are blended at the reference scale: when exponents depend on the mixture this is not the same family as
+    blending them at N = D = 1, as the paper does, where an amplitude extrapolates over many decades.
 
     | symbol | site | shape | support | unit | meaning |
     |---|---|---|---|---|---|
@@ -43,10 +43,10 @@ class Full(Law[FullTerms]):
     | M | `M` | () | > 0 | nats | loss that a better mixture could remove, at the reference |
     | s | `share` | (1 + domain) | simplex | – | part of each domain in 1/M at the reference; first the constant |
     | γ | `gamma` | (domain) | > 0 | – | exponent of each domain's weight |
-    | log Aᵢ | `A_domain` | (domain) | sums to 0 | – | log of A when training on one domain alone |
-    | κA | `kappa_A` | () | real | – | order of the mean of the Aᵢ |
-    | log Bᵢ | `B_domain` | (domain) | sums to 0 | – | log of B when training on one domain alone |
-    | κB | `kappa_B` | () | real | – | order of the mean of the Bᵢ |
+    | s^A | `share_A` | (domain) | simplex | – | part of each domain in what lowers A, at the reference |
+    | γ^A | `gamma_A` | () | > 0 | – | exponent with which they lower A |
+    | s^B | `share_B` | (domain) | simplex | – | part of each domain in what lowers B, at the reference |
+    | γ^B | `gamma_B` | () | > 0 | – | exponent with which they lower B |
     | log αᵢ | `alpha_domain` | (domain) | sums to 0 | – | log of α when training on one domain alone |
     | κα | `kappa_alpha` | () | real | – | order of the mean of the αᵢ |
     | log βᵢ | `beta_domain` | (domain) | sums to 0 | – | log of β when training on one domain alone |
@@ -65,15 +65,14 @@ class Full(Law[FullTerms]):
 
     def priors(self, domains: int) -> dict[str, dist.Distribution]:
         """As in the joint law; one domain alone changes an exponent by a factor between 0.8 and 1.25 (90 %)."""
-        amplitudes = pieces.blend_priors("A", domains, 0.3) | pieces.blend_priors("B", domains, 0.3)
+        amplitudes = pieces.falling_priors("A", domains) | pieces.falling_priors("B", domains)
         exponents = pieces.blend_priors("alpha", domains, 0.15) | pieces.blend_priors("beta", domains, 0.15)
         return pieces.scale_priors() | pieces.mixture_priors(domains, self.constant) | amplitudes | exponents
 
     def terms(self, theta: Theta, weights: jax.Array, reference: jax.Array) -> FullTerms:
         """The mixture term, and amplitudes and exponents of this mixture."""
-        log_a, log_alpha, log_b, log_beta = (
-            pieces.log_blend(theta, site, weights, reference) for site in ("A", "alpha", "B", "beta")
-        )
+        log_a, log_b = (pieces.log_falling(theta, site, weights, reference) for site in ("A", "B"))
+        log_alpha, log_beta = (pieces.log_blend(theta, site, weights, reference) for site in ("alpha", "beta"))
         mixture = pieces.mixture_term(theta, weights, reference)
         return FullTerms(mixture, log_a, theta["alpha"] * jnp.exp(log_alpha), log_b, theta["beta"] * jnp.exp(log_beta))
 
@@ -84,5 +83,21 @@ class Full(Law[FullTerms]):
         return theta["E"] + terms.mixture + from_n + from_d
 
     def coordinates(self, extent: Extent) -> Coordinates:
-        """Those of the additive law; the values by domain are sampled without their redundant direction."""
-        return BlendedCoordinates(extent, ("A", "B", "alpha", "beta"))
+        """Those of the joint law; the exponents by domain are sampled without their redundant direction."""
+        return FullCoordinates(extent)
+
+
+@dataclass(frozen=True)
+class FullCoordinates(Coordinates):
+    """The coordinates of the joint law, and the exponents that are blended over domains."""
+
+    extent: Extent
+
+    def to_theta(self, z: Theta) -> tuple[dict[str, jax.Array], jax.Array]:
+        """An orthonormal basis of the zero-sum vectors carries the exponents by domain."""
+        theta, log_det = JointCoordinates(self.extent).to_theta(z)
+        return theta | pieces.blend_to_theta(z, "alpha", "beta"), log_det
+
+    def from_theta(self, theta: Theta) -> dict[str, jax.Array]:
+        """The inverse of `to_theta`."""
+        return JointCoordinates(self.extent).from_theta(theta) | pieces.blend_from_theta(theta, "alpha", "beta")

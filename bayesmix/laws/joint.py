@@ -27,9 +27,10 @@ class JointTerms(NamedTuple):
 class Joint(Law[JointTerms]):
     """L = E + 1/(C₀ + Σ Cᵢ hᵢ^γᵢ) + A^h (N/N₀)^−α + B^h (D/D₀)^−β, with A^h = (Σ C^A_i hᵢ)^γA and B^h alike.
 
-    A^h is sampled as the power mean of amplitudes by domain, A^h = A · mean_κ(Aᵢ; h) / mean_κ(Aᵢ; h̄), which is the
-    same function with κ = 1/γA and Aᵢ = (C^A_i)^γA. The best mixture drifts with N and D. Equal amplitudes for all
-    domains give the additive law.
+    The amplitudes are sampled as A^h = A · (Σ s^A_i hᵢ/h̄ᵢ)^−γ^A with shares s^A that sum to 1: some domains lower what
+    parameters and tokens could still remove, with diminishing returns. That is the paper's form with γA = −γ^A and
+    C^A_i ∝ s^A_i/h̄ᵢ. The paper also allows γA > 0, the same effect with increasing returns; its released runs reject
+    it. The best mixture drifts with N and D. Shares s^A = s^B = h̄ give the additive law.
 
     | symbol | site | shape | support | unit | meaning |
     |---|---|---|---|---|---|
@@ -41,10 +42,10 @@ class Joint(Law[JointTerms]):
     | M | `M` | () | > 0 | nats | loss that a better mixture could remove, at the reference |
     | s | `share` | (1 + domain) | simplex | – | part of each domain in 1/M at the reference; first the constant |
     | γ | `gamma` | (domain) | > 0 | – | exponent of each domain's weight |
-    | log Aᵢ | `A_domain` | (domain) | sums to 0 | – | log of A when training on one domain alone |
-    | κA | `kappa_A` | () | real | – | order of the mean of the Aᵢ, 1/γA in the paper |
-    | log Bᵢ | `B_domain` | (domain) | sums to 0 | – | log of B when training on one domain alone |
-    | κB | `kappa_B` | () | real | – | order of the mean of the Bᵢ, 1/γB in the paper |
+    | s^A | `share_A` | (domain) | simplex | – | part of each domain in what lowers A, at the reference |
+    | γ^A | `gamma_A` | () | > 0 | – | exponent with which they lower A, minus γA in the paper |
+    | s^B | `share_B` | (domain) | simplex | – | part of each domain in what lowers B, at the reference |
+    | γ^B | `gamma_B` | () | > 0 | – | exponent with which they lower B, minus γB in the paper |
 
     Args:
         constant: whether C₀ is part of the law, as in `Additive`.
@@ -60,15 +61,15 @@ class Joint(Law[JointTerms]):
     def priors(self, domains: int) -> dict[str, dist.Distribution]:
         """Default priors; see `models/joint/model.toml` for the intervals they encode."""
         mixture = pieces.mixture_priors(domains, self.constant)
-        blends = pieces.blend_priors("A", domains, 0.3) | pieces.blend_priors("B", domains, 0.3)
-        return pieces.scale_priors() | mixture | blends
+        amplitudes = pieces.falling_priors("A", domains) | pieces.falling_priors("B", domains)
+        return pieces.scale_priors() | mixture | amplitudes
 
     def terms(self, theta: Theta, weights: jax.Array, reference: jax.Array) -> JointTerms:
         """The mixture term, and the log amplitudes of N and D relative to the reference mixture."""
         return JointTerms(
             pieces.mixture_term(theta, weights, reference),
-            pieces.log_blend(theta, "A", weights, reference),
-            pieces.log_blend(theta, "B", weights, reference),
+            pieces.log_falling(theta, "A", weights, reference),
+            pieces.log_falling(theta, "B", weights, reference),
         )
 
     def loss(self, theta: Theta, terms: JointTerms, n: jax.Array, d: jax.Array) -> jax.Array:
@@ -78,26 +79,28 @@ class Joint(Law[JointTerms]):
         return theta["E"] + terms.mixture + from_n + from_d
 
     def convex(self, theta: Mapping[str, jax.Array]) -> bool:
-        """Convex when every γ ≤ 1 and both orders κ ≤ 1: then each of the three terms is."""
-        return bool((theta["gamma"] <= 1).all()) and pieces.blend_convex(theta, "A") and pieces.blend_convex(theta, "B")
+        """Convex when every γ ≤ 1: the mixture term is, and so are the amplitudes."""
+        return bool((theta["gamma"] <= 1).all())
 
     def coordinates(self, extent: Extent) -> Coordinates:
-        """Those of the additive law; the amplitudes by domain are sampled without their redundant direction."""
-        return BlendedCoordinates(extent, ("A", "B"))
+        """Those of the additive law, and the slopes of the log amplitudes in every log hᵢ."""
+        return JointCoordinates(extent)
 
 
 @dataclass(frozen=True)
-class BlendedCoordinates(Coordinates):
-    """The coordinates of the additive law, and of sites that are blended over domains: see `pieces.blend_to_theta`."""
+class JointCoordinates(Coordinates):
+    """The coordinates of the additive law, slope_A and slope_B (domain)."""
 
     extent: Extent
-    sites: tuple[str, ...]
 
     def to_theta(self, z: Theta) -> tuple[dict[str, jax.Array], jax.Array]:
-        """An orthonormal basis of the zero-sum vectors carries the values by domain."""
+        """The additive part and the two amplitudes have nothing to do with each other."""
         theta, log_det = AdditiveCoordinates(self.extent).to_theta(z)
-        return theta | pieces.blend_to_theta(z, *self.sites), log_det
+        a, log_det_a = pieces.falling_to_theta(z, "A")
+        b, log_det_b = pieces.falling_to_theta(z, "B")
+        return theta | a | b, log_det + log_det_a + log_det_b
 
     def from_theta(self, theta: Theta) -> dict[str, jax.Array]:
         """The inverse of `to_theta`."""
-        return AdditiveCoordinates(self.extent).from_theta(theta) | pieces.blend_from_theta(theta, *self.sites)
+        amplitudes = pieces.falling_from_theta(theta, "A") | pieces.falling_from_theta(theta, "B")
+        return AdditiveCoordinates(self.extent).from_theta(theta) | amplitudes

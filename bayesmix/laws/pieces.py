@@ -94,6 +94,24 @@ def own_share(share: jax.Array, weights: jax.Array, reference: jax.Array) -> tup
     return constant, jnp.sum(share * weights / reference)
 
 
+def falling_priors(site: str, domains: int) -> dict[str, dist.Distribution]:
+    """Priors of `share_<site>` and `gamma_<site>`: which domains lower the amplitude, and how fast."""
+    return {
+        f"share_{site}": share_prior(domains, constant=False),
+        f"gamma_{site}": dist.LogNormal(math.log(0.15), 1.0),
+    }
+
+
+def log_falling(theta: Theta, site: str, weights: jax.Array, reference: jax.Array) -> jax.Array:
+    """log of an amplitude that falls with the useful share of the mixture, relative to the reference mixture.
+
+    A^h / A^h̄ = (Σ sᵢ hᵢ/h̄ᵢ)^−γ with s on the simplex and γ > 0. It is the paper's (Σ C^A_i hᵢ)^γA with γA = −γ and
+    C^A_i ∝ sᵢ/h̄ᵢ; s = h̄ makes it constant. It is convex in h.
+    """
+    _, useful = own_share(theta[f"share_{site}"], weights, reference)
+    return -theta[f"gamma_{site}"] * jnp.log(useful)
+
+
 def log_blend(theta: Theta, site: str, weights: jax.Array, reference: jax.Array) -> jax.Array:
     """log of the power mean of a site by domain, relative to its value at the reference mixture.
 
@@ -266,6 +284,18 @@ def tilt_to_theta(z: Theta) -> tuple[jax.Array, jax.Array, jax.Array]:
 def tilt_from_theta(m: jax.Array, by_domain: jax.Array) -> dict[str, jax.Array]:
     """The inverse of `tilt_to_theta`."""
     return {"M": jnp.log(m), "slope_mix": m * zero_sum_inverse(by_domain)}
+
+
+def falling_to_theta(z: Theta, site: str) -> tuple[dict[str, jax.Array], jax.Array]:
+    """Coordinates `slope_<site>` (domain) → `share_<site>`, `gamma_<site>`; the slopes of −log A in log hᵢ, γ·sᵢ."""
+    log_gamma, share, log_det = share_to_theta({"slope_mix": z[f"slope_{site}"]}, 0.0)
+    return {f"share_{site}": share, f"gamma_{site}": jnp.exp(log_gamma)}, log_det
+
+
+def falling_from_theta(theta: Theta, site: str) -> dict[str, jax.Array]:
+    """The inverse of `falling_to_theta`."""
+    z = share_from_theta(jnp.log(theta[f"gamma_{site}"]), theta[f"share_{site}"], 0.0, constant=False)
+    return {f"slope_{site}": z["slope_mix"]}
 
 
 def blend_to_theta(z: Theta, *sites: str) -> dict[str, jax.Array]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import arviz as az
 import jax
 import numpy as np
@@ -59,9 +61,9 @@ def test_the_surface_is_the_law_at_one_scale(law, request):
         weights = mixture.on(posterior.domains)
         losses = np.asarray(jax.jit(lambda s, w: s(w))(surface, weights))
         each = np.asarray(surface.each(np.tile(weights, (posterior.n_draws, 1))))
+        assert len(posterior.surface(FLAGSHIP, max_draws=100)(weights)) == 100
     np.testing.assert_allclose(losses, posterior.loss(Design(mixture, FLAGSHIP)).draws[:, 0], rtol=1e-12)
     np.testing.assert_allclose(each, losses, rtol=1e-12)
-    assert len(posterior.surface(FLAGSHIP, max_draws=100)(weights)) == 100
 
 
 @pytest.mark.parametrize("law", ["additive", "joint", "chinchilla"])
@@ -92,7 +94,9 @@ def test_arviz_opens_the_file_unaided(additive, tmp_path):
     law = additive.loss(additive.designs).draws.reshape(4, 500, -1, 2)[2, 7, run, target]
     expected = stats.t(draw["nu"][target], law, law * draw["sigma"][target]).logpdf(additive.runs.loss[run, target])
     np.testing.assert_allclose(tree.log_likelihood["loss"].values[2, 7, run, target], expected, rtol=1e-5)
-    az.loo(tree, var_name="loss")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # Pareto k of single points is not what is tested
+        assert np.isfinite(az.loo(tree, var_name="loss").elpd)
 
 
 def test_broken_and_foreign_files_are_refused(additive, tmp_path):

@@ -35,6 +35,15 @@ def blended(theta: Theta, site: str, amplitude: float) -> tuple[np.ndarray, floa
     return (amplitude * by_domain / at_reference) ** kappa, 1 / kappa
 
 
+def falling(theta: Theta, site: str, amplitude: float) -> tuple[np.ndarray, float]:
+    """C_i and gamma of (Σ C_i h_i)^γ for an amplitude that falls with the useful share."""
+    gamma = -theta[f"gamma_{site}"]
+    return amplitude ** (1 / gamma) * theta[f"share_{site}"] / REFERENCE, gamma
+
+
+PAPER_FULL = {"A": falling, "alpha": blended, "B": falling, "beta": blended}
+
+
 def chinchilla(theta: Theta, h: np.ndarray, n: float, d: float, at: Scale) -> float:
     a, b = theta["A"] * at.params ** theta["alpha"], theta["B"] * at.tokens ** theta["beta"]
     return theta["E"] + a / n ** theta["alpha"] + b / d ** theta["beta"]
@@ -62,16 +71,16 @@ def additive(theta: Theta, h: np.ndarray, n: float, d: float, at: Scale) -> floa
 
 
 def joint(theta: Theta, h: np.ndarray, n: float, d: float, at: Scale) -> float:
-    c_a, gamma_a = blended(theta, "A", theta["A"] * at.params ** theta["alpha"])
-    c_b, gamma_b = blended(theta, "B", theta["B"] * at.tokens ** theta["beta"])
+    c_a, gamma_a = falling(theta, "A", theta["A"] * at.params ** theta["alpha"])
+    c_b, gamma_b = falling(theta, "B", theta["B"] * at.tokens ** theta["beta"])
     from_n, from_d = np.sum(c_a * h) ** gamma_a / n ** theta["alpha"], np.sum(c_b * h) ** gamma_b / d ** theta["beta"]
     return theta["E"] + mixture_term(theta, h) + from_n + from_d
 
 
 def full(theta: Theta, h: np.ndarray, n: float, d: float, at: Scale) -> float:
     assert at == Scale(1.0, 1.0), "the paper blends amplitudes at N = D = 1"
-    values = {site: blended(theta, site, theta[site]) for site in ("A", "alpha", "B", "beta")}
-    a, alpha, b, beta = (np.sum(c * h) ** gamma for c, gamma in values.values())
+    values = [of(theta, site, theta[site]) for site, of in PAPER_FULL.items()]
+    a, alpha, b, beta = (np.sum(c * h) ** gamma for c, gamma in values)
     return theta["E"] + mixture_term(theta, h) + a / n**alpha + b / d**beta
 
 
@@ -152,7 +161,12 @@ def test_is_the_formula_of_the_paper(law: Law, formula: Callable[..., float], sc
 
 
 def equal(theta: Mapping[str, jnp.ndarray], *sites: str) -> dict[str, jnp.ndarray]:
-    return {**theta, **{f"{site}_domain": jnp.zeros_like(theta[f"{site}_domain"]) for site in sites}}
+    """The same parameters, with domains that make no difference to the given sites."""
+    alike = {
+        **{f"{site}_domain": jnp.zeros_like(theta["alpha"])[:, None] * REFERENCE for site in sites},
+        **{f"share_{site}": jnp.ones_like(theta["alpha"])[:, None] * REFERENCE for site in sites},
+    }
+    return {**theta, **{site: value for site, value in alike.items() if site in theta}}
 
 
 @pytest.mark.parametrize(
