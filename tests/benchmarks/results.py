@@ -88,16 +88,18 @@ def main() -> None:
     """Fit everything and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cache", type=Path, default=ROOT / ".cache" / "results")
-    cache = parser.parse_args().cache
+    parser.add_argument("--whole", nargs="*", default=list(LAWS), help="laws to sample on the whole window as well")
+    options = parser.parse_args()
+    cache = options.cache
     cache.mkdir(parents=True, exist_ok=True)
     keep_compiled_programs()
     runs = slimpajama()
     largest = runs.params == runs.params.max()
-    whole, held_out = {}, {}
+    whole, held_out, smaller_fits = {}, {}, {}
     for name, law in LAWS.items():
-        whole[name] = fitted(cache, f"slimpajama-{name}", Model(law), runs)
         smaller = fitted(cache, f"slimpajama-{name}-smaller", Model(law), runs.take(~largest))
         test = runs.take(largest)
+        smaller_fits[name] = smaller
         held_out[name] = score(smaller.predict(test.designs), test.loss)
     regmix = load_runs(DATA / "regmix" / "runs.csv", where="split == 'train'")
     regmix_test = load_runs(DATA / "regmix" / "runs.csv", where="split == 'test'")
@@ -106,6 +108,8 @@ def main() -> None:
     chinchilla = load_runs(DATA / "chinchilla" / "runs.csv", where="~epoch_outlier")
     sizes = fitted(cache, "chinchilla", Model(Chinchilla()), chinchilla)
     flat = {site: sizes.flat[site][:, 0] for site in ("E", "alpha", "beta")}
+    for name in options.whole:
+        whole[name] = fitted(cache, f"slimpajama-{name}", Model(LAWS[name]), runs)
     sections = [
         "# Results on published runs",
         "Made by `uv run python -m tests.benchmarks.results` from tables that are not part of the project "
@@ -115,6 +119,7 @@ def main() -> None:
         f"Fitted on {int((~largest).sum())} points of the paper's window with N ≤ 937M, scored on {int(largest.sum())} "
         "points at 1.24B. The paper extrapolates to 3B and 7B instead, another test set.",
         score_table(held_out),
+        *(f"Sampling, {name} law, N ≤ 937M:\n\n{diagnostics_table(p)}" for name, p in smaller_fits.items()),
         *(
             part
             for name, posterior in whole.items()
