@@ -62,11 +62,15 @@ class Chain(NamedTuple):
 
 
 def _arrays(tree: Any) -> Any:
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, float) if _is_number(leaf) else jnp.asarray(leaf), tree)
+    """Leaves as JAX arrays, numbers in float64, without compiling a conversion for each shape."""
 
+    def array(leaf: Any) -> jax.Array:
+        value = np.asarray(leaf)
+        return jnp.asarray(
+            value if value.dtype == bool or (value.ndim and value.dtype.kind == "i") else value.astype(float)
+        )
 
-def _is_number(leaf: Any) -> bool:
-    return np.issubdtype(np.asarray(leaf).dtype, np.floating) or isinstance(leaf, int)
+    return jax.tree.map(array, tree)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
