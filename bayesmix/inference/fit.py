@@ -103,11 +103,15 @@ def _warn_about(model: Model, runs: Runs) -> None:
             got=domains,
             advice="Use the chinchilla law for runs of one corpus.",
         )
-    sizes = {site: int(np.prod(prior.event_shape)) for site, prior in model.priors(domains).items()}
+    needed = sum(int(np.prod(prior.event_shape)) for prior in model.law.priors(domains).values())
     for target, measured in zip(runs.targets, np.isfinite(runs.loss).sum(0), strict=True):
-        if measured < sum(sizes.values()):
-            raise_or_warn = f"{target} has {measured} measured losses for {sum(sizes.values())} parameters"
-            warnings.warn(f"{raise_or_warn}; its posterior leans on the prior", DataWarning, stacklevel=3)
+        if measured < needed:
+            raise InputError(
+                f"too few losses of {target} for the {model.law.name} law",
+                expected=f"at least {needed} measured losses, one a parameter",
+                got=int(measured),
+                advice="Measure more runs, choose a smaller law, or leave the target out with --targets.",
+            )
     for name, exponent, values in (("N", "alpha", runs.params), ("D", "beta", runs.tokens)):
         if len(np.unique(values)) < 3:
             warnings.warn(

@@ -130,6 +130,12 @@ def test_a_mixture_law_needs_mixtures():
         fit(Model(Additive()), runs)
 
 
+def test_fewer_losses_than_parameters_are_refused():
+    model = Model(Additive())
+    with pytest.raises(InputError, match="at least 13 measured losses, one a parameter, got 9"):
+        fit(model, simulated(model).take(np.arange(9)))
+
+
 def test_unknown_prior_sites_are_refused():
     with pytest.raises(InputError, match="no parameter 'alfa'"):
         Model(Additive(), Prior({"alfa": Model(Additive()).priors(3)["alpha"]})).priors(3)
