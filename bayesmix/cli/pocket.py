@@ -1,0 +1,95 @@
+"""`bayesmix pocket`: corpora, plans, training and sweeps of tiny real models."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bayesmix.cli.options import Seed, size
+from bayesmix.cli.output import advise
+
+Setting = Annotated[str, typer.Option(metavar="NAME", help="multimodal, language or vision.")]
+Out = Annotated[str, typer.Option(metavar="FILE", help="Where the result goes.")]
+
+app = typer.Typer(
+    name="pocket",
+    help="Train tiny models on real data mixtures, on a CPU (needs `bayesmix[pocket]`).",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@app.command(no_args_is_help=True)
+def corpus(setting: Setting) -> None:
+    """Fetch the packages of a setting and make its sequences, in the user's cache folder."""
+    from bayesmix.pocket.corpora import corpus_path, load_corpus
+
+    made = load_corpus(setting)
+    for (name, tokens), share in zip(made.tokens.items(), made.natural, strict=True):
+        print(f"{name:<12} {tokens / 1e6:6.2f}M tokens  {share:6.1%}")
+    print(f"{made.vocabulary} symbols, fingerprint {made.fingerprint}, in {corpus_path(setting)}")
+
+
+@app.command(no_args_is_help=True)
+def plan(setting: Setting, out: Out) -> None:
+    """Write the plan of the set of runs that comes with the package."""
+    from bayesmix.pocket.corpora import load_corpus
+    from bayesmix.pocket.plan import plan as planned
+    from bayesmix.pocket.plan import write_plan
+
+    jobs = planned(setting, load_corpus(setting))
+    write_plan(jobs, out)
+    print(f"{len(jobs)} runs")
+
+
+@app.command(no_args_is_help=True)
+def train(
+    setting: Setting,
+    params_size: Annotated[str, typer.Option(metavar="SIZE", help="S0, S1, S2, S3 or S4.")],
+    mixture: Annotated[str, typer.Option(metavar="DOMAIN=WEIGHT,…", help="Weights that sum to 1.")],
+    tokens: Annotated[str, typer.Option(metavar="D", help="Tokens to train on, as 4e6 or 4M.")],
+    seed: Seed = 0,
+) -> None:
+    """Train one model and print it as a table of one row."""
+    from bayesmix.cli.options import weights
+    from bayesmix.errors import InputError
+    from bayesmix.pocket.corpora import find_setting
+    from bayesmix.pocket.plan import Job, checked_weights
+    from bayesmix.pocket.sizes import find_size
+    from bayesmix.pocket.sweep import table_columns
+    from bayesmix.pocket.worker import record
+
+    shares = weights([mixture], None)
+    if shares is None:
+        raise InputError("--mixture is empty", expected="DOMAIN=WEIGHT,…", got=repr(mixture), advice="Give weights.")
+    find_size(params_size)
+    every = dict(zip(find_setting(setting).domains, checked_weights(shares, setting).tolist(), strict=True))
+    job = Job(f"{setting}-{params_size}-{seed}", setting, params_size, seed, (round(size(tokens, "--tokens")),), every)
+    columns = table_columns([record(job)])
+    print(",".join(columns))
+    print(",".join(str(values[0]) for values in columns.values()))
+
+
+@app.command(no_args_is_help=True)
+def sweep(
+    plan: Annotated[str, typer.Argument(metavar="PLAN", help="A CSV table of runs to train.")],
+    out: Out,
+    processes: Annotated[int | None, typer.Option(metavar="INT", min=1, help="Default: one for every core.")] = None,
+) -> None:
+    """Train the runs of a plan, one JSON line each; the same command goes on where it was stopped."""
+    from bayesmix.pocket.plan import read_plan
+    from bayesmix.pocket.sweep import sweep as swept
+
+    print(f"{swept(read_plan(plan), out, processes, advise)} runs trained")
+
+
+@app.command(no_args_is_help=True)
+def table(
+    runs: Annotated[str, typer.Argument(metavar="RUNS.jsonl", help="The file of a sweep.")],
+    out: Out,
+) -> None:
+    """Write the finished runs of a sweep as a table that `bayesmix fit` reads."""
+    from bayesmix.pocket.sweep import write_runs
+
+    print(f"{write_runs(runs, out)} rows")

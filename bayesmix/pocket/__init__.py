@@ -1,0 +1,12 @@
+"""Tiny models really trained on data mixtures, on a CPU: how the runs that come with the package were made."""
+
+from bayesmix.pocket.corpora import SETTINGS as SETTINGS
+from bayesmix.pocket.corpora import Corpus as Corpus
+from bayesmix.pocket.corpora import load_corpus as load_corpus
+from bayesmix.pocket.plan import Job as Job
+from bayesmix.pocket.plan import plan as plan
+from bayesmix.pocket.plan import read_plan as read_plan
+from bayesmix.pocket.plan import write_plan as write_plan
+from bayesmix.pocket.sizes import SIZES as SIZES
+from bayesmix.pocket.sweep import sweep as sweep
+from bayesmix.pocket.sweep import write_runs as write_runs

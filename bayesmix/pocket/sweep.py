@@ -1,0 +1,197 @@
+"""`sweep`: train every job of a plan, one process a core; what is done stays done."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+from bayesmix.errors import InputError
+from bayesmix.pocket.plan import Job
+from bayesmix.runs.tables import write_table
+
+ALONE = {  # every process computes in one thread
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "JAX_PLATFORMS": "cpu",
+}
+WORKER = (sys.executable, "-m", "bayesmix.pocket.worker")
+
+
+def read_records(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """The finished runs of a sweep's file; a last line that was cut short is not one of them."""
+    if not Path(path).is_file():
+        return []
+    whole, _, _ = Path(path).read_text(encoding="utf-8").rpartition("\n")
+    return [json.loads(line) for line in whole.splitlines() if line]
+
+
+def sweep(
+    jobs: Sequence[Job],
+    out: str | os.PathLike[str],
+    processes: int | None = None,
+    said: Callable[[str], None] = lambda _: None,
+) -> int:
+    """Train the jobs that `out` does not hold yet, and append one JSON line for each as it ends.
+
+    Only this process writes, whole lines, each on disk before the next job of that worker begins; so a sweep that is
+    killed loses the runs in progress and nothing else, and the same command goes on from there.
+
+    Args:
+        jobs: what to train, in this order.
+        out: the file of JSON lines.
+        processes: how many at a time; default: one for every core.
+        said: is told about every finished run.
+
+    Returns:
+        How many runs were trained.
+
+    Raises:
+        InputError: another sweep writes to `out`, or a worker failed.
+    """
+    with _locked(out) as file:
+        done = {each["train_run"] for each in read_records(out)}
+        todo: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        left = [job for job in jobs if job.train_run not in done]
+        for job in left:
+            todo.put(job)
+        said(f"{len(done)} of {len(jobs)} runs are done")
+        workers = [_Worker() for _ in range(min(processes or os.cpu_count() or 1, len(left)))]
+        finished: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        threads = [threading.Thread(target=worker.serve, args=(todo, finished), daemon=True) for worker in workers]
+        try:
+            for thread in threads:
+                thread.start()
+            for number in range(len(left)):
+                record = finished.get()
+                if record is None:
+                    raise InputError(
+                        "a worker of the sweep ended before its run did",
+                        expected="a measured run",
+                        got="; ".join(each.last_words() for each in workers if each.process.poll()) or "no reason",
+                        advice="Finished runs are kept; the same command goes on from there.",
+                    )
+                file.write(json.dumps(record) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+                said(f"{number + 1}/{len(left)} {record['train_run']}")
+        finally:
+            for worker in workers:
+                worker.process.kill()
+            for thread, worker in zip(threads, workers, strict=True):
+                thread.join()
+                worker.close()
+    return len(left)
+
+
+def write_runs(path: str | os.PathLike[str], out: str | os.PathLike[str]) -> int:
+    """Write the finished runs of a sweep's file as a table for `load_runs`, and return its number of rows.
+
+    Raises:
+        InputError: no run is finished, or the runs are of several settings or corpora.
+    """
+    records = read_records(path)
+    kinds = sorted({f"{each['setting']} {each['corpus']}" for each in records})
+    if len(kinds) != 1:
+        raise InputError(
+            f"{path} does not make one table",
+            expected="finished runs of one setting on one corpus",
+            got=kinds or "no finished run",
+            advice="Sweep each setting into its own file.",
+        )
+    records.sort(key=lambda each: (each["params"], each["mixture"], each["seed"]))
+    columns = table_columns(records)
+    write_table(columns, out)
+    return len(columns["run_id"])
+
+
+def table_columns(records: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    """The columns of a table of runs, one row for each measured point."""
+    rows = [_row(record, point) for record in records for point in record["points"]]
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def _row(record: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: record[name] for name in ("train_run", "seed", "params")}
+    return {
+        "run_id": f"{record['train_run']}-{point['tokens'] // 1000}k",
+        **kept,
+        "tokens": point["tokens"],
+        **{f"weight.{name}": value for name, value in record["weights"].items()},
+        **{f"loss.{name}": round(value, 5) for name, value in point["loss"].items()},
+        **{name: record[name] for name in ("size", "mixture", "hold_out")},
+        **{name: point[name] for name in ("flops", "cpu_seconds")},
+    }
+
+
+class _Worker:
+    """A process that trains one job at a time."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            WORKER,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | ALONE,
+        )
+
+    def serve(self, todo: queue.SimpleQueue[Job], finished: queue.SimpleQueue[dict[str, Any] | None]) -> None:
+        """Hand jobs to the process until none is left; None stands for a process that has ended."""
+        assert self.process.stdin and self.process.stdout
+        while True:
+            try:
+                job = todo.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                self.process.stdin.write(json.dumps(asdict(job)) + "\n")
+                self.process.stdin.flush()
+                finished.put(json.loads(self.process.stdout.readline()))
+            except (OSError, ValueError):
+                self.process.wait()
+                finished.put(None)
+                return
+
+    def last_words(self) -> str:
+        """The last line the process said on standard error."""
+        assert self.process.stderr
+        return (self.process.stderr.read().strip().splitlines() or ["no word"])[-1]
+
+    def close(self) -> None:
+        """Let go of the pipes of a process that has ended."""
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            assert pipe
+            with suppress(OSError):  # what it was never told cannot be flushed
+                pipe.close()
+
+
+@contextmanager
+def _locked(path: str | os.PathLike[str]) -> Iterator[IO[str]]:
+    """The file open for appending, by this process only, without a last line that was cut short."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(
+                f"another sweep writes to {path}",
+                expected="one sweep for each file",
+                got="a file that is locked",
+                advice="Wait for it, or choose another --out.",
+            ) from None
+        content = Path(path).read_bytes()
+        os.truncate(path, content.rfind(b"\n") + 1)
+        yield file

@@ -1,0 +1,74 @@
+"""One process of a sweep: reads jobs, one JSON line each, trains them, and answers with one JSON line each."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bayesmix.pocket.plan import Job
+
+
+def main() -> None:
+    """Answer every line of standard input until it ends."""
+    with _one_core():
+        import jax
+
+        jax.devices()  # starts its threads
+    from bayesmix.pocket.plan import Job
+
+    for line in sys.stdin:
+        print(json.dumps(record(Job(**json.loads(line)))), flush=True)
+
+
+def record(job: Job) -> dict[str, Any]:
+    """Train a job and say what was measured, in the words of a line of the sweep's file."""
+    from bayesmix.pocket.corpora import load_corpus
+    from bayesmix.pocket.plan import checked_weights
+    from bayesmix.pocket.sizes import find_size
+    from bayesmix.pocket.train import train
+
+    corpus, size = load_corpus(job.setting), find_size(job.size)
+    points = train(corpus, size, checked_weights(job.weights, job.setting), job.tokens, job.seed)
+    return {
+        "train_run": job.train_run,
+        "setting": job.setting,
+        "size": job.size,
+        "params": size.params,
+        "seed": job.seed,
+        "mixture": job.mixture,
+        "hold_out": job.hold_out,
+        "weights": dict(job.weights),
+        "corpus": corpus.fingerprint,
+        "points": [
+            {
+                "tokens": point.tokens,
+                "loss": dict(point.loss),
+                "flops": size.flops(corpus.vocabulary, point.tokens),
+                "cpu_seconds": round(point.cpu_seconds, 2),
+            }
+            for point in points
+        ],
+    }
+
+
+@contextmanager
+def _one_core() -> Iterator[None]:
+    """Let the libraries that start here see one core, so that they start one thread; afterwards any core will do."""
+    if not os.path.isdir("/proc/self/task"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    yield
+    for thread in os.listdir("/proc/self/task"):
+        os.sched_setaffinity(int(thread), before)
+
+
+if __name__ == "__main__":
+    main()

