@@ -1,7 +1,7 @@
 """Model cards: a whole model in words and numbers a reviewer can check, as a TOML file.
 
-A card names the law and the noise and gives every prior as a distribution, in a statistician's arguments, and as the
-central 90 % interval that it encodes; the two must agree.
+A card names the law, the noise and the discrepancy, and gives every prior as a distribution, in a statistician's
+arguments, and as the central 90 % interval that it encodes; the two must agree.
 """
 
 from __future__ import annotations
@@ -22,17 +22,19 @@ import tomli_w
 import bayesmix.laws
 import bayesmix.noise
 from bayesmix.beliefs import Belief, belief_from, belief_of
+from bayesmix.discrepancy import Drift
 from bayesmix.errors import InputError
 from bayesmix.laws.base import Law
 from bayesmix.laws.repeated import Repeated
 from bayesmix.model import Model
-from bayesmix.noise import Noise, StudentT
+from bayesmix.noise import Grouped, Noise
 from bayesmix.priors import Prior
 from bayesmix.runs.contract import near
 
 ABOUT = ("name", "title", "description")
-KEYS = (*ABOUT, "law", "law_options", "stock", "noise", "domains", "targets", "prior", "sampler")
+KEYS = (*ABOUT, "law", "law_options", "stock", "noise", "discrepancy", "domains", "targets", "prior", "sampler")
 SAMPLER: Mapping[str, type] = {"chains": int, "warmup": int, "draws": int, "target_accept": float}
+NONE = "none"
 WORDS = ("interval", "entries", "unit", "says")
 UNIT = "smallest loss"  # that was measured of each target
 WIDTH = 80
@@ -57,7 +59,7 @@ class Card:
         name: the word the command line takes.
         title: one line.
         description: what the model is for.
-        model: law, prior and noise.
+        model: law, prior, noise and discrepancy.
         domains: the training domains it is meant for; empty when any will do.
         targets: the targets it is meant for; empty when any will do.
         sampler: settings for `fit` that suit it, by argument name.
@@ -80,6 +82,7 @@ class Card:
             "title": self.title,
             "law": self.model.law.name,
             "noise": self.model.noise.name,
+            "discrepancy": self.model.discrepancy.name if self.model.discrepancy else NONE,
             "domains": list(self.domains),
             "targets": list(self.targets),
             "sampler": dict(self.sampler),
@@ -143,7 +146,7 @@ def card_text(model: Model, domains: int) -> str:
     """A model with all its priors as the TOML text of a card.
 
     Args:
-        model: law, prior and noise; its reference belongs to runs and is not part of a card.
+        model: law, prior, noise and discrepancy; its reference belongs to runs and is not part of a card.
         domains: number of training domains.
 
     Raises:
@@ -151,7 +154,9 @@ def card_text(model: Model, domains: int) -> str:
     """
     prior = {site: _entry_table(model.law, site, belief) for site, belief in model.priors(domains).items()}
     law = model.law.law if isinstance(model.law, Repeated) else model.law
-    table: dict[str, Any] = {"name": model.name, "law": law.name, "noise": model.noise.name, "domains": domains}
+    discrepancy = model.discrepancy.name if model.discrepancy else NONE
+    table: dict[str, Any] = {"name": model.name, "law": law.name, "noise": model.noise.name}
+    table |= {"discrepancy": discrepancy, "domains": domains}
     if options := {f.name: getattr(law, f.name) for f in fields(law)}:  # type: ignore[arg-type]
         table["law_options"] = options
     if isinstance(model.law, Repeated):
@@ -173,7 +178,8 @@ def read_card(text: str, name: str) -> Card:
     law, noise = _law(table, what), _noise(table, what)
     domains = table.get("domains", ())
     entries = domains if isinstance(domains, int) else len(_names(domains, f"domains of {what}")) or None
-    model, prior = _with_priors(Model(law, noise=noise, name=name), _table(table, "prior", what), entries, what)
+    bare = Model(law, noise=noise, discrepancy=_discrepancy(table, noise, what), name=name)
+    model, prior = _with_priors(bare, _table(table, "prior", what), entries, what)
     return Card(
         name=name,
         title=_text(table, "title", what),
@@ -250,7 +256,13 @@ def _law(table: Mapping[str, Any], what: str) -> Law:
 
 def _noise(table: Mapping[str, Any], what: str) -> Noise:
     known = noises()
-    return known[_one_of(table.get("noise", StudentT.name), known, f"the noise of {what}")]()
+    return known[_one_of(table.get("noise", Grouped.name), known, f"the noise of {what}")]()
+
+
+def _discrepancy(table: Mapping[str, Any], noise: Noise, what: str) -> Drift | None:
+    usual = Drift.name if isinstance(noise, Grouped) else NONE
+    name = _one_of(table.get("discrepancy", usual), (Drift.name, NONE), f"the discrepancy of {what}")
+    return Drift() if name == Drift.name else None
 
 
 def _with_priors(

@@ -32,3 +32,9 @@ def keep_compiled_programs() -> None:
     home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     jax.config.update("jax_compilation_cache_dir", str(home / "bayesmix" / "jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+
+def padded(rows: int) -> int:
+    """The next of a few sizes, at most an eighth larger (or 32), so that tables that grow a little share a program."""
+    step = max(32, 2 ** (max(rows, 1).bit_length() - 4))
+    return -(-rows // step) * step

@@ -1,4 +1,7 @@
-"""`Model`: law, prior and noise as one NumPyro program. The only file that calls numpyro.sample and numpyro.plate."""
+"""`Model`: law, prior, noise and discrepancy as one NumPyro program.
+
+The only file that calls numpyro.sample and numpyro.plate.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,16 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 
+from bayesmix.compute import padded
 from bayesmix.design import Designs, Scale
+from bayesmix.discrepancy import Cells, Drift, Errors, Misfit, draw_prior, effect, marginal_log_prob
 from bayesmix.errors import InputError
 from bayesmix.laws.base import Extent, Law
-from bayesmix.noise import Noise, StudentT
+from bayesmix.noise import Grouped, Noise, RowNoise, Rows
 from bayesmix.priors import Prior
 from bayesmix.runs.table import Runs
+
+DRIFT = ("drift", "drift_mix")
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,12 +36,14 @@ class Reference:
         domains: names of the training domains.
         mixture: h̄ (domain), the mean mixture of the runs, without zeros.
         loss: smallest observed loss of each target, the unit in which priors of amplitudes are expressed.
+        spread: standard deviation of log D over the runs, at least a third.
     """
 
     scale: Scale
     domains: tuple[str, ...]
     mixture: np.ndarray
     loss: Mapping[str, float]
+    spread: float = 1.0
 
     @classmethod
     def of(cls, runs: Runs) -> Reference:
@@ -53,7 +62,8 @@ class Reference:
         mixture = np.where(mean > 0, mean, 1 / max(len(runs.domains), 1))  # a domain never used has any reference
         mixture = mixture / mixture.sum()
         units = np.nanmin(runs.loss, axis=0)
-        return cls(scale, runs.domains, mixture, dict(zip(runs.targets, units.tolist(), strict=True)))
+        spread = max(float(np.log(runs.tokens).std()), 1 / 3)
+        return cls(scale, runs.domains, mixture, dict(zip(runs.targets, units.tolist(), strict=True)), spread)
 
 
 class Data(NamedTuple):
@@ -72,10 +82,20 @@ class Data(NamedTuple):
     loss: jax.Array  # (run, target), 1 unit where not observed
     loss_se: jax.Array  # (run, target)
     observed: jax.Array  # (run, target)
+    train_run: jax.Array  # (run) position of the training run
+    late: jax.Array  # (run) log D/D₀ in units of its spread over the fitted runs
+    misfit: Misfit | None  # where the discrepancy is pinned; None to predict
 
     @classmethod
-    def of(cls, runs: Runs | Designs, reference: Reference, targets: tuple[str, ...], pad: bool = False) -> Data:
-        """Arrays for the given targets; designs without losses have nothing observed."""
+    def of(
+        cls,
+        runs: Runs | Designs,
+        reference: Reference,
+        targets: tuple[str, ...],
+        pad: bool = False,
+        cells: Cells | None = None,
+    ) -> Data:
+        """Arrays for the given targets; designs without losses have nothing observed, and each is its own run."""
         designs = (runs.designs if isinstance(runs, Runs) else runs).on(reference.domains)
         mixture, index = np.unique(designs.mixture, axis=0, return_inverse=True)
         rows = padded(len(designs)) if pad else len(designs)
@@ -84,6 +104,8 @@ class Data(NamedTuple):
         loss = runs.only(targets).loss if isinstance(runs, Runs) else np.full((len(designs), len(targets)), np.nan)
         loss_se = runs.only(targets).loss_se if isinstance(runs, Runs) else None
         observed = np.isfinite(loss)
+        _, train_run = np.unique(runs.train_run if isinstance(runs, Runs) else designs.ids, return_inverse=True)
+        train_run = train_run.reshape(-1)
         arrays: dict[str, Any] = dict(
             mixture=np.concatenate([mixture, np.repeat(mixture[:1], _grown(len(mixture), pad), 0)]),
             mixture_of=np.pad(index.reshape(-1), (0, extra)),
@@ -95,6 +117,9 @@ class Data(NamedTuple):
             loss=np.pad(np.where(observed, loss, unit), ((0, extra), (0, 0)), constant_values=1.0),
             loss_se=np.pad(np.zeros_like(loss) if loss_se is None else loss_se, ((0, extra), (0, 0))),
             observed=np.pad(observed, ((0, extra), (0, 0))),
+            train_run=np.pad(train_run, (0, extra)),
+            late=np.pad(np.log(designs.tokens / reference.scale.tokens) / reference.spread, (0, extra)),
+            misfit=cells.misfit(designs, train_run, pad) if cells else None,
         )
         return cls(**arrays)  # NumPy arrays: they become JAX's, in its precision, where they are used
 
@@ -125,12 +150,6 @@ def extent_of(designs: Designs, reference: Reference, pad: bool = False) -> Exte
     return Extent(*arrays)
 
 
-def padded(rows: int) -> int:
-    """The next of a few sizes, at most an eighth larger (or 32), so that tables that grow a little share a program."""
-    step = max(32, 2 ** (max(rows, 1).bit_length() - 4))
-    return -(-rows // step) * step
-
-
 def _grown(rows: int, pad: bool) -> int:
     return padded(rows) - rows if pad else 0
 
@@ -146,43 +165,118 @@ def expected_loss(law: Law, theta: Mapping[str, jax.Array], data: Data) -> jax.A
     return jax.vmap(of_target, out_axes=1)(dict(theta))
 
 
-def program(law: Law, noise: Noise, prior: Mapping[str, dist.Distribution], data: Data, observe: bool = True) -> None:
-    """The NumPyro statements: a plate of targets with parameters of their own, and measured losses around the law."""
-    rows, targets = data.loss.shape
+def reference_loss(law: Law, theta: Mapping[str, jax.Array], data: Data) -> jax.Array:
+    """Loss of the law (run, target) for the reference mixture at the scale of every row."""
+    if not law.uses_mixture:
+        return expected_loss(law, theta, data)
+    centre = data._replace(mixture=data.reference[None], mixture_of=jnp.zeros_like(data.mixture_of))
+    return expected_loss(law, theta, centre)
+
+
+class Form(NamedTuple):
+    """The static part of a model: what is compiled."""
+
+    law: Law
+    noise: Noise
+    discrepancy: Drift | None
+
+    def priors(self, domains: int) -> dict[str, dist.Distribution]:
+        """Default prior of every site, for one target."""
+        drift = self.discrepancy.priors() if self.discrepancy else {}
+        return self.law.priors(domains) | self.noise.priors() | drift
+
+
+def relative_errors(form: Form, theta: Mapping[str, jax.Array], data: Data) -> tuple[Errors, jax.Array]:
+    """Relative errors (run, target) of the law, and its losses (run, target)."""
+    assert isinstance(form.noise, Grouped)
+    loss = expected_loss(form.law, theta, data)
+    ratio = reference_loss(form.law, theta, data) / loss
+    rows = Rows(data.train_run[:, None], data.late[:, None], data.loss_se)
+    variance = jnp.where(data.observed, form.noise.jitter(theta, loss, rows), jnp.inf)
+    return Errors(data.loss / loss - 1, ratio, variance, form.noise.effect(theta)), loss
+
+
+def log_likelihood(form: Form, theta: Mapping[str, jax.Array], data: Data) -> jax.Array:
+    """Log density of the observed losses (target), with drift and run effects integrated out."""
+    if isinstance(form.noise, RowNoise):
+        loss = expected_loss(form.law, theta, data)
+        rows = Rows(data.train_run[:, None], data.late[:, None], data.loss_se)
+        around = form.noise.around(theta, loss, rows)
+        return jnp.sum(jnp.where(data.observed, around.log_prob(data.loss), 0.0), axis=0)
+    assert data.misfit is not None
+    errors, loss = relative_errors(form, theta, data)
+    spread = {site: theta.get(site, jnp.zeros_like(errors.shared)) for site in DRIFT}
+    axes: Any = Errors(*(1, 1, 1, 0))  # pyright: ignore[reportArgumentType]
+    by_target = jax.vmap(marginal_log_prob, (0, axes, None))(spread, errors, data.misfit)
+    return by_target - jnp.sum(jnp.where(data.observed, jnp.log(loss), 0.0), axis=0)
+
+
+class Measured(dist.Distribution):
+    """Losses (run, target) that a table would measure, under given parameters; all dimensions are one event."""
+
+    support = dist.constraints.independent(dist.constraints.positive, 2)  # pyright: ignore
+
+    def __init__(self, form: Form, theta: Mapping[str, jax.Array], data: Data):
+        self.form, self.theta, self.data = form, theta, data
+        super().__init__(event_shape=data.loss.shape)
+
+    def log_prob(self, value: Any, intermediates: Any = None) -> jax.Array:
+        """Of the observed ones among the losses."""
+        return log_likelihood(self.form, self.theta, self.data._replace(loss=value)).sum()
+
+    def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> jax.Array:
+        """Drift, run effects and jitter from their priors given the parameters."""
+        assert sample_shape == ()
+        drift_key, noise_key = jax.random.split(key)
+        theta, targets = dict(self.theta), self.data.loss.shape[1]
+        loss = expected_loss(self.form.law, theta, self.data)
+        if self.form.discrepancy and self.data.misfit is not None:
+            keys = jax.random.split(drift_key, targets)
+            drawn = jax.vmap(draw_prior, (0, None, 0))({k: theta[k] for k in DRIFT}, self.data.misfit, keys)
+            at_centre = reference_loss(self.form.law, theta, self.data)
+            loss = loss + jax.vmap(effect, (0, 1, 1, None), 1)(drawn, loss, at_centre, self.data.misfit)
+        rows = Rows(self.data.train_run, self.data.late, self.data.loss_se)
+
+        def scatter(theta: Any, loss: jax.Array, se: jax.Array, key: jax.Array) -> jax.Array:
+            return self.form.noise.sample(theta, loss, rows._replace(loss_se=se), key)
+
+        keys = jax.random.split(noise_key, targets)
+        return jax.vmap(scatter, (0, 1, 1, 0), 1)(theta, loss, rows.loss_se, keys)
+
+
+def program(form: Form, prior: Mapping[str, dist.Distribution], data: Data, observe: bool = True) -> None:
+    """The NumPyro statements: a plate of targets with parameters of their own, and the table of measured losses."""
     theta = {}
-    with numpyro.plate("target", targets, dim=-1):
+    with numpyro.plate("target", data.loss.shape[1], dim=-1):
         for site, belief in prior.items():
-            if site in law.amplitudes:
+            if site in form.law.amplitudes:
                 # the distribution's own support: priors are on the unit interval or the positive half-line
                 scale = dist.transforms.AffineTransform(0.0, data.unit, domain=belief.support)  # pyright: ignore[reportArgumentType]
                 belief = dist.TransformedDistribution(belief, scale)
             theta[site] = numpyro.sample(site, belief)
-    loss = expected_loss(law, theta, data)
-    with numpyro.plate("run", rows, dim=-2), numpyro.plate("target", targets, dim=-1):
-        around = noise.around(theta, loss, data.loss_se)
-        if observe:
-            around = around.mask(data.observed)
-        numpyro.sample("loss", around, obs=data.loss if observe else None)
+    numpyro.sample("loss", Measured(form, theta, data), obs=data.loss if observe else None)
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """Law + prior + noise: what is assumed before the runs are seen.
+    """Law + prior + noise + discrepancy: what is assumed before the runs are seen.
 
     A model is a plain NumPyro callable: `model(runs, loss=None)` with any NumPyro utility; with `loss=None` the losses
     are drawn, otherwise they are observed.
 
     Args:
         law: the scaling law.
-        prior: overrides of the default priors of law and noise, site → distribution.
-        noise: how measured losses scatter around the law.
+        prior: overrides of the default priors, site → distribution.
+        noise: how measured losses scatter around the expected ones.
+        discrepancy: how the law itself is wrong; None believes the law at every scale, which makes bands too narrow.
         reference: where amplitudes are defined; by default the middle of the runs it is fitted to.
         name: a word for tables and reports; by default the name of the law.
     """
 
     law: Law
     prior: Prior = field(default_factory=Prior)
-    noise: Noise = field(default_factory=StudentT)
+    noise: Noise = field(default_factory=Grouped)
+    discrepancy: Drift | None = field(default_factory=Drift)
     reference: Reference | None = None
     name: str = ""
 
@@ -191,8 +285,27 @@ class Model:
             object.__setattr__(self, "prior", Prior(self.prior))
         if not self.name:
             object.__setattr__(self, "name", self.law.name)
+        if self.discrepancy and not isinstance(self.noise, Grouped):
+            raise InputError(
+                f"a discrepancy does not go with {self.noise.name} noise",
+                expected="grouped noise, or no discrepancy",
+                got=self.noise.name,
+                advice="Leave the noise out, or give discrepancy=None.",
+            )
         if self.reference:
             object.__setattr__(self, "law", self.law.at(self.reference.domains, self.reference.scale))
+
+    @property
+    def form(self) -> Form:
+        """The static part."""
+        return Form(self.law, self.noise, self.discrepancy)
+
+    def cells(self, designs: Designs) -> Cells | None:
+        """Where runs of these designs pin the drift; needs a reference. None for noise that strikes every row alone."""
+        assert self.reference is not None
+        if isinstance(self.noise, RowNoise):
+            return None
+        return Cells.of(designs.on(self.reference.domains), self.reference.scale, self.reference.mixture)
 
     def priors(self, domains: int) -> dict[str, dist.Distribution]:
         """The prior of every site, defaults and overrides, for one target and the given number of domains.
@@ -200,7 +313,7 @@ class Model:
         Raises:
             InputError: an override names a site the model does not have, or has another shape.
         """
-        sites = self.law.priors(domains) | self.noise.priors()
+        sites = self.form.priors(domains)
         for site, belief in self.prior.items():
             if site not in sites:
                 raise InputError(
@@ -230,8 +343,8 @@ class Model:
         """The NumPyro program for these runs; see the class."""
         model = self if self.reference else self.at(Reference.of(runs))
         assert model.reference is not None
-        data = Data.of(runs, model.reference, runs.targets)
+        data = Data.of(runs, model.reference, runs.targets, cells=model.cells(runs.designs))
         if loss is not None:
             seen = np.isfinite(loss)
             data = data._replace(loss=jnp.where(seen, loss, data.unit), observed=seen)
-        program(model.law, self.noise, model.priors(len(runs.domains)), data, observe=loss is not None)
+        program(model.form, model.priors(len(runs.domains)), data, observe=loss is not None)

@@ -29,7 +29,10 @@ TRUTH = {
     "share": [[0.3, 0.4, 0.2, 0.1], [0.2, 0.1, 0.6, 0.1]],
     "gamma": [[0.6, 0.5, 0.7], [0.5, 0.8, 0.6]],
     "sigma": [0.004, 0.004],
-    "nu": [8.0, 8.0],
+    "early": [0.1, 0.1],
+    "run_share": [0.3, 0.1],
+    "drift": [0.003, 0.004],
+    "drift_mix": [0.001, 0.001],
     "share_A": [[0.5, 0.3, 0.2], [0.2, 0.6, 0.2]],
     "gamma_A": [0.2, 0.15],
     "share_B": [[0.2, 0.2, 0.6], [0.6, 0.2, 0.2]],
@@ -69,4 +72,4 @@ def small_posterior(law: str) -> Posterior:
     model = Model(LAWS[law])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DiagnosticsWarning)  # few draws; tests look at what matters to them
-        return fit(model, simulated(model), seed=0, chains=4, warmup=500, draws=500)
+        return fit(model, simulated(model), seed=0, chains=4, warmup=300, draws=400)

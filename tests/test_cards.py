@@ -17,7 +17,7 @@ from bayesmix.laws.chinchilla import Chinchilla
 from bayesmix.laws.joint import Joint
 from bayesmix.laws.repeated import Repeated
 from bayesmix.model import Model
-from bayesmix.noise import Gaussian
+from bayesmix.noise import Gaussian, StudentT
 from bayesmix.priors import Prior, interval
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
@@ -57,7 +57,7 @@ def test_the_interval_of_a_card_is_that_of_the_distribution_sampled() -> None:
 
 @pytest.mark.parametrize("law", [*(law() for law in laws().values()), Repeated(Additive(), {"web": 2e9})], ids=str)
 def test_every_law_survives_the_round_trip(law) -> None:
-    model = model_from_card(card_text(Model(law, noise=Gaussian()), 5))
+    model = model_from_card(card_text(Model(law, noise=Gaussian(), discrepancy=None), 5))
     assert (model.law, model.noise, dict(model.prior)) == (law, Gaussian(), {})
 
 
@@ -70,7 +70,7 @@ def test_overrides_survive_the_round_trip() -> None:
         "share_A": dist.Dirichlet(np.array([2.0, 1.0, 1.0])),
         "nu": dist.TransformedDistribution(dist.Exponential(0.5), dist.transforms.AffineTransform(1.0, 1.0)),
     }
-    model = Model(Joint(), prior=Prior(prior), name="mine")
+    model = Model(Joint(), prior=Prior(prior), noise=StudentT(), discrepancy=None, name="mine")
     back = model_from_card(card_text(model, 3))
     assert back.name == "mine"
     assert set(back.prior) == set(prior)
@@ -136,7 +136,7 @@ def test_a_folder_is_a_card(tmp_path: Path) -> None:
 
 
 def test_the_table_of_noises_is_complete() -> None:
-    assert set(noises()) == {"student-t", "gaussian"}
+    assert set(noises()) == {"grouped", "student-t", "gaussian"}
 
 
 ALPHA = '[prior.alpha]\ndistribution = "LogNormal"\nmedian = 0.3\nsd_log = 0.5\n'

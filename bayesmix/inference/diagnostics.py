@@ -110,8 +110,8 @@ def _of_target(name: str, draws: Mapping[str, np.ndarray], stats: Mapping[str, n
         rhat, rhat_of = _worst(_values(az.rhat(posterior)), np.max)
         bulk, ess_of = _worst(_values(az.ess(posterior)), np.min)
         tail, _ = _worst(_values(az.ess(posterior, method="tail")), np.min)
+        bfmi = float(np.min(_bfmi(stats["energy"])))  # of an infinite energy too: not a number, a problem below
     divergences = int(stats["diverging"].sum())
-    bfmi = float(np.min(_bfmi(stats["energy"])))
     share = divergences / stats["diverging"].size
     problems, fails = _problems(rhat, rhat_of, bulk, ess_of, tail, divergences, share, bfmi)
     steps = float(stats["steps"].mean())

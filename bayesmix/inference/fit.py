@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from bayesmix.compute import double
 from bayesmix.errors import DataWarning, DiagnosticsError, DiagnosticsWarning, InputError
+from bayesmix.inference.drift import drift_draws
 from bayesmix.inference.posterior import Posterior
 from bayesmix.inference.sampler import Chain, Problem, Settings, sample
 from bayesmix.model import Data, Model, Reference
@@ -26,9 +27,9 @@ def fit(
     *,
     seed: int = 0,
     chains: int = 4,
-    warmup: int = 1000,
-    draws: int = 1000,
-    target_accept: float = 0.95,
+    warmup: int = 600,
+    draws: int = 600,
+    target_accept: float = 0.9,
     progress: bool = False,
     strict: bool = False,
 ) -> Posterior:
@@ -67,10 +68,10 @@ def fit(
     assert model.reference is not None
     with double():
         prior = model.priors(len(runs.domains))
-        data = Data.of(runs, model.reference, runs.targets, pad=True)
-    problems = [Problem(model.law, model.noise, prior, data.target(t)) for t in range(len(runs.targets))]
+        data = Data.of(runs, model.reference, runs.targets, pad=True, cells=model.cells(runs.designs))
+    problems = [Problem(model.form, prior, data.target(t)) for t in range(len(runs.targets))]
     settings = Settings(chains, warmup, draws, target_accept)
-    with _bar(progress, len(problems) * chains * (warmup + draws)) as advance:
+    with _bar(progress, len(problems) * chains * settings.total) as advance:
         results = sample(problems, settings, seed, advance)
     posterior = _collect(model, runs, [found for found, _ in results], seed)
     if not posterior.diagnostics.passed:
@@ -91,7 +92,7 @@ def _collect(model: Model, runs: Runs, by_target: list[list[Chain]], seed: int) 
         for name in ("diverging", "energy", "steps", "accept", "potential")
     }
     versions = {package: importlib.metadata.version(package) for package in PACKAGES}
-    return Posterior(model, runs, draws, stats, seed, versions)
+    return Posterior(model, runs, draws, stats, seed, versions, drift=drift_draws(model, runs, draws, seed))
 
 
 def _warn_about(model: Model, runs: Runs) -> None:

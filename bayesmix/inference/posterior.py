@@ -12,12 +12,13 @@ import numpy as np
 
 from bayesmix.compute import double
 from bayesmix.design import Design, Designs, Mixture, Scale
-from bayesmix.errors import InputError
+from bayesmix.discrepancy import Cells
+from bayesmix.inference import drift
 from bayesmix.inference.diagnostics import Diagnostics, diagnose
 from bayesmix.inference.prediction import Prediction
 from bayesmix.laws.base import Law
-from bayesmix.model import Data, Model, Reference, expected_loss
-from bayesmix.noise import Noise
+from bayesmix.model import Data, Model, Reference, expected_loss, reference_loss
+from bayesmix.noise import Noise, Rows
 from bayesmix.runs.table import Runs
 
 CHUNK = 2**24
@@ -34,6 +35,9 @@ class Posterior:
         draws: site → values (chain, draw, target, ...), in the units of the site.
         stats: sampler statistics → values (chain, draw, target): diverging, energy, steps, accept.
         seed: the seed it was sampled with.
+        versions: of the packages it was made with.
+        natural: the corpus' own proportions, where they are known; `dataclasses.replace` adds them.
+        drift: how the law is wrong in every draw: site → values (chain, draw, target, ...); empty without discrepancy.
     """
 
     model: Model
@@ -42,6 +46,13 @@ class Posterior:
     stats: Mapping[str, np.ndarray]
     seed: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
+    natural: Mixture | None = None
+    drift: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """A word for tables and reports."""
+        return self.model.name
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -65,11 +76,6 @@ class Posterior:
         return self.runs.designs
 
     @property
-    def natural(self) -> Mixture | None:
-        """The corpus' own proportions, where they are known."""
-        return None
-
-    @property
     def n_draws(self) -> int:
         """Number of draws over all chains."""
         chains, draws = next(iter(self.draws.values())).shape[:2]
@@ -78,7 +84,7 @@ class Posterior:
     @cached_property
     def flat(self) -> dict[str, np.ndarray]:
         """Draws of all chains together: site → (draw, target, ...)."""
-        return {site: value.reshape(-1, *value.shape[2:]) for site, value in self.draws.items()}
+        return {site: flat_draws(value) for site, value in self.draws.items()}
 
     @property
     def convex(self) -> bool:
@@ -103,14 +109,18 @@ class Posterior:
             InputError: the designs have other domains than the runs.
         """
         designs = self._on_domains(designs)
-        return Prediction(self._law_draws(designs), designs, self.targets)
+        return Prediction(self._law_draws(designs), designs, self.targets, self.designs)
 
-    def predict(self, designs: Designs | Design, seed: int = 0) -> Prediction:
-        """The loss that a run of each design would measure: the law's uncertainty and the scatter of runs.
+    def predict(self, designs: Designs | Design, seed: int = 0, noise: bool = True) -> Prediction:
+        """The loss that a run of each design would measure.
+
+        A band contains the uncertainty of the law's parameters, what the law misses there (its discrepancy), and the
+        scatter of a new run. Every design is a run of its own.
 
         Args:
             designs: where to look; domains are matched by name.
-            seed: of the scatter.
+            seed: of the discrepancy beyond the runs and of the scatter.
+            noise: whether to add the scatter of a run; without it, the expected loss of such runs.
 
         Returns:
             Draws (draw, run, target) in the unit of the measured losses.
@@ -119,22 +129,40 @@ class Posterior:
             InputError: the designs have other domains than the runs.
         """
         designs = self._on_domains(designs)
-        return Prediction(self._measured(self._law_draws(designs), seed), designs, self.targets)
+        loss = self._law_draws(designs)
+        if self.drift:
+            loss = self._drifted(loss, designs, seed)
+        return Prediction(self._measured(loss, designs, seed) if noise else loss, designs, self.targets, self.designs)
 
     def surface(self, scale: Scale, *, max_draws: int | None = None, noise: bool = False) -> Surface:
         """Loss as a function of the mixture at one scale, for every draw: what decisions are made on.
 
+        The law's own uncertainty and its discrepancy count. A draw is the same state of the world at every scale.
+
         Args:
             scale: N and D of the run to decide on.
             max_draws: at most so many draws, evenly spaced.
-            noise: not available here; decisions are about the law.
+            noise: whether the scatter of runs is added: one factor a draw and target, the same at every mixture and
+                scale, so that it counts as a risk and makes no difference between mixtures.
         """
-        if noise:
-            raise InputError("a surface has no run noise", expected="noise=False", got=True, advice="Use predict.")
         keep = np.linspace(0, self.n_draws - 1, min(max_draws or self.n_draws, self.n_draws)).round().astype(int)
+        designs = Designs(
+            self.domains, self.reference.mixture[None], np.array([scale.params]), np.array([scale.tokens])
+        )
+        factor = np.ones((self.n_draws, len(self.targets)))
+        tilt = np.zeros((*factor.shape, len(self.domains)))
+        if self.drift:
+            common, apart = self._drift_at(designs)
+            factor += common[:, 0]
+            tilt += self._law_draws(designs)[:, 0, :, None] * (apart @ self._cells.slopes(scale.params).T)
+        if noise:
+            scatter = np.maximum(self._measured(np.ones_like(factor)[:, None], designs, self.seed)[:, 0], 0.0)
+            factor, tilt = factor * scatter, tilt * scatter[..., None]
         with double():
             return Surface(
                 {site: jnp.asarray(value[keep]) for site, value in self.flat.items()},
+                jnp.asarray(factor[keep]),
+                jnp.asarray(tilt[keep]),
                 jnp.asarray(scale.params / self.reference.scale.params),
                 jnp.asarray(scale.tokens / self.reference.scale.tokens),
                 jnp.asarray(self.reference.mixture),
@@ -143,11 +171,29 @@ class Posterior:
                 self.targets,
             )
 
+    @cached_property
+    def _cells(self) -> Cells:
+        cells = self.model.cells(self.runs.designs)
+        assert cells is not None
+        return cells
+
+    def _drifted(self, loss: np.ndarray, designs: Designs, seed: int) -> np.ndarray:
+        common, paths = self._drift_at(designs, seed)
+        apart = (paths @ self._cells.basis(designs).T).swapaxes(1, 2)
+        return loss * (1 + common) + self._law_draws(designs, at_reference=True) * apart
+
+    def _drift_at(self, designs: Designs, seed: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """f (draw, run, target) at the designs, and the increments (draw, target, path) of the paths."""
+        sites = {site: flat_draws(value) for site, value in self.drift.items()}
+        at = self.seed if seed is None else seed
+        common = drift.surface(self._cells, sites, self.flat["drift"], designs, at)
+        return common, drift.paths(self._cells, sites, self.flat["drift_mix"], self.seed)
+
     def _on_domains(self, designs: Designs | Design) -> Designs:
         stack = Designs.of(designs) if isinstance(designs, Design) else designs
         return stack.on(self.domains)
 
-    def _law_draws(self, designs: Designs) -> np.ndarray:
+    def _law_draws(self, designs: Designs, at_reference: bool = False) -> np.ndarray:
         rows = max(1, CHUNK // (self.n_draws * len(self.targets)))
         parts = []
         with double():
@@ -155,16 +201,20 @@ class Posterior:
             for begin in range(0, len(designs), rows):
                 part = designs.take(np.arange(begin, min(begin + rows, len(designs))))
                 data = Data.of(part, self.reference, self.targets, pad=True)
-                parts.append(np.asarray(_losses(self.model.law, theta, data))[:, : len(part)])
+                losses = _losses(self.model.law, theta, data, at_reference)
+                parts.append(np.asarray(losses)[:, : len(part)])
         return np.concatenate(parts, axis=1)
 
-    def _measured(self, loss: np.ndarray, seed: int) -> np.ndarray:
+    def _measured(self, loss: np.ndarray, designs: Designs, seed: int) -> np.ndarray:
         rows = max(1, CHUNK // max(1, loss[:, :1].size))
+        late = np.log(designs.tokens / self.reference.scale.tokens) / self.reference.spread
         with double():
             theta = {site: jnp.asarray(value) for site, value in self.flat.items() if site in self._noise_sites}
             keys = jax.random.split(jax.random.key(seed), -(-loss.shape[1] // rows))
             parts = [
-                np.asarray(_scatter(self.model.noise, theta, loss[:, i * rows : (i + 1) * rows], key))
+                np.asarray(
+                    _scatter(self.model.noise, theta, loss[:, i * rows : (i + 1) * rows], late[i * rows :][:rows], key)
+                )
                 for i, key in enumerate(keys)
             ]
         return np.concatenate(parts, axis=1)
@@ -184,27 +234,40 @@ class Posterior:
     __repr__ = __str__
 
 
-@partial(jax.jit, static_argnums=0)
-def _losses(law: Law, theta: dict[str, jax.Array], data: Data) -> jax.Array:
-    return jax.lax.map(lambda one: expected_loss(law, one, data), theta, batch_size=64)
+def flat_draws(value: np.ndarray) -> np.ndarray:
+    """Draws of all chains together (draw, target, ...)."""
+    return value.reshape(-1, *value.shape[2:])
+
+
+@partial(jax.jit, static_argnums=(0, 3))
+def _losses(law: Law, theta: dict[str, jax.Array], data: Data, at_reference: bool = False) -> jax.Array:
+    formula = reference_loss if at_reference else expected_loss
+    return jax.lax.map(lambda one: formula(law, one, data), theta, batch_size=64)
 
 
 @partial(jax.jit, static_argnums=0)
-def _scatter(noise: Noise, theta: dict[str, jax.Array], loss: jax.Array, key: jax.Array) -> jax.Array:
-    by_run = {site: value[:, None, :] for site, value in theta.items()}
-    return jnp.asarray(noise.around(by_run, loss, jnp.zeros(())).sample(key))
+def _scatter(noise: Noise, theta: dict[str, jax.Array], loss: jax.Array, late: jax.Array, key: jax.Array) -> jax.Array:
+    rows = Rows(jnp.arange(loss.shape[1]), late, jnp.zeros(loss.shape[1]))
+    keys = jax.random.split(key, (loss.shape[0], loss.shape[2]))
+    by_target = jax.vmap(lambda theta, loss, key: noise.sample(theta, loss, rows, key), (0, 1, 0), 1)
+    return jax.vmap(by_target)(theta, loss, keys)
 
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=("theta", "n", "d", "reference"),
+    data_fields=("theta", "factor", "tilt", "n", "d", "reference"),
     meta_fields=("law", "domains", "targets"),
 )
 @dataclass(frozen=True, eq=False)
 class Surface:
-    """Loss draws as a function of the mixture at one scale; a JAX pytree, so it passes through `jit` and `grad`."""
+    """Loss draws as a function of the mixture at one scale; a JAX pytree, so it passes through `jit` and `grad`.
+
+    factor·L(h) + (h − h̄)·tilt, with L the law: convex where the law is.
+    """
 
     theta: dict[str, jax.Array]
+    factor: jax.Array  # (draw, target) what the law misses of every mixture, and scatter where asked for
+    tilt: jax.Array  # (draw, target, domain) what it misses of the differences between mixtures
     n: jax.Array
     d: jax.Array
     reference: jax.Array
@@ -214,11 +277,13 @@ class Surface:
 
     def __call__(self, weights: jax.Array) -> jax.Array:
         """Losses (draw, target) of the mixture with the given weights (domain)."""
-        return jax.vmap(jax.vmap(self._one, (0, None)), (0, None))(self.theta, weights)
+        law = jax.vmap(jax.vmap(self._one, (0, None)), (0, None))(self.theta, weights)
+        return self.factor * law + jnp.sum(self.tilt * (weights - self.reference), axis=-1)
 
     def each(self, weights: jax.Array) -> jax.Array:
         """Losses (draw, target) when every draw has its own mixture (draw, domain)."""
-        return jax.vmap(jax.vmap(self._one, (0, None)))(self.theta, weights)
+        law = jax.vmap(jax.vmap(self._one, (0, None)))(self.theta, weights)
+        return self.factor * law + jnp.sum(self.tilt * (weights - self.reference)[:, None], axis=-1)
 
     def _one(self, theta: dict[str, jax.Array], weights: jax.Array) -> jax.Array:
         return self.law.loss(theta, self.law.terms(theta, weights, self.reference), self.n, self.d)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from bayesmix.design import Designs
+from bayesmix.inference.extrapolation import Extrapolation
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,11 +19,18 @@ class Prediction:
         draws: losses (draw, run, target).
         designs: the designs, in the order of the run axis.
         targets: the targets, in the order of the target axis.
+        fitted: the designs of the runs the prediction rests on, where there are any.
     """
 
     draws: np.ndarray
     designs: Designs
     targets: tuple[str, ...]
+    fitted: Designs | None = None
+
+    @cached_property
+    def extrapolation(self) -> Extrapolation | None:
+        """How far each design lies beyond the runs."""
+        return Extrapolation.of(self.designs, self.fitted) if self.fitted else None
 
     @property
     def mean(self) -> np.ndarray:
@@ -45,12 +54,14 @@ class Prediction:
         low, high = np.moveaxis(self.interval(0.9), -1, 0)
         width = max([len(t) for t in self.targets] + [6])
         label = max([len(i) for i in self.designs.ids] + [6])
-        lines = [f"{'design':>{label}}  {'target':<{width}}  {'loss':>7}  90% interval"]
+        flags = self.extrapolation.flags if self.extrapolation else ("",) * len(self.designs)
+        head = f"{'design':>{label}}  {'target':<{width}}  {'loss':>7}  {'90% interval':<16}"
+        lines = [f"{head}  beyond the runs" if any(flags) else head.rstrip()]
         for run, name in enumerate(self.designs.ids[:20]):
             for t, target in enumerate(self.targets):
                 lines.append(
                     f"{name:>{label}}  {target:<{width}}  {self.mean[run, t]:7.4f}  "
-                    f"[{low[run, t]:.4f}, {high[run, t]:.4f}]"
+                    f"[{low[run, t]:.4f}, {high[run, t]:.4f}]  {flags[run]}".rstrip()
                 )
         if len(self.designs) > 20:
             lines.append(f"… and {len(self.designs) - 20} more designs")

@@ -76,7 +76,7 @@ def prior_check(model: Model, runs: Runs, *, draws: int = 1000, seed: int = 0) -
     reference = model.reference or Reference.of(runs)
     with double():
         data = jax.tree.map(jnp.asarray, Data.of(runs, reference, runs.targets))
-        geometry = Geometry(model.law, model.noise, model.priors(len(runs.domains)), data)
+        geometry = Geometry(model.form, model.priors(len(runs.domains)), data)
 
         def one(key: jax.Array) -> jax.Array:
             theta = geometry.draw(key)

@@ -22,13 +22,14 @@ from numpyro.infer.hmc import hmc
 from bayesmix.compute import cores, double
 from bayesmix.inference.geometry import Geometry, Whitening
 from bayesmix.inference.start import Optimum, maximise, whitening
-from bayesmix.laws.base import Law
-from bayesmix.model import Data
-from bayesmix.noise import Noise
+from bayesmix.model import Data, Form
 
 SEGMENT = 50
 STARTS = 6
 OVERDISPERSION = 1.5
+PHASES = 3
+SHRINKAGE = 2.0
+"""How many draws per coordinate the previous whitening counts for, against those of the last phase."""
 
 
 class Settings(NamedTuple):
@@ -40,12 +41,21 @@ class Settings(NamedTuple):
     target_accept: float = 0.95
     max_tree_depth: int = 10
 
+    @property
+    def phase(self) -> int:
+        """Length of each of the phases of the warm-up, in whole segments."""
+        return SEGMENT * -(-self.warmup // (PHASES * SEGMENT))
+
+    @property
+    def total(self) -> int:
+        """Draws of one chain, warm-up and all, in whole segments."""
+        return PHASES * self.phase + SEGMENT * -(-self.draws // SEGMENT)
+
 
 class Problem(NamedTuple):
     """What to sample: the static parts of a model and its arrays, for one group of targets sampled together."""
 
-    law: Law
-    noise: Noise
+    form: Form
     prior: Mapping[str, dist.Distribution]
     data: Data
 
@@ -61,7 +71,7 @@ class Chain(NamedTuple):
     accept: Any
 
 
-def _arrays(tree: Any) -> Any:
+def as_arrays(tree: Any) -> Any:
     """Leaves as JAX arrays, numbers in float64, without compiling a conversion for each shape."""
 
     def array(leaf: Any) -> jax.Array:
@@ -73,69 +83,70 @@ def _arrays(tree: Any) -> Any:
     return jax.tree.map(array, tree)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _prior_start(law: Law, noise: Noise, prior: Any, data: Data, key: jax.Array) -> jax.Array:
-    geometry = Geometry(law, noise, prior, data)
+@partial(jax.jit, static_argnums=0)
+def _prior_start(form: Form, prior: Any, data: Data, key: jax.Array) -> jax.Array:
+    geometry = Geometry(form, prior, data)
     return ravel_pytree(geometry.from_theta(geometry.draw(key)))[0]
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _value_and_grad(law: Law, noise: Noise, prior: Any, data: Data, z: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return jax.value_and_grad(Geometry(law, noise, prior, data).potential)(z)
+@partial(jax.jit, static_argnums=0)
+def _value_and_grad(form: Form, prior: Any, data: Data, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return jax.value_and_grad(Geometry(form, prior, data).potential)(z)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _hessian(law: Law, noise: Noise, prior: Any, data: Data, z: jax.Array) -> jax.Array:
-    gradient = jax.grad(Geometry(law, noise, prior, data).potential)
+@partial(jax.jit, static_argnums=0)
+def _hessian(form: Form, prior: Any, data: Data, z: jax.Array) -> jax.Array:
+    gradient = jax.grad(Geometry(form, prior, data).potential)
     # one column at a time: a batched Hessian of thousands of rows costs more memory than it saves time
     return jax.lax.map(lambda v: jax.jvp(gradient, (z,), (v,))[1], jnp.eye(z.shape[0]), batch_size=8)
 
 
-def _kernel(law: Law, noise: Noise, settings: Settings, prior: Any, data: Data, white: Whitening) -> tuple[Any, Any]:
-    geometry = Geometry(law, noise, prior, data)
+def _kernel(form: Form, settings: Settings, prior: Any, data: Data, white: Whitening) -> tuple[Any, Any]:
+    geometry = Geometry(form, prior, data)
     init, step = hmc(lambda x: geometry.potential(white.centre + white.scale @ x), algo="NUTS")
     begin = partial(
         init,
-        num_warmup=settings.warmup,
+        num_warmup=settings.phase,
         step_size=0.3,
-        dense_mass=True,
+        adapt_mass_matrix=False,  # the whitening is the mass matrix; see `run_chain`
         target_accept_prob=settings.target_accept,
         max_tree_depth=settings.max_tree_depth,
     )
     return begin, step
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
+@partial(jax.jit, static_argnums=(0, 1))
 def _begin(
-    law: Law, noise: Noise, settings: Settings, prior: Any, data: Data, white: Whitening, x: jax.Array, key: jax.Array
+    form: Form, settings: Settings, prior: Any, data: Data, white: Whitening, x: jax.Array, key: jax.Array
 ) -> Any:
-    begin, _ = _kernel(law, noise, settings, prior, data, white)
+    begin, _ = _kernel(form, settings, prior, data, white)
     return begin(x, rng_key=key)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
+@partial(jax.jit, static_argnums=(0, 1))
 def _segment(
-    law: Law, noise: Noise, settings: Settings, prior: Any, data: Data, white: Whitening, state: Any
-) -> tuple[Any, Chain]:
-    begin, step = _kernel(law, noise, settings, prior, data, white)
+    form: Form, settings: Settings, prior: Any, data: Data, white: Whitening, state: Any
+) -> tuple[Any, Chain, jax.Array]:
+    begin, step = _kernel(form, settings, prior, data, white)
     jax.eval_shape(begin, state.z, rng_key=state.rng_key)  # NumPyro's kernel learns its settings when it begins
-    geometry = Geometry(law, noise, prior, data)
+    geometry = Geometry(form, prior, data)
     _, unravel = geometry.unravel()
 
-    def one(state: Any, _: Any) -> tuple[Any, Chain]:
+    def one(state: Any, _: Any) -> tuple[Any, tuple[Chain, jax.Array]]:
         state = step(state, (), {})
         theta, _ = geometry.to_theta(unravel(white.centre + white.scale @ state.z))
         stats = (state.potential_energy, state.energy, state.num_steps, state.diverging, state.accept_prob)
-        return state, Chain(theta, *stats)
+        return state, (Chain(theta, *stats), state.z)
 
-    return jax.lax.scan(one, state, None, length=SEGMENT)
+    state, (chain, x) = jax.lax.scan(one, state, None, length=SEGMENT)
+    return state, chain, x
 
 
 def optima(problem: Problem, seed: int, starts: int = STARTS) -> list[Optimum]:
     """Local maxima of the posterior from several prior draws, best first."""
     with double():
-        prior = _arrays(dict(problem.prior))
-        fixed = (problem.law, problem.noise, prior, _arrays(problem.data))
+        prior = as_arrays(dict(problem.prior))
+        fixed = (problem.form, prior, as_arrays(problem.data))
 
         def value_and_grad(z: np.ndarray) -> tuple[float, np.ndarray]:
             f, g = _value_and_grad(*fixed, z)
@@ -158,25 +169,50 @@ def run_chain(
     stop: Event,
     advance: Callable[[int], None],
 ) -> Chain | None:
-    """One chain from a point spread around an optimum; None when `stop` was set before the end."""
+    """One chain from a point spread around an optimum; None when `stop` was set before the end.
+
+    The warm-up has phases, each with a whitening of its own: first the curvature at the optimum, then the covariance of
+    the draws of the phase before, shrunk towards the whitening they were drawn with. NumPyro's own windows begin with a
+    covariance of a few dozen draws, which in forty coordinates costs more than the whole warm-up.
+    """
     with double():
-        fixed = _fixed(problem, settings, best[0])
-        white = fixed[-1]
+        form, settings, prior, data, white = _fixed(problem, settings, best[0])
         near = [o for o in best if o.potential < best[0].potential + 10.0]
         spread = OVERDISPERSION * np.random.default_rng(seed).normal(size=len(best[0].z))
-        x = np.linalg.solve(white.scale, near[seed % len(near)].z - best[0].z) + spread
-        state = _begin(*fixed, jnp.asarray(x), jax.random.key(seed))
+        at = np.linalg.solve(white.scale, near[seed % len(near)].z - best[0].z)
+        x = at + spread
         kept: list[Chain] = []
-        for done in range(0, settings.warmup + settings.draws, SEGMENT):
-            if stop.is_set():
-                return None
-            state, part = _segment(*fixed, state)
-            if done >= settings.warmup:
-                kept.append(jax.tree.map(np.asarray, part))
-            else:
-                jax.block_until_ready(state)
-            advance(SEGMENT)
+        for phase in range(PHASES):
+            key = jax.random.fold_in(jax.random.key(seed), phase)
+            state = _begin(form, settings, prior, data, white, jnp.asarray(x), key)
+            while not np.isfinite(state.potential_energy) and np.abs(x - at).max() > 1e-3:  # it would never move
+                x = at + (x - at) / 2
+                state = _begin(form, settings, prior, data, white, jnp.asarray(x), key)
+            last = phase == PHASES - 1
+            points: list[np.ndarray] = []
+            for done in range(0, settings.phase + (settings.draws if last else 0), SEGMENT):
+                if stop.is_set():
+                    return None
+                state, part, xs = _segment(form, settings, prior, data, white, state)
+                if done >= settings.phase:
+                    kept.append(jax.tree.map(np.asarray, part))
+                points.append(np.asarray(xs))
+                advance(SEGMENT)
+            if not last:
+                white, x = _whiten_again(white, np.concatenate(points)[settings.phase // 4 :])
     return jax.tree.map(lambda *parts: np.concatenate(parts)[: settings.draws], *kept)
+
+
+def _whiten_again(white: Whitening, x: np.ndarray) -> tuple[Whitening, np.ndarray]:
+    """The whitening of the given points (draw, coordinate), and the last of them in it."""
+    draws, size = x.shape
+    trust = draws / (draws + SHRINKAGE * size)
+    centre, scale = (
+        x.mean(axis=0),
+        np.linalg.cholesky(trust * np.cov(x.T).reshape(size, size) + (1 - trust) * np.eye(size)),
+    )
+    again = Whitening(white.centre + white.scale @ centre, white.scale @ scale)
+    return again, np.linalg.solve(scale, x[-1] - centre)
 
 
 def sample(
@@ -224,4 +260,4 @@ def _compile(problem: Problem, settings: Settings, best: list[Optimum]) -> None:
 
 def _fixed(problem: Problem, settings: Settings, best: Optimum) -> tuple[Any, ...]:
     white = Whitening(jnp.asarray(best.z), jnp.asarray(whitening(best.hessian)))
-    return (problem.law, problem.noise, settings, _arrays(dict(problem.prior)), _arrays(problem.data), white)
+    return (problem.form, settings, as_arrays(dict(problem.prior)), as_arrays(problem.data), white)

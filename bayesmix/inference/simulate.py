@@ -60,11 +60,9 @@ def simulate(
     if parameters is None:
         parameters = draw_parameters(model, targets, len(designs.domains), seed)
     with double():
-        data = Data.of(designs, reference, tuple(targets))
+        data = Data.of(designs, reference, tuple(targets), cells=model.cells(designs))
         fixed = handlers.substitute(program, {site: jnp.asarray(v, float) for site, v in parameters.items()})
         seeded = handlers.seed(fixed, jax.random.key(seed + 1))
-        trace = handlers.trace(seeded).get_trace(
-            model.law, model.noise, model.priors(len(designs.domains)), data, observe=False
-        )
+        trace = handlers.trace(seeded).get_trace(model.form, model.priors(len(designs.domains)), data, observe=False)
         loss = np.asarray(trace["loss"]["value"])
     return Runs(designs, tuple(targets), loss)

@@ -5,24 +5,24 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import arviz as az
-import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
 from bayesmix.cards import card_text, model_from_card
-from bayesmix.compute import double
-from bayesmix.design import Designs, Scale
+from bayesmix.design import Designs, Mixture, Scale
 from bayesmix.errors import InputError
 from bayesmix.files import atomic_write
+from bayesmix.inference.drift import SITES as DRIFT_SITES
+from bayesmix.inference.pointwise import log_likelihood_by_train_run
 from bayesmix.inference.posterior import Posterior
-from bayesmix.model import Data, Reference, expected_loss
+from bayesmix.inference.stack import Stack
+from bayesmix.model import Reference
 from bayesmix.runs.table import Runs
 
-SCHEMA = 1
+SCHEMA = 2
 LOG_LIKELIHOOD_VALUES = 16_000_000
 """Most values of the log-likelihood that are stored; longer ones are thinned along the draws."""
 
@@ -34,7 +34,7 @@ def to_datatree(posterior: Posterior, log_likelihood: bool = True) -> xr.DataTre
         site: ["target", *_event_dims(value.shape[3:], len(runs.domains))] for site, value in posterior.draws.items()
     }
     groups: dict[str, Any] = {
-        "posterior": dict(posterior.draws),
+        "posterior": {**posterior.draws, **posterior.drift},
         "sample_stats": {name: np.asarray(value) for name, value in posterior.stats.items()},
         "observed_data": {"loss": runs.loss},
         "constant_data": {
@@ -49,6 +49,7 @@ def to_datatree(posterior: Posterior, log_likelihood: bool = True) -> xr.DataTre
     }
     if runs.seed:
         groups["constant_data"]["seed"] = np.array(runs.seed, dtype=object)
+    dims |= {site: ["target", dim] for site, dim in zip(DRIFT_SITES, ("cell", "path"), strict=True)}
     dims |= {name: ["target"] for name in posterior.stats}
     dims |= {"loss": ["run", "target"], "loss_se": ["run", "target"], "mixture": ["run", "domain"]}
     dims |= {"reference_mixture": ["domain"], "reference_loss": ["target"]}
@@ -61,26 +62,41 @@ def to_datatree(posterior: Posterior, log_likelihood: bool = True) -> xr.DataTre
     }
     tree = az.from_dict(groups, dims=dims, coords={k: v for k, v in coords.items() if v})
     if log_likelihood:
-        tree["log_likelihood"] = xr.DataTree(_log_likelihood(posterior))
+        tree["log_likelihood"] = xr.DataTree(log_densities(posterior))
     tree.attrs.update(_attributes(posterior))
     return tree
 
 
-def save_posterior(posterior: Posterior, path: str | os.PathLike[str]) -> None:
+def save_posterior(posterior: Posterior | Stack, path: str | os.PathLike[str]) -> None:
     """Write the posterior to one netCDF file; the file appears whole or not at all.
 
-    The log-likelihood is stored in single precision, and thinned along the draws beyond 16 million values.
+    The log-likelihood is stored in single precision, and thinned along the draws beyond 16 million values. Of a stack
+    the file has one group a member, each what the file of that posterior would have.
 
     Raises:
         InputError: the path cannot be written to.
     """
-    tree = to_datatree(posterior)
+    tree = _stack_tree(posterior) if isinstance(posterior, Stack) else to_datatree(posterior)
     with atomic_write(path) as draft:
         tree.to_netcdf(draft, engine="netcdf4")
 
 
 def load_posterior(path: str | os.PathLike[str]) -> Posterior:
-    """Read a posterior that `save_posterior` wrote.
+    """Read the posterior of one law that `save_posterior` wrote.
+
+    Raises:
+        InputError: there is no such file, it is broken, it is not a bayesmix posterior of a known schema, or it is a
+            stack of several.
+    """
+    found = load_any(path)
+    if isinstance(found, Stack):
+        advice = "Use load_any, or take one of the members of what it returns."
+        raise InputError(f"{path} is a stack", expected="the posterior of one law", got=found.name, advice=advice)
+    return found
+
+
+def load_any(path: str | os.PathLike[str]) -> Posterior | Stack:
+    """Read what `save_posterior` wrote, be it one posterior or a stack of them.
 
     Raises:
         InputError: there is no such file, it is broken, or it is not a bayesmix posterior of a known schema.
@@ -98,11 +114,26 @@ def load_posterior(path: str | os.PathLike[str]) -> Posterior:
         got = f"schema {tree.attrs.get('bayesmix_schema', 'none')}"
         raise InputError(f"{path} is no posterior of this version", expected=f"schema {SCHEMA}", got=got, advice=advice)
     try:
-        return _from_datatree(tree)
+        return _stack_from(tree) if "stack" in tree.attrs else _from_datatree(tree)
     except (KeyError, ValueError) as error:
         raise InputError(
             f"{path} is damaged", expected="all groups of a posterior", got=str(error), advice=advice
         ) from error
+
+
+def _stack_tree(stack: Stack) -> xr.DataTree:
+    tree = xr.DataTree.from_dict({name: to_datatree(member) for name, member in stack.members.items()})
+    tree.attrs |= {
+        "bayesmix_schema": SCHEMA,
+        "stack": json.dumps(dict(zip(stack.members, stack.weights.tolist(), strict=True))),
+    }
+    return tree
+
+
+def _stack_from(tree: xr.DataTree) -> Stack:
+    weights: dict[str, list[float]] = json.loads(tree.attrs["stack"])
+    members = {name: _from_datatree(cast(xr.DataTree, tree[name])) for name in weights}
+    return Stack(members, np.array([*weights.values()]))
 
 
 def _event_dims(shape: tuple[int, ...], domains: int) -> list[str]:
@@ -111,7 +142,8 @@ def _event_dims(shape: tuple[int, ...], domains: int) -> list[str]:
 
 def _attributes(posterior: Posterior) -> dict[str, str | int | float]:
     reference = posterior.reference
-    return {
+    natural = {} if posterior.natural is None else {"natural": json.dumps(posterior.natural.as_dict())}
+    return natural | {
         "bayesmix_schema": SCHEMA,
         "model": posterior.model.name,
         "card": card_text(posterior.model, len(posterior.domains)),
@@ -121,38 +153,28 @@ def _attributes(posterior: Posterior) -> dict[str, str | int | float]:
         "seed": posterior.seed,
         "reference_params": reference.scale.params,
         "reference_tokens": reference.scale.tokens,
+        "reference_spread": reference.spread,
         "targets_are": "independent posteriors; pairs of draws of two targets carry no information",
     }
 
 
-def _log_likelihood(posterior: Posterior) -> xr.Dataset:
+def log_densities(posterior: Posterior) -> xr.Dataset:
+    """Log density of the losses of each training run, given the parameters and the drift of every draw."""
     runs = posterior.runs
+    labels, index = np.unique(runs.train_run, return_inverse=True)
     chains, draws = next(iter(posterior.draws.values())).shape[:2]
-    step = max(1, -(-chains * draws * runs.loss.size // LOG_LIKELIHOOD_VALUES))
-    values = np.full((chains, -(-draws // step), *runs.loss.shape), np.nan, np.float32)
-    with double():
-        data = jax.tree.map(jnp.asarray, Data.of(runs, posterior.reference, runs.targets))
-        law, noise = posterior.model.law, posterior.model.noise
-
-        @jax.jit
-        def of_chain(theta: dict[str, jax.Array]) -> jax.Array:
-            def one(theta: dict[str, jax.Array]) -> jax.Array:
-                around = noise.around(theta, expected_loss(law, theta, data), data.loss_se)
-                return jnp.asarray(around.log_prob(data.loss))
-
-            return jax.lax.map(one, theta, batch_size=32).astype(jnp.float32)
-
-        for chain in range(chains):
-            theta = {site: jnp.asarray(value[chain, ::step]) for site, value in posterior.draws.items()}
-            values[chain] = of_chain(theta)
-    values[:, :, ~np.isfinite(runs.loss)] = np.nan
+    step = max(1, -(-chains * draws * len(labels) * len(runs.targets) // LOG_LIKELIHOOD_VALUES))
+    seen = np.zeros((len(labels), len(runs.targets)), bool)
+    np.logical_or.at(seen, index.reshape(-1), np.isfinite(runs.loss))
+    values = log_likelihood_by_train_run(posterior, step)
+    values[:, :, ~seen] = np.nan
     coords = {
         "chain": np.arange(chains),
         "draw": np.arange(draws)[::step],
-        "run": list(runs.designs.ids),
+        "train_run": [str(label) for label in labels],
         "target": list(runs.targets),
     }
-    return xr.Dataset({"loss": (("chain", "draw", "run", "target"), values)}, coords)
+    return xr.Dataset({"loss": (("chain", "draw", "train_run", "target"), values)}, coords)
 
 
 def _from_datatree(tree: xr.DataTree) -> Posterior:
@@ -179,8 +201,13 @@ def _from_datatree(tree: xr.DataTree) -> Posterior:
         domains,
         constant["reference_mixture"].values if domains else np.empty(0),
         dict(zip(targets, constant["reference_loss"].values.tolist(), strict=True)),
+        float(tree.attrs["reference_spread"]),
     )
-    draws = {str(site): value.values for site, value in tree["posterior"].data_vars.items()}
+    values = {str(site): value.values for site, value in tree["posterior"].data_vars.items()}
+    draws = {site: value for site, value in values.items() if site not in DRIFT_SITES}
+    drift = {site: value for site, value in values.items() if site in DRIFT_SITES}
     stats = {str(name): value.values for name, value in tree["sample_stats"].data_vars.items()}
     model = model_from_card(tree.attrs["card"]).at(reference)
-    return Posterior(model, runs, draws, stats, int(tree.attrs["seed"]), json.loads(tree.attrs["versions"]))
+    versions = json.loads(tree.attrs["versions"])
+    natural = Mixture(json.loads(tree.attrs["natural"])) if "natural" in tree.attrs else None
+    return Posterior(model, runs, draws, stats, int(tree.attrs["seed"]), versions, natural, drift)

@@ -34,6 +34,8 @@ class Additive(Law[jax.Array]):
     Args:
         constant: whether C₀ is part of the law. False is the paper's exact law, with `share` of shape (domain); then
             a weak domain with γ near 0 can play the part of the constant, and the posterior may have several modes.
+        diminishing: whether every γ is below 1: more of a domain helps, each time by less. Then the loss of every draw
+            is convex in the mixture, and an optimum can be certified.
 
     Source: Shukor et al. 2025, arXiv 2507.09404, equation of the additive law; the constant is ours.
     """
@@ -42,10 +44,11 @@ class Additive(Law[jax.Array]):
     amplitudes: ClassVar[frozenset[str]] = frozenset({"E", "A", "B", "M"})
 
     constant: bool = True
+    diminishing: bool = False
 
     def priors(self, domains: int) -> dict[str, dist.Distribution]:
         """Default priors; see `models/additive/model.toml` for the intervals they encode."""
-        return pieces.scale_priors() | pieces.mixture_priors(domains, self.constant)
+        return pieces.scale_priors() | pieces.mixture_priors(domains, self.constant, self.diminishing)
 
     def terms(self, theta: Theta, weights: jax.Array, reference: jax.Array) -> jax.Array:
         """The mixture term, in the unit of M."""
@@ -61,7 +64,7 @@ class Additive(Law[jax.Array]):
 
     def coordinates(self, extent: Extent) -> Coordinates:
         """Level, slopes in log N, log D and every log hᵢ, splits of the level, exponents."""
-        return AdditiveCoordinates(extent)
+        return AdditiveCoordinates(extent, self.diminishing)
 
 
 @dataclass(frozen=True)
@@ -69,10 +72,11 @@ class AdditiveCoordinates(Coordinates):
     """level, rise_N, split_N, rise_D, split_D, slope_mix, gamma and, with the constant, constant."""
 
     extent: Extent
+    diminishing: bool = False
 
     def to_theta(self, z: Theta) -> tuple[dict[str, jax.Array], jax.Array]:
         """First the mixture term, then what it leaves of the level."""
-        mixture, log_det_mixture = pieces.mixture_to_theta(z, self.extent)
+        mixture, log_det_mixture = pieces.mixture_to_theta(z, self.extent, self.diminishing)
         scale, log_det_scale = pieces.scale_to_theta(z, pieces.mean_mixture_term(mixture, self.extent), self.extent)
         return scale | mixture, log_det_mixture + log_det_scale
 
@@ -80,5 +84,5 @@ class AdditiveCoordinates(Coordinates):
         """The inverse of `to_theta`."""
         constant = theta["share"].shape[0] > theta["gamma"].shape[0]
         other = pieces.mean_mixture_term(theta, self.extent)
-        mixture = pieces.mixture_from_theta(theta, constant, self.extent)
+        mixture = pieces.mixture_from_theta(theta, constant, self.extent, self.diminishing)
         return pieces.scale_from_theta(theta, other, self.extent) | mixture

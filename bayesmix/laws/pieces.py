@@ -41,12 +41,13 @@ def scale_priors() -> dict[str, dist.Distribution]:
     }
 
 
-def mixture_priors(domains: int, constant: bool) -> dict[str, dist.Distribution]:
-    """Priors of M, share, gamma."""
+def mixture_priors(domains: int, constant: bool, diminishing: bool = False) -> dict[str, dist.Distribution]:
+    """Priors of M, share, gamma; with `diminishing`, gamma is below 1."""
+    gamma = dist.Beta(3.0, 2.0) if diminishing else dist.LogNormal(math.log(0.6), 0.4)
     return {
         "M": dist.LogNormal(math.log(0.3), 1.0),
         "share": share_prior(domains, constant),
-        "gamma": dist.LogNormal(math.log(0.6), 0.4).expand([domains]).to_event(1),
+        "gamma": gamma.expand([domains]).to_event(1),
     }
 
 
@@ -150,6 +151,27 @@ def hard(log_v: jax.Array, edge: float) -> jax.Array:
     return edge * jnp.where(bent < 0, (1 - root) / (2 * BEND), bent)
 
 
+def soft_share(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """A v between 0 and 1 that is about x in the middle, with Gaussian tails in x at both ends. Returns v, log(dv/dx).
+
+    v = 1/(1 + e^−b) with b = y·√(1 + (BEND·y)²) and y = 4(x − ½).
+    """
+    y = 4 * (x - 0.5)
+    square = (BEND * y) ** 2
+    bent = y * jnp.sqrt(1 + square)
+    log_d_bent = jnp.log1p(2 * square) - 0.5 * jnp.log1p(square)
+    log_d = jax.nn.log_sigmoid(bent) + jax.nn.log_sigmoid(-bent) + log_d_bent + math.log(4)
+    return jax.nn.sigmoid(bent), log_d
+
+
+def hard_share(v: jax.Array) -> jax.Array:
+    """The inverse of `soft_share`."""
+    bent = jnp.log(v) - jnp.log1p(-v)
+    square = (2 * BEND * bent) ** 2
+    y = bent * jnp.sqrt(2 / (1 + jnp.sqrt(1 + square)))
+    return 0.5 + 0.25 * y
+
+
 def scale_to_theta(z: Theta, other: jax.Array, extent: Extent) -> tuple[dict[str, jax.Array], jax.Array]:
     """Coordinates level, rise_N, rise_D, split_N, split_D → E, A, alpha, B, beta.
 
@@ -232,22 +254,26 @@ def share_from_theta(
     return z | {"constant": hard(log_part[0], EDGE_CONSTANT)} if constant else z
 
 
-def mixture_to_theta(z: Theta, extent: Extent) -> tuple[dict[str, jax.Array], jax.Array]:
+def mixture_to_theta(z: Theta, extent: Extent, diminishing: bool = False) -> tuple[dict[str, jax.Array], jax.Array]:
     """Coordinates slope_mix (domain), gamma and, with the constant, constant → M, share, gamma.
 
     slope_mix is M·sᵢ·(highᵢ^γᵢ − lowᵢ^γᵢ), about the fall of the loss between little and much of a domain; gamma is γ,
-    softened at zero.
+    softened at zero and, with `diminishing`, at one.
     """
-    log_gamma, log_d_gamma = soft(z["gamma"], EDGE_GAMMA)
+    if diminishing:
+        bounded, log_d_gamma = soft_share(z["gamma"])
+        log_gamma = jnp.log(bounded)
+    else:
+        log_gamma, log_d_gamma = soft(z["gamma"], EDGE_GAMMA)
     log_m, share, log_det = share_to_theta(z, _log_rise(log_gamma, extent))
     return {"M": jnp.exp(log_m), "share": share, "gamma": jnp.exp(log_gamma)}, log_det + jnp.sum(log_d_gamma)
 
 
-def mixture_from_theta(theta: Theta, constant: bool, extent: Extent) -> dict[str, jax.Array]:
+def mixture_from_theta(theta: Theta, constant: bool, extent: Extent, diminishing: bool = False) -> dict[str, jax.Array]:
     """The inverse of `mixture_to_theta`."""
     log_gamma = jnp.log(theta["gamma"])
     share = share_from_theta(jnp.log(theta["M"]), theta["share"], _log_rise(log_gamma, extent), constant)
-    return share | {"gamma": hard(log_gamma, EDGE_GAMMA)}
+    return share | {"gamma": hard_share(theta["gamma"]) if diminishing else hard(log_gamma, EDGE_GAMMA)}
 
 
 def _log_rise(log_gamma: jax.Array, extent: Extent) -> jax.Array:

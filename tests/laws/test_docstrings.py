@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from pathlib import Path
 
 import pytest
 from numpyro.distributions import constraints
@@ -21,6 +22,7 @@ SUPPORTS = {
     "sums to 0": constraints.zero_sum(1),
 }
 SHAPES = {"()": (), "(domain)": (len(DOMAINS),), "(1 + domain)": (len(DOMAINS) + 1,)}
+NOTATION = Path(__file__).resolve().parents[2] / "docs" / "notation.md"
 LAW_OF_CLASS = {type(law): law for law in reversed(LAWS.values())}
 
 
@@ -59,3 +61,11 @@ def test_says_what_it_is_and_where_it_comes_from(law: Law) -> None:
 def test_names_are_unique() -> None:
     names = [law.name for law in LAW_OF_CLASS.values() if not isinstance(law, Repeated)]
     assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("law", LAW_OF_CLASS.values(), ids=lambda law: type(law).__name__)
+def test_notation_names_every_site(law: Law) -> None:
+    if type(law).__module__ == "guide":
+        pytest.skip("the law of the guide is not in the package")
+    missing = [site for site in law.priors(len(DOMAINS)) if f"`{site}`" not in NOTATION.read_text(encoding="utf-8")]
+    assert not missing, f"docs/notation.md has no row for {missing}"

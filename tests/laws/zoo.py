@@ -53,6 +53,7 @@ LAWS: dict[str, Law] = {
     "exponential": Exponential(),
     "additive": Additive(),
     "additive-paper": Additive(constant=False),
+    "additive-diminishing": Additive(diminishing=True),
     "joint": Joint(),
     "full": Full(),
     "bimix": BiMix(),

@@ -1,0 +1,25 @@
+"""`bayesmix check`."""
+
+from __future__ import annotations
+
+import typer
+
+from bayesmix.cli import options
+from bayesmix.cli.output import result
+
+
+def check(posterior: options.PosteriorFile, json: options.Json = False) -> None:
+    """Say whether a posterior can be trusted, and what it rests on.
+
+    First the diagnostics of the sampler; then which parameters the runs inform and which keep their prior, how many
+    independent points the rows are worth, and what further runs would help. Exits with 3 when the diagnostics fail.
+    """
+    from bayesmix.inference.identify import check as check_posterior
+    from bayesmix.inference.storage import load_posterior
+
+    known = load_posterior(posterior)
+    found = check_posterior(known)
+    tables = {"diagnostics": known.diagnostics.as_dict(), "check": found.as_dict()}
+    result(f"{known.diagnostics}\n\n{found}", tables) if not json else result(None, tables)
+    if not known.diagnostics.passed:
+        raise typer.Exit(3)

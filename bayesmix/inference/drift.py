@@ -1,0 +1,98 @@
+"""The drift that belongs to posterior draws: at the cells of the runs, and beyond them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bayesmix.compute import double
+from bayesmix.design import Designs
+from bayesmix.discrepancy import Cells, Draws, Errors, draw
+from bayesmix.model import DRIFT, Data, Form, Model, relative_errors
+from bayesmix.runs.table import Runs
+
+SITES = ("drift_surface", "drift_paths")
+"""f at the cells of the runs (cell), and increments of the paths inside the runs (path), if there are any."""
+
+
+def drift_draws(model: Model, runs: Runs, draws: Mapping[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
+    """The drift (chain, draw, target, ...) given the parameters of every draw and the runs; empty without one."""
+    if not model.discrepancy:
+        return {}
+    assert model.reference is not None
+    cells = model.cells(runs.designs)
+    assert cells is not None
+    chains, size = next(iter(draws.values())).shape[:2]
+    found: list[Draws] = []
+    with double():
+        data = Data.of(runs, model.reference, runs.targets, pad=True, cells=cells)
+        for t in range(len(runs.targets)):
+            theta = {site: jnp.asarray(v[:, :, t].reshape(-1, 1, *v.shape[3:])) for site, v in draws.items()}
+            keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), t), chains * size)
+            found.append(jax.tree.map(np.asarray, _drift(model.form, theta, data.target(t), keys)))
+    sizes = (len(cells.points), cells.directions.shape[1] * int(cells.inside.sum()))
+    by_site = zip(SITES, zip(*found, strict=True), sizes, strict=True)
+    return {
+        site: np.stack([v[:, :used].reshape(chains, size, used) for v in values], axis=2)
+        for site, values, used in by_site
+        if used
+    }
+
+
+@partial(jax.jit, static_argnums=0)
+def _drift(form: Form, theta: dict[str, jax.Array], data: Data, keys: jax.Array) -> Draws:
+    def one(item: tuple[dict[str, jax.Array], jax.Array]) -> Draws:
+        theta, key = item
+        errors, _ = relative_errors(form, theta, data)
+        spread = {site: theta[site][0] for site in DRIFT}
+        assert data.misfit is not None
+        return draw(spread, of_target(errors), data.misfit, key)
+
+    return jax.lax.map(one, (theta, keys), batch_size=16)
+
+
+def of_target(errors: Errors) -> Errors:
+    """The errors of the only target."""
+    return jax.tree.map(lambda v: v[..., 0], errors)
+
+
+def paths(cells: Cells, sites: Mapping[str, np.ndarray], spread: np.ndarray, seed: int) -> np.ndarray:
+    """All increments (draw, target, path) of the paths: those inside the runs, and new ones beyond them.
+
+    Args:
+        cells: of the runs.
+        sites: the drift of the draws (draw, target, ...).
+        spread: `drift_mix` (draw, target).
+        seed: of the increments beyond the runs; they belong to the draws, so the same seed is used for every design.
+    """
+    increments = np.diff(cells.knots)
+    directions = cells.directions.shape[1]
+    fresh = np.random.default_rng(seed).normal(size=(*spread.shape, directions, len(increments)))
+    values = spread[..., None, None] * np.sqrt(increments) * fresh
+    if "drift_paths" in sites:
+        values[..., cells.inside] = sites["drift_paths"].reshape(*spread.shape, directions, -1)
+    return values.reshape(*spread.shape, -1)
+
+
+def surface(
+    cells: Cells, sites: Mapping[str, np.ndarray], spread: np.ndarray, designs: Designs, seed: int
+) -> np.ndarray:
+    """f (draw, run, target) at new designs; designs of one (N, D) share a value.
+
+    Args:
+        cells: of the runs.
+        sites: the drift of the draws (draw, target, ...).
+        spread: `drift` (draw, target).
+        designs: where to look.
+        seed: of what the cells leave open.
+    """
+    scales, index = np.unique(np.stack([designs.params, designs.tokens]), axis=1, return_inverse=True)
+    _, first = np.unique(index.reshape(-1), return_index=True)
+    weights, root = cells.extend(designs.take(first))
+    xi = np.random.default_rng(seed).normal(size=(*spread.shape, scales.shape[1]))
+    values = sites["drift_surface"] @ weights.T + spread[..., None] * (xi @ root.T)
+    return values[..., index.reshape(-1)].swapaxes(1, 2)

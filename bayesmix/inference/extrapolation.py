@@ -1,0 +1,72 @@
+"""How far designs lie beyond the runs that a posterior was fitted to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import linprog
+
+from bayesmix.design import Designs, count
+
+NEAR = 0.01
+"""A mixture within this total variation of the fitted ones counts as inside, and sizes within this many octaves."""
+
+
+@dataclass(frozen=True, eq=False)
+class Extrapolation:
+    """Distances of designs from the fitted runs.
+
+    Attributes:
+        params: N over the largest fitted N where it is above, or over the smallest where it is below; 1 inside (run).
+        tokens: likewise for D (run).
+        mixture: smallest total variation between h and a mixture of fitted mixtures; 0 inside their hull (run).
+    """
+
+    params: np.ndarray
+    tokens: np.ndarray
+    mixture: np.ndarray
+
+    @classmethod
+    def of(cls, designs: Designs, fitted: Designs) -> Extrapolation:
+        """Where the designs lie relative to the fitted ones; domains in the same order."""
+        params, tokens = (_beyond(getattr(designs, name), getattr(fitted, name)) for name in ("params", "tokens"))
+        distinct, index = np.unique(designs.mixture, axis=0, return_inverse=True)
+        hull = np.unique(fitted.mixture, axis=0)
+        outside = np.array([_outside(weights, hull) for weights in distinct])
+        return cls(params, tokens, outside[index.reshape(-1)])
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """A few words for each design that lies beyond the runs, empty for one inside (run)."""
+        return tuple(
+            ", ".join([*_times("N", n), *_times("D", d), *([f"mixture {h:.2f} outside"] if h > NEAR else [])])
+            for n, d, h in zip(self.params, self.tokens, self.mixture, strict=True)
+        )
+
+
+def _times(name: str, ratio: float) -> list[str]:
+    if abs(np.log2(ratio)) <= NEAR:
+        return []
+    return [f"{name} ×{count(ratio)}" if ratio > 1 else f"{name} ÷{count(1 / ratio)}"]
+
+
+def _beyond(size: np.ndarray, fitted: np.ndarray) -> np.ndarray:
+    return np.where(size > fitted.max(), size / fitted.max(), np.where(size < fitted.min(), size / fitted.min(), 1.0))
+
+
+def _outside(weights: np.ndarray, hull: np.ndarray) -> float:
+    """Minimum over λ on the simplex of ½ Σ|h − λ·hull|, a linear programme."""
+    if not len(weights) or not np.abs(hull - weights).sum(1).min():
+        return 0.0
+    points, domains = hull.shape
+    # variables: λ, then the part by which h exceeds the mixture of the hull
+    cost = np.concatenate([np.zeros(points), np.ones(domains)])
+    found = linprog(
+        cost,
+        A_ub=np.hstack([-hull.T, -np.eye(domains)]),
+        b_ub=-weights,
+        A_eq=np.concatenate([np.ones(points), np.zeros(domains)])[None],
+        b_eq=[1.0],
+    )
+    return max(float(found.fun), 0.0)

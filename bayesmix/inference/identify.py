@@ -1,0 +1,218 @@
+"""`check`: what the runs tell about the parameters, what is still the prior's word, and what would help."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import arviz as az
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bayesmix.compute import double
+from bayesmix.inference.geometry import draw_prior
+from bayesmix.inference.pointwise import log_likelihood_by_train_run
+from bayesmix.inference.posterior import Posterior
+from bayesmix.runs.table import Runs
+
+UNINFORMED = 0.1
+"""Below this contraction a parameter keeps its prior."""
+SENSITIVE = 0.05
+"""Power-scaling sensitivity above which a change of the prior is felt (Kallioinen et al. 2023, arXiv 2107.14054)."""
+TIED = 0.95
+PRIOR_DRAWS = 4000
+
+
+@dataclass(frozen=True)
+class Informed:
+    """What the runs tell about one entry of one parameter of one target.
+
+    Attributes:
+        target: the target.
+        parameter: site, with the domain or position of the entry.
+        contraction: 1 − posterior variance / prior variance; 0 is nothing learned, 1 is known.
+        prior: sensitivity of the posterior to the strength of the prior.
+        likelihood: sensitivity of the posterior to the strength of the likelihood.
+    """
+
+    target: str
+    parameter: str
+    contraction: float
+    prior: float
+    likelihood: float
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a posterior rests on.
+
+    Attributes:
+        informed: one entry a target and parameter.
+        effective_runs: target → how many independent points the rows are worth, beside rows and training runs.
+        rows: number of measured points; training runs in `train_runs`.
+        advice: what a user should know, in sentences.
+    """
+
+    informed: tuple[Informed, ...]
+    effective_runs: Mapping[str, float]
+    rows: int
+    train_runs: int
+    advice: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, object]:
+        """Ready for JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        width = max([len(row.target) for row in self.informed] + [6])
+        lines = [f"{'target':<{width}}  least informed parameters (contraction, prior sensitivity)"]
+        for target in self.effective_runs:
+            rows = sorted((r for r in self.informed if r.target == target), key=lambda r: r.contraction)[:3]
+            words = ", ".join(f"{r.parameter} ({max(r.contraction, 0):.0%}, {r.prior:.2f})" for r in rows)
+            lines.append(f"{target:<{width}}  {words}")
+        worth = ", ".join(f"{n:.0f} ({target})" for target, n in list(self.effective_runs.items())[:4])
+        lines.append(f"{self.rows} points of {self.train_runs} training runs are worth {worth} independent points")
+        return "\n".join([*lines, *self.advice])
+
+    __repr__ = __str__
+
+
+def check(posterior: Posterior, seed: int = 0) -> Check:
+    """What the runs tell about every parameter, how many independent points they are worth, and what would help.
+
+    Args:
+        posterior: a fitted posterior.
+        seed: of the prior draws that contraction is measured against.
+    """
+    informed = _informed(posterior, seed)
+    effective = _effective_runs(posterior)
+    advice = [*_design_advice(posterior.runs), *_parameter_advice(posterior, informed)]
+    runs = posterior.runs
+    return Check(informed, effective, len(runs), len(set(runs.train_run)), tuple(advice))
+
+
+def _entries(posterior: Posterior) -> dict[str, tuple[str, int | None]]:
+    """Label → site and position, for the sites of the law."""
+    domains = posterior.domains
+    found: dict[str, tuple[str, int | None]] = {}
+    for site in posterior.model.law.priors(len(domains)):
+        size = posterior.draws[site].shape[3:]
+        if not size:
+            found[site] = (site, None)
+            continue
+        names = domains if size[0] == len(domains) else ("constant", *domains)
+        found |= {f"{site}[{name}]": (site, i) for i, name in enumerate(names)}
+    return found
+
+
+def _informed(posterior: Posterior, seed: int) -> tuple[Informed, ...]:
+    entries = _entries(posterior)
+    prior = _prior_draws(posterior, seed)
+    likelihood, log_prior = log_likelihood_by_train_run(posterior), _log_prior(posterior)
+    rows = []
+    for t, target in enumerate(posterior.targets):
+        values = {
+            label: posterior.draws[site][:, :, t] if at is None else posterior.draws[site][:, :, t, at]
+            for label, (site, at) in entries.items()
+        }
+        felt = _sensitivity(values, likelihood[..., t], log_prior[..., t])
+        for label, (site, at) in entries.items():
+            before = prior[site] if at is None else prior[site][:, at]
+            unit = posterior.reference.loss[target] if site in posterior.model.law.amplitudes else 1.0
+            # on the log scale, where most priors are stated; it is the same for a change of unit
+            spread = np.log(np.maximum(values[label] / unit, 1e-12)).std(), np.log(np.maximum(before, 1e-12)).std()
+            rows.append(Informed(target, label, 1 - float(spread[0] / spread[1]) ** 2, *felt[label]))
+    return tuple(rows)
+
+
+def _prior_draws(posterior: Posterior, seed: int) -> dict[str, np.ndarray]:
+    with double():
+        priors = posterior.model.law.priors(len(posterior.domains))
+        beliefs = {s: b for s, b in posterior.model.priors(len(posterior.domains)).items() if s in priors}
+        drawn = draw_prior(beliefs, PRIOR_DRAWS, jax.random.key(seed))
+        return {site: np.asarray(value) for site, value in drawn.items()}
+
+
+def _log_prior(posterior: Posterior) -> np.ndarray:
+    """Log prior density (chain, draw, target) of the law's parameters."""
+    law = posterior.model.law
+    total = np.zeros(next(iter(posterior.draws.values())).shape[:3])
+    unit = np.array([posterior.reference.loss[t] for t in posterior.targets])
+    with double():
+        for site, belief in posterior.model.priors(len(posterior.domains)).items():
+            if site in law.priors(len(posterior.domains)):
+                value = posterior.draws[site] / unit if site in law.amplitudes else posterior.draws[site]
+                total += np.asarray(belief.log_prob(jnp.asarray(value)))
+    return total
+
+
+def _sensitivity(
+    values: Mapping[str, np.ndarray], likelihood: np.ndarray, log_prior: np.ndarray
+) -> dict[str, tuple[float, float]]:
+    """Label → power-scaling sensitivity to the prior and to the likelihood."""
+    seen = np.isfinite(likelihood).all((0, 1))
+    groups = {
+        "posterior": dict(values),
+        "log_likelihood": {"loss": likelihood[..., seen]},
+        "log_prior": {"all": log_prior},
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a Pareto tail that does not fit leaves a large value, which says enough
+        table: Any = az.psense_summary(az.from_dict(groups))
+    return {str(label): (float(row["prior"]), float(row["likelihood"])) for label, row in table.iterrows()}
+
+
+def _effective_runs(posterior: Posterior) -> dict[str, float]:
+    """Σ n/(1 + (n − 1)·ρ) over training runs of n points, with ρ the mean part of the scatter that a run shares."""
+    runs = posterior.runs
+    labels, index = np.unique(runs.train_run, return_inverse=True)
+    worth = {}
+    for t, target in enumerate(runs.targets):
+        counts = np.bincount(index.reshape(-1), np.isfinite(runs.loss[:, t]), len(labels))
+        shared = float(posterior.draws["run_share"][:, :, t].mean()) if "run_share" in posterior.draws else 0.0
+        worth[target] = float(np.sum(counts / np.maximum(1 + (counts - 1) * shared, 1.0)))
+    return worth
+
+
+def _design_advice(runs: Runs) -> list[str]:
+    advice = []
+    sizes = {"N": runs.params, "D": runs.tokens}
+    if all(len(np.unique(v)) > 1 for v in sizes.values()):
+        tie = float(np.corrcoef(np.log(runs.params), np.log(runs.tokens))[0, 1])
+        if abs(tie) > TIED:
+            advice.append(
+                f"D is tied to N (r = {tie:.2f}): alpha and beta are only known together; vary tokens at one size"
+            )
+    for name, values in sizes.items():
+        if len(np.unique(values)) < 3:
+            advice.append(
+                f"only {len(np.unique(values))} {name}: bands at other {name} are the prior's; run three or more"
+            )
+    still = [d for d, spread in zip(runs.domains, runs.mixture.std(0), strict=True) if spread < 0.01]
+    if still:
+        advice.append(
+            f"the weight of {', '.join(still)} hardly varies: its effect is the prior's; run mixtures with more"
+        )
+    return advice
+
+
+def _parameter_advice(posterior: Posterior, informed: tuple[Informed, ...]) -> list[str]:
+    advice = []
+    for t, target in enumerate(posterior.targets):
+        if "E" in posterior.draws:
+            low = float(np.quantile(posterior.draws["E"][:, :, t], 0.05)) / posterior.reference.loss[target]
+            if low < 0.05:
+                advice.append(f"{target}: the floor E may be 0; gains at far larger scale rest on its prior")
+        rows = [row for row in informed if row.target == target]
+        blind = [row.parameter for row in rows if row.contraction < UNINFORMED]
+        if blind:
+            more = f" and {len(blind) - 4} more" if len(blind) > 4 else ""
+            advice.append(f"{target}: the runs say nothing about {', '.join(blind[:4])}{more}: do not read them")
+        torn = [r.parameter for r in rows if r.prior > SENSITIVE and r.contraction >= UNINFORMED]
+        if torn:
+            more = f" and {len(torn) - 4} more" if len(torn) > 4 else ""
+            advice.append(f"{target}: a stronger or weaker prior would move {', '.join(torn[:4])}{more}")
+    return advice
