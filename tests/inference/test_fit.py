@@ -35,7 +35,7 @@ def test_recovers_the_truth(law, request):
 def test_draws_have_the_shapes_of_the_sites(law, request):
     posterior = request.getfixturevalue(law)
     for site, prior in posterior.model.priors(3).items():
-        assert posterior.draws[site].shape == (4, 500, 2, *prior.event_shape)
+        assert posterior.draws[site].shape == (4, 400, 2, *prior.event_shape)
         assert posterior.draws[site].dtype == np.float64
 
 

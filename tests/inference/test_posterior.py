@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import arviz as az
 import jax
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from bayesmix.compute import double
 from bayesmix.design import Design, Designs, Mixture, Scale
 from bayesmix.errors import InputError
 from bayesmix.inference.diagnostics import diagnose
@@ -28,7 +30,7 @@ def test_predictions_match_domains_by_name(additive):
     one = additive.loss(Design(Mixture({"web": 0.5, "code": 0.3, "books": 0.2}), FLAGSHIP))
     other = additive.loss(Design(Mixture({"books": 0.2, "web": 0.5, "code": 0.3}), FLAGSHIP))
     np.testing.assert_array_equal(one.draws, other.draws)
-    assert one.draws.shape == (2000, 1, 2)
+    assert one.draws.shape == (additive.n_draws, 1, 2)
 
 
 def test_foreign_domains_are_refused(additive):
@@ -36,11 +38,11 @@ def test_foreign_domains_are_refused(additive):
         additive.loss(Design(Mixture({"web": 0.5, "prose": 0.5}), FLAGSHIP))
 
 
-def test_measured_losses_scatter_more_than_the_law(additive):
+def test_measured_losses_scatter_more_than_expected_ones(additive):
     designs = grid(4)
-    law, measured = additive.loss(designs), additive.predict(designs)
-    assert (measured.sd > law.sd).all()
-    np.testing.assert_allclose(measured.mean, law.mean, rtol=2e-3)
+    expected, measured = additive.predict(designs, noise=False), additive.predict(designs)
+    assert (measured.sd > expected.sd).all()
+    np.testing.assert_allclose(measured.mean, expected.mean, rtol=2e-3)
     np.testing.assert_array_equal(measured.draws, additive.predict(designs).draws)
     assert not np.array_equal(measured.draws, additive.predict(designs, seed=1).draws)
 
@@ -62,7 +64,8 @@ def test_the_surface_is_the_law_at_one_scale(law, request):
         losses = np.asarray(jax.jit(lambda s, w: s(w))(surface, weights))
         each = np.asarray(surface.each(np.tile(weights, (posterior.n_draws, 1))))
         assert len(posterior.surface(FLAGSHIP, max_draws=100)(weights)) == 100
-    np.testing.assert_allclose(losses, posterior.loss(Design(mixture, FLAGSHIP)).draws[:, 0], rtol=1e-12)
+    expected = posterior.predict(Design(mixture, FLAGSHIP), noise=False).draws[:, 0]
+    np.testing.assert_allclose(losses, expected, rtol=1e-12)
     np.testing.assert_allclose(each, losses, rtol=1e-12)
 
 
@@ -91,9 +94,19 @@ def test_arviz_opens_the_file_unaided(additive, tmp_path):
     assert "law" in tree.attrs["card"]
     draw = {site: value[2, 7] for site, value in additive.draws.items()}
     run, target = 5, 1
-    law = additive.loss(additive.designs).draws.reshape(4, 500, -1, 2)[2, 7, run, target]
-    expected = stats.t(draw["nu"][target], law, law * draw["sigma"][target]).logpdf(additive.runs.loss[run, target])
-    np.testing.assert_allclose(tree.log_likelihood["loss"].values[2, 7, run, target], expected, rtol=1e-5)
+    chains, draws = additive.draws["E"].shape[:2]
+    at = (2, 7, run, target)
+    law, drifted = (
+        found.draws.reshape(chains, draws, -1, 2)[at]
+        for found in (additive.loss(additive.designs), additive.predict(additive.designs, noise=False))
+    )
+    late = np.log(additive.designs.tokens[run] / additive.reference.scale.tokens) / additive.reference.spread
+    sigma, share, early = (draw[site][target] for site in ("sigma", "run_share", "early"))
+    sd = law * sigma * np.sqrt(share + (1 - share) * (1 + early**2 * np.exp(-2 * late)))
+    expected = stats.norm(drifted, sd).logpdf(additive.runs.loss[run, target])
+    label = additive.runs.train_run[run]
+    got = tree.log_likelihood["loss"].sel(train_run=label).values[2, 7, target]
+    np.testing.assert_allclose(got, expected, rtol=1e-4)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # Pareto k of single points is not what is tested
         assert np.isfinite(az.loo(tree, var_name="loss").elpd)
@@ -155,3 +168,23 @@ def test_prior_check_sees_a_wrong_unit():
     fine = prior_check(model, simulated(model), draws=300)
     assert (fine.inside > 0.8).all() and not fine.problems
     assert set(fine.as_dict()) == {"chat", "proofs"}
+
+
+def test_run_noise_on_a_surface_is_one_factor_a_draw_and_target(additive):
+    scale = Scale(1e9, 2e10)
+    quiet, noisy = additive.surface(scale), additive.surface(scale, noise=True)
+    with double():
+        here, there = (np.asarray(noisy(h) / quiet(h)) for h in np.array([[0.2, 0.3, 0.5], [0.6, 0.2, 0.2]]))
+    np.testing.assert_allclose(here, there, rtol=1e-12)
+    assert here.shape == (additive.n_draws, len(additive.targets))
+    expected = np.sqrt(
+        np.mean(additive.flat["sigma"] ** 2)
+    )  # D is above that of most runs: no early jitter to speak of
+    assert np.std(here) == pytest.approx(expected, rel=0.3)
+
+
+def test_the_natural_mixture_is_kept_in_the_file(additive, tmp_path):
+    natural = Mixture.of(additive.domains, [0.7, 0.2, 0.1])
+    save_posterior(replace(additive, natural=natural), tmp_path / "p.nc")
+    assert load_posterior(tmp_path / "p.nc").natural == natural
+    assert additive.natural is None

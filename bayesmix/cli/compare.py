@@ -1,0 +1,170 @@
+"""`bayesmix compare` and `bayesmix backtest`: which law, and whether its bands can be believed."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from bayesmix.cli import options
+from bayesmix.cli.fit import require_domains
+from bayesmix.cli.output import advise, result
+from bayesmix.errors import DiagnosticsWarning, InputError
+
+if TYPE_CHECKING:
+    from bayesmix.cards import Card
+    from bayesmix.runs.table import Runs
+
+Group = Literal["run", "mixture", "size", "tokens"]
+Folds = Annotated[int, typer.Option(metavar="INT", min=2, help="Folds of training runs or mixtures.")]
+Steps = Annotated[int, typer.Option(metavar="INT", min=1, help="How many of the largest sizes or token counts.")]
+Chains = Annotated[int, typer.Option(metavar="INT", min=1, help="Chains of a refit.")]
+Draws = Annotated[int, typer.Option(metavar="INT", min=4, help="Draws of a refit, a chain.")]
+Warmup = Annotated[int, typer.Option(metavar="INT", min=50, help="Draws of warm-up of a refit, a chain.")]
+Plot = Annotated[str | None, typer.Option(metavar="FILE", help="Draw it, as PNG, SVG or PDF by suffix.")]
+
+
+def compare(
+    runs: options.Table,
+    models: Annotated[
+        list[str], typer.Option("--models", metavar="A,B", help="Model cards, separated by commas; repeatable.")
+    ],
+    by: Annotated[Group, typer.Option(help="What is left out of the refits.")] = "run",
+    loo: Annotated[bool, typer.Option("--loo", help="PSIS-LOO only, without refits.")] = False,
+    folds: Folds = 5,
+    steps: Steps = 1,
+    chains: Chains = 4,
+    draws: Draws = 500,
+    warmup: Warmup = 500,
+    out: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Where the stacked posterior goes (netCDF), if anywhere.")
+    ] = None,
+    plot: Plot = None,
+    seed: options.Seed = 0,
+    preset: options.Preset = None,
+    where: options.Where = None,
+    targets: options.Targets = None,
+    params: options.AllParams = None,
+    tokens: options.AllTokens = None,
+    rename: options.Rename = None,
+    normalize: options.Normalize = False,
+    json: options.Json = False,
+) -> None:
+    """Weigh laws by how well each predicts runs that it has not seen.
+
+    Fits every law to the table, then again without each group. Prints log scores and stacking weights; with --out the
+    laws in these proportions become one posterior, which predict and optimize take.
+    """
+    table = options.table_arguments(preset, where, params, tokens, rename)
+    _try_plot(plot)
+    names = options.names(models) or []
+
+    from bayesmix.cards import load_card
+    from bayesmix.compute import keep_compiled_programs
+    from bayesmix.files import atomic_write
+    from bayesmix.inference.compare import compare as weigh
+    from bayesmix.inference.fit import fit
+    from bayesmix.inference.stack import stack
+    from bayesmix.inference.storage import save_posterior
+
+    cards = {card.name: card for card in map(load_card, names)}
+    if len(cards) < 2:
+        raise InputError(
+            "nothing to compare", expected="two or more cards", got=names, advice="Try --models additive,joint."
+        )
+    data = _runs(runs, [*cards.values()], targets, normalize, table)
+    keep_compiled_programs()
+    refits: dict[str, Any] = {"chains": chains, "draws": draws, "warmup": warmup}
+    posteriors = {}
+    for name, card in cards.items():
+        advise(f"fitting {name}: {card.title}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DiagnosticsWarning)  # the table says which
+            posteriors[name] = fit(card.model, data, seed=seed, progress=True, **dict(card.sampler))  # type: ignore[arg-type]
+    found = weigh(posteriors, by=None if loo else by, folds=folds, steps=steps, seed=seed, progress=True, **refits)
+    result(found, found.as_dict() if json else None)
+    if plot:
+        from bayesmix.plots.comparison import plot_comparison
+        from bayesmix.plots.files import save_plots
+
+        save_plots(plot, lambda ax: plot_comparison(found, ax=ax), height=1.6 + 0.45 * len(found.targets))
+        advise(f"wrote {plot}")
+    if out:
+        joined = stack(posteriors, found.weights)
+        with atomic_write(out) as draft:
+            save_posterior(joined, draft)
+        advise(
+            f"wrote {out}: "
+            + ", ".join(f"{n} {w.mean():.2f}" for n, w in zip(joined.members, joined.weights, strict=True))
+        )
+    if found.failed:
+        raise typer.Exit(3)
+
+
+def backtest(
+    runs: options.Table,
+    model: options.ModelCard = "joint",
+    by: Annotated[Group, typer.Option(help="What is left out.")] = "size",
+    steps: Steps = 1,
+    folds: Folds = 5,
+    chains: Chains = 4,
+    draws: Draws = 500,
+    warmup: Warmup = 500,
+    plot: Plot = None,
+    seed: options.Seed = 0,
+    preset: options.Preset = None,
+    where: options.Where = None,
+    targets: options.Targets = None,
+    params: options.AllParams = None,
+    tokens: options.AllTokens = None,
+    rename: options.Rename = None,
+    normalize: options.Normalize = False,
+    json: options.Json = False,
+) -> None:
+    """Had you stopped one size earlier, would the bands have been right?
+
+    Leaves the largest runs out (or mixtures, or training runs), fits the rest, and compares bands with what the
+    left-out runs measured. RIGHT, NARROW or WIDE is about the 90 % bands.
+    """
+    table = options.table_arguments(preset, where, params, tokens, rename)
+    _try_plot(plot)
+
+    from bayesmix.cards import load_card
+    from bayesmix.compute import keep_compiled_programs
+    from bayesmix.inference.backtest import backtest as test
+
+    card = load_card(model)
+    data = _runs(runs, [card], targets, normalize, table)
+    keep_compiled_programs()
+    settings: dict[str, Any] = {"chains": chains, "draws": draws, "warmup": warmup}
+    found = test(card.model, data, by=by, steps=steps, folds=folds, seed=seed, progress=True, **settings)
+    result(found, found.as_dict() if json else None)
+    if plot:
+        from bayesmix.plots.backtest import plot_coverage, plot_misses
+        from bayesmix.plots.files import save_plots
+
+        save_plots(plot, lambda ax: plot_coverage(found, ax=ax), lambda ax: plot_misses(found, ax=ax), width=5.5)
+        advise(f"wrote {plot}")
+    if found.failed:
+        raise typer.Exit(3)
+
+
+def _try_plot(path: str | None) -> None:
+    if path is not None:
+        from bayesmix.plots.files import require_suffix
+
+        require_suffix(path)
+
+
+def _runs(
+    runs: list[str], cards: list[Card], targets: list[str] | None, normalize: bool, table: dict[str, Any]
+) -> Runs:
+    from bayesmix.runs.load import load_runs
+
+    chosen = options.names(targets) or list(cards[0].targets) or None
+    data = load_runs(options.source(runs), targets=chosen, normalize=normalize, **table)
+    for card in cards:
+        require_domains(card, data)
+    advise(str(data))
+    return data

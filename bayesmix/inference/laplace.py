@@ -1,0 +1,89 @@
+"""A quick stand-in for NUTS: draws around the best fit with importance weights; k̂ says how far to trust them."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpyro.distributions import MultivariateStudentT
+
+from bayesmix.compute import double
+from bayesmix.inference.drift import drift_draws
+from bayesmix.inference.geometry import Geometry
+from bayesmix.inference.posterior import Posterior
+from bayesmix.inference.reweight import smoothed
+from bayesmix.inference.sampler import Problem, as_arrays, optima
+from bayesmix.inference.start import whitening
+from bayesmix.model import Data, Form, Model, Reference
+from bayesmix.runs.table import Runs
+
+TAILS = 8.0
+"""Degrees of freedom of what is sampled from: heavier tails than a Gaussian's keep the weights bounded."""
+OVERSAMPLING = 4
+
+
+def laplace(
+    model: Model, runs: Runs, *, seed: int = 0, draws: int = 1000, starts: int = 3
+) -> tuple[Posterior, np.ndarray]:
+    """Approximate the posterior of the model given the runs, a hundred times faster than `fit`.
+
+    In the law's own coordinates the posterior is nearly Gaussian. Draws of a Student-t with the curvature at the best
+    fit are weighted by the true density, Pareto-smoothed, and drawn again in proportion.
+
+    Args:
+        model: law, prior and noise.
+        runs: the measured points.
+        seed: of starts and draws.
+        draws: how many.
+        starts: how many optimisations a target.
+
+    Returns:
+        The posterior as one chain of independent draws, and Pareto k̂ of each target (target). Where k̂ is 0.7 or more
+        the draws are those of the approximation alone in effect: use `fit`.
+    """
+    model = model if model.reference else model.at(Reference.of(runs))
+    assert model.reference is not None
+    with double():
+        prior = model.priors(len(runs.domains))
+        data = Data.of(runs, model.reference, runs.targets, pad=True, cells=model.cells(runs.designs))
+        each = [_one(Problem(model.form, prior, data.target(t)), seed, draws, starts) for t in range(len(runs.targets))]
+    theta = {site: np.stack([found[site][:, 0] for found, _ in each], axis=1)[None] for site in each[0][0]}
+    nothing = np.zeros((1, draws, len(runs.targets)))
+    stats = {name: nothing for name in ("energy", "steps", "accept", "potential")} | {"diverging": nothing > 0}
+    versions = {package: importlib.metadata.version(package) for package in ("bayesmix", "jax", "numpyro")}
+    found = Posterior(model, runs, theta, stats, seed, versions, drift=drift_draws(model, runs, theta, seed))
+    return found, np.array([khat for _, khat in each])
+
+
+def _one(problem: Problem, seed: int, draws: int, starts: int) -> tuple[dict[str, np.ndarray], float]:
+    best = optima(problem, seed, starts)[0]
+    key, again = jax.random.split(jax.random.key(seed))
+    lower = np.asarray(whitening(best.hessian))
+    with double():
+        fixed = as_arrays(dict(problem.prior)), as_arrays(problem.data)
+        theta, log_ratio = _propose(
+            problem.form, *fixed, jnp.asarray(best.z), jnp.asarray(lower), key, OVERSAMPLING * draws
+        )
+    found = smoothed(np.asarray(np.where(np.isfinite(log_ratio), log_ratio, -np.inf)))
+    uniform = float(jax.random.uniform(again))
+    places = (uniform + np.arange(draws)) / draws
+    chosen = np.searchsorted(np.cumsum(found.weights)[:-1], places)
+    chosen = np.random.default_rng(seed).permutation(chosen)
+    return {site: np.asarray(value)[chosen] for site, value in theta.items()}, float(found.khat)
+
+
+@partial(jax.jit, static_argnums=(0, 6))
+def _propose(
+    form: Form, prior: Any, data: Data, centre: jax.Array, lower: jax.Array, key: jax.Array, count: int
+) -> tuple[dict[str, jax.Array], jax.Array]:
+    geometry = Geometry(form, prior, data)
+    _, unravel = geometry.unravel()
+    near = MultivariateStudentT(TAILS, centre, lower)
+    z = near.sample(key, (count,))
+    potential = jax.lax.map(geometry.potential, z, batch_size=64)
+    theta = jax.vmap(lambda one: geometry.to_theta(unravel(one))[0])(z)
+    return theta, -potential - near.log_prob(z)

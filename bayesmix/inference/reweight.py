@@ -1,0 +1,191 @@
+"""Draws reused: fewer of them, or the same ones weighted by what new runs say of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from arviz_stats.base.array import BaseArray
+
+from bayesmix.compute import double
+from bayesmix.design import Designs
+from bayesmix.errors import InputError
+from bayesmix.inference.posterior import Posterior, flat_draws
+from bayesmix.noise import Noise, RowNoise, Rows
+from bayesmix.runs.table import Runs
+
+KHAT = 0.7
+"""Above this Pareto k̂, weighted draws say nothing (Vehtari et al. 2024, *JMLR* 25)."""
+
+
+class Smoothed(NamedTuple):
+    """Pareto-smoothed importance weights."""
+
+    weights: np.ndarray  # (..., draw), summing to 1
+    khat: np.ndarray  # (...)
+
+
+def smoothed(log_ratios: np.ndarray) -> Smoothed:
+    """Pareto-smoothed importance weights from log ratios (..., draw)."""
+    flat = log_ratios.reshape(-1, log_ratios.shape[-1])
+    constant = np.ptp(flat, axis=1) < 1e-12  # nothing to smooth, and a Pareto tail cannot be fitted to it
+    log_weights, khat = np.zeros_like(flat), np.zeros(len(flat))
+    if not constant.all():
+        # it is written for leave-one-out, where the log ratio is minus the log-likelihood it is given
+        log_weights[~constant], khat[~constant] = BaseArray().psislw(-flat[~constant], axis=-1)
+    weights = np.exp(log_weights - log_weights.max(axis=-1, keepdims=True))
+    weights = weights / weights.sum(axis=-1, keepdims=True)
+    return Smoothed(weights.reshape(log_ratios.shape), khat.reshape(log_ratios.shape[:-1]))
+
+
+def thinned(posterior: Posterior, most: int) -> Posterior:
+    """The posterior with at most so many draws, evenly spaced, as one chain; itself when it has no more."""
+    if posterior.n_draws <= most:
+        return posterior
+    keep = np.linspace(0, posterior.n_draws - 1, most).round().astype(int)
+    flat, drift = ({site: value[keep] for site, value in each.items()} for each in (posterior.flat, _drift(posterior)))
+    return with_draws(posterior, flat, drift, keep)
+
+
+def with_draws(
+    posterior: Posterior, flat: dict[str, np.ndarray], drift: dict[str, np.ndarray], keep: np.ndarray
+) -> Posterior:
+    """The posterior with the given draws (draw, target, ...) as one chain, and the statistics of the draws `keep`."""
+    stats = {name: value.reshape(-1, value.shape[-1])[keep][None] for name, value in posterior.stats.items()}
+    one_chain = [{site: value[None] for site, value in each.items()} for each in (flat, drift)]
+    return replace(posterior, draws=one_chain[0], drift=one_chain[1], stats=stats)
+
+
+def reweighted(posterior: Posterior, new: Runs, seed: int = 0) -> tuple[Posterior, float]:
+    """The posterior after further runs, by weighting its draws with their likelihood and drawing again.
+
+    Each target is weighted by itself, since targets are independent of each other. The draws are only as good as k̂:
+    from 0.7 on they must not be used, and the model has to be fitted again.
+
+    Args:
+        posterior: fitted to the runs before; its `runs` stay as they are.
+        new: runs it has not seen, with the same domains and targets.
+        seed: of the drawing.
+
+    Returns:
+        The posterior with as many draws as before, and the largest k̂ over the targets.
+
+    Raises:
+        InputError: the new runs have other targets.
+    """
+    if set(new.targets) != set(posterior.targets):
+        raise InputError(
+            "the new runs have other targets",
+            expected=str(sorted(posterior.targets)),
+            got=sorted(new.targets),
+            advice="Give every target a column; a loss that was not measured may be missing.",
+        )
+    weights, khat = smoothed(log_likelihood(posterior, new.only(posterior.targets)).T)
+    rng = np.random.default_rng(seed)
+    drawn = np.stack([_systematic(w, rng) for w in weights], axis=1)  # (draw, target)
+    own = np.arange(drawn.shape[1])
+    flat, drift = (
+        {site: value[drawn, own] for site, value in each.items()} for each in (posterior.flat, _drift(posterior))
+    )
+    return with_draws(posterior, flat, drift, np.arange(len(drawn))), float(khat.max())
+
+
+def log_likelihood(posterior: Posterior, runs: Runs) -> np.ndarray:
+    """Log-likelihood (draw, target) of the measured losses of all the given runs together."""
+    return log_likelihood_of_new(posterior, runs).sum(axis=1)
+
+
+def log_likelihood_of_new(posterior: Posterior, runs: Runs) -> np.ndarray:
+    """Log-likelihood (draw, train_run, target) of runs that the posterior has not seen, in order of first appearance.
+
+    Under the draw's own drift; effects of training runs are integrated out.
+    """
+    loss = posterior.predict(runs.designs, posterior.seed, noise=False).draws
+    numbers = {name: i for i, name in enumerate(dict.fromkeys(runs.train_run))}
+    group = np.array([numbers[name] for name in runs.train_run])
+    with double():
+        theta = {site: jnp.asarray(value) for site, value in posterior.flat.items()}
+        late, se = late_of(posterior, runs.designs), jnp.asarray(runs.loss_se)
+        return np.asarray(_log_likelihood(posterior.model.noise, len(numbers), theta, loss, runs.loss, late, se, group))
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _log_likelihood(
+    noise: Noise,
+    groups: int,
+    theta: dict[str, jax.Array],
+    loss: jax.Array,
+    measured: jax.Array,
+    late: jax.Array,
+    loss_se: jax.Array,
+    group: jax.Array,
+) -> jax.Array:
+    def one(theta: dict[str, jax.Array], loss: jax.Array, measured: jax.Array, se: jax.Array) -> jax.Array:
+        seen, rows = jnp.isfinite(measured), Rows(group, late, se)
+        value = jnp.where(seen, measured, loss)
+
+        def total(values: jax.Array) -> jax.Array:
+            return jax.ops.segment_sum(jnp.where(seen, values, 0.0), group, num_segments=groups)
+
+        if isinstance(noise, RowNoise):
+            return total(noise.around(theta, loss, rows).log_prob(value))
+        own, shared = noise.spread(theta, loss, rows)
+        # V = diag(own²) + shared sharedᵀ within a training run: determinant and inverse by one correction of rank 1
+        weight, pull = total((shared / own) ** 2), total(shared * (value - loss) / own**2)
+        square = total(((value - loss) / own) ** 2 + 2 * jnp.log(own) + math.log(2 * math.pi))
+        return -0.5 * (square + jnp.log1p(weight) - pull**2 / (1 + weight))
+
+    by_target = jax.vmap(one, (0, 1, 1, 1), 1)
+    return jax.lax.map(lambda item: by_target(item[0], item[1], measured, loss_se), (theta, loss), batch_size=64)
+
+
+class Scatter(NamedTuple):
+    """How well measured points tell the loss: equivalent Gaussian standard deviations, root mean squares over draws."""
+
+    own: np.ndarray  # (run, target) of each row
+    shared: np.ndarray  # (run, target) of what the rows of one training run have in common
+
+
+def scatter(posterior: Posterior, designs: Designs, loss: np.ndarray) -> Scatter:
+    """The scatter of measurements at the designs. The one place where acquisition learns of the noise of runs.
+
+    Args:
+        posterior: the posterior.
+        designs: where runs would be measured.
+        loss: expected losses there (draw, run, target).
+    """
+    with double():
+        sites = posterior.model.noise.priors()
+        theta = {site: jnp.asarray(value) for site, value in posterior.flat.items() if site in sites}
+        own, shared = _scatter(posterior.model.noise, theta, loss, late_of(posterior, designs))
+        return Scatter(np.asarray(own), np.asarray(shared))
+
+
+@partial(jax.jit, static_argnums=0)
+def _scatter(
+    noise: Noise, theta: dict[str, jax.Array], loss: jax.Array, late: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    rows = Rows(jnp.zeros(loss.shape[1], int), late, jnp.zeros(loss.shape[1]))
+    by_target = jax.vmap(lambda theta, loss: noise.spread(theta, loss, rows), (0, 1), 1)
+    spreads = jax.vmap(by_target)(theta, loss)
+    return tuple(jnp.sqrt(jnp.mean(jnp.broadcast_to(s, loss.shape) ** 2, axis=0)) for s in spreads)  # type: ignore[return-value]
+
+
+def late_of(posterior: Posterior, designs: Designs) -> np.ndarray:
+    """log D (run) as the noise reads it."""
+    return np.log(designs.tokens / posterior.reference.scale.tokens) / posterior.reference.spread
+
+
+def _drift(posterior: Posterior) -> dict[str, np.ndarray]:
+    return {site: flat_draws(value) for site, value in posterior.drift.items()}
+
+
+def _systematic(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Positions (draw), each as often as its weight says, up to one: systematic resampling, in random order."""
+    places = (rng.random() + np.arange(len(weights))) / len(weights)
+    return rng.permutation(np.searchsorted(np.cumsum(weights)[:-1], places))

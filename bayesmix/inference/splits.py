@@ -1,0 +1,103 @@
+"""Splits of a table into runs that are fitted and runs that are predicted, never through the middle of a group."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+
+from bayesmix.design import count
+from bayesmix.errors import InputError
+from bayesmix.runs.table import Runs
+
+By = Literal["run", "mixture", "size", "tokens"]
+LEVELS = 12
+"""Sizes or token counts that differ in more values than this are cut into `CUTS` groups of equal count."""
+CUTS = 5
+
+
+class Split(NamedTuple):
+    """One way to part the rows.
+
+    Attributes:
+        name: what is held out, in words.
+        train: rows that are fitted (run), boolean.
+        test: rows that are predicted (run), boolean; rows may be in neither.
+    """
+
+    name: str
+    train: np.ndarray
+    test: np.ndarray
+
+
+def groups(runs: Runs, by: By) -> np.ndarray:
+    """The group of every row (run), as integers from 0; sizes and tokens are numbered from small to large."""
+    if by == "run":
+        labels = np.unique(np.array(runs.train_run), return_inverse=True)[1]
+    elif by == "mixture":
+        labels = np.unique(runs.mixture.round(9), axis=0, return_inverse=True)[1]
+    elif by in get_args(By):
+        labels = _levels(runs.params if by == "size" else runs.tokens)
+    else:
+        raise InputError("unknown kind of group", expected=f"one of {get_args(By)}", got=by, advice="Choose one.")
+    return labels.reshape(-1)
+
+
+def split(runs: Runs, by: By, *, folds: int = 5, steps: int = 1, seed: int = 0) -> tuple[Split, ...]:
+    """Leave groups out.
+
+    By run or mixture the groups are dealt into folds, each held out once; runs are dealt so that every fold has every
+    size. By size or tokens the largest group is predicted from all smaller ones, then, with more steps, the one below
+    it from those smaller still: never a small run from a large one.
+
+    Args:
+        runs: the table.
+        by: what makes a group: a training run, a mixture, a size N, or a number of tokens D.
+        folds: how many folds of runs or mixtures; as many as there are groups if those are fewer.
+        steps: how many of the largest sizes or token counts are held out in turn.
+        seed: of the deal.
+
+    Raises:
+        InputError: there are fewer than two groups, or fewer than two folds or one step are asked for.
+    """
+    labels = groups(runs, by)
+    found = int(labels.max(initial=-1)) + 1
+    if found < 2:
+        advice = "Add runs that differ in it, or choose another kind of group."
+        raise InputError(f"nothing can be left out by {by}", expected="at least two groups", got=found, advice=advice)
+    if folds < 2 or steps < 1:
+        raise InputError(
+            "too few splits", expected="folds >= 2, steps >= 1", got=(folds, steps), advice="Raise the number."
+        )
+    if by in ("run", "mixture"):
+        return _dealt(runs, labels, min(folds, found), by, seed)
+    values = runs.params if by == "size" else runs.tokens
+    held_out = range(max(1, found - steps), found)
+    return tuple(_above(labels, group, values, "N" if by == "size" else "D") for group in held_out)
+
+
+def _levels(values: np.ndarray) -> np.ndarray:
+    distinct, index = np.unique(values, return_inverse=True)
+    if len(distinct) <= LEVELS:
+        return index
+    cuts = np.quantile(values, np.arange(1, CUTS) / CUTS)
+    return np.unique(np.searchsorted(cuts, values, side="left"), return_inverse=True)[1]
+
+
+def _dealt(runs: Runs, labels: np.ndarray, folds: int, by: By, seed: int) -> tuple[Split, ...]:
+    found = int(labels.max()) + 1
+    order = np.random.default_rng(seed).permutation(found)
+    if by == "run":
+        size = np.array([runs.params[labels == group].max() for group in range(found)])
+        order = order[np.argsort(size[order], kind="stable")]
+    fold_of = np.empty(found, int)
+    fold_of[order] = np.arange(found) % folds
+    fold = fold_of[labels]
+    what = "training runs" if by == "run" else "mixtures"
+    return tuple(Split(f"fold {i + 1}: {np.sum(fold_of == i)} {what}", fold != i, fold == i) for i in range(folds))
+
+
+def _above(labels: np.ndarray, group: int, values: np.ndarray, symbol: str) -> Split:
+    train, test = labels < group, labels == group
+    low, high = count(values[test].min()), count(values[test].max())
+    return Split(f"{symbol} = {low}" if low == high else f"{symbol} = {low} to {high}", train, test)
