@@ -9,6 +9,8 @@ from bayesmix.decision.across import path as path
 from bayesmix.decision.across import scales_along as scales_along
 from bayesmix.decision.constraint import Near as Near
 from bayesmix.decision.constraint import parse_bounds as parse_bounds
+from bayesmix.decision.decide import Decision as Decision
+from bayesmix.decision.decide import decide as decide
 from bayesmix.decision.equivalence import Equivalents as Equivalents
 from bayesmix.decision.equivalence import equivalents as equivalents
 from bayesmix.decision.feasible import Feasible as Feasible

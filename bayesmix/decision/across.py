@@ -9,13 +9,17 @@ from typing import Any, Unpack, cast
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize_scalar
 
+from bayesmix.decision.feasible import Feasible
 from bayesmix.decision.interface import Posterior
 from bayesmix.decision.optimize import Options, optimize
-from bayesmix.decision.optimum import Optimum
+from bayesmix.decision.optimum import Optimum, clipped
+from bayesmix.decision.perdraw import lowest_per_draw
 from bayesmix.decision.solve import problem
 from bayesmix.decision.worth import Axis, grow
 from bayesmix.design import Mixture, Scale, count
 from bayesmix.errors import InputError
+
+SHOWN = 3  # domains in a printed path
 
 
 def scales_along(start: Scale, factor: float, *, along: Axis = "flops", points: int = 5) -> tuple[Scale, ...]:
@@ -32,9 +36,15 @@ def scales_along(start: Scale, factor: float, *, along: Axis = "flops", points: 
 
 @dataclass(frozen=True, eq=False)
 class Path:
-    """Optima at growing scales."""
+    """Optima at growing scales.
+
+    Attributes:
+        optima: one a scale.
+        bands: 5 % and 95 % quantile (scale, 2, domain) of the share in the mixture that is best for each draw.
+    """
 
     optima: tuple[Optimum, ...]
+    bands: np.ndarray
 
     @property
     def shares(self) -> np.ndarray:
@@ -43,20 +53,40 @@ class Path:
 
     def as_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
-        return {"path": [o.as_dict() for o in self.optima]}
+        bands = [
+            {d: {"q05": float(low), "q95": float(high)} for d, low, high in zip(o.mixture.domains, *band, strict=True)}
+            for o, band in zip(self.optima, self.bands, strict=True)
+        ]
+        return {"path": [o.as_dict() | {"best_share": b} for o, b in zip(self.optima, bands, strict=True)]}
 
     def __str__(self) -> str:
-        domains = sorted(self.optima[0].mixture.domains, key=lambda d: -max(o.mixture[d] for o in self.optima))[:5]
-        lines = [f"{'params':>7} {'tokens':>7}  {'loss, mean [90%]':<24}" + "".join(f" {d[:7]:>7}" for d in domains)]
-        for o in self.optima:
-            shares = "".join(f" {100 * o.mixture[d]:6.1f}%" for d in domains)
-            lines.append(f"{count(o.scale.params):>7} {count(o.scale.tokens):>7}  {o.loss!s:<24}{shares}")
-        return "\n".join(lines)
+        domains = self.optima[0].mixture.domains
+        shown = sorted(range(len(domains)), key=lambda i: -self.shares[:, i].max())[:SHOWN]
+        lines = [
+            f"{'params':>7} {'tokens':>7}  {'loss':>6}" + "".join(f"  {clipped(domains[i], 13):>13}" for i in shown)
+        ]
+        for o, share, (low, high) in zip(self.optima, self.shares, self.bands, strict=True):
+            cells = "".join(
+                f"  {f'{100 * share[i]:.0f}% [{100 * low[i]:.0f}, {100 * high[i]:.0f}]':>13}" for i in shown
+            )
+            lines.append(f"{count(o.scale.params):>7} {count(o.scale.tokens):>7}  {o.loss.mean:6.4g}{cells}")
+        rest = f"; {len(domains) - len(shown)} smaller domains are not shown" if len(domains) > len(shown) else ""
+        return "\n".join([*lines, "", f"share [90 % of the draws have their own best share in here]{rest}"])
 
 
-def path(posterior: Posterior, scales: Sequence[Scale], **options: Unpack[Options]) -> Path:
-    """The optimum at every scale; options are those of `optimize`."""
-    return Path(tuple(optimize(posterior, scale, **options) for scale in scales))
+def path(posterior: Posterior, scales: Sequence[Scale], *, look: int = 200, **options: Unpack[Options]) -> Path:
+    """The optimum at every scale; `look` draws are optimised by themselves, other options are those of `optimize`."""
+    optima = tuple(optimize(posterior, scale, **options) for scale in scales)
+    return Path(optima, np.stack([_best_shares(posterior, o, look, options) for o in optima]))
+
+
+def _best_shares(posterior: Posterior, optimum: Optimum, look: int, options: Options) -> np.ndarray:
+    """5 % and 95 % quantile (2, domain) of the share in the best mixture of each draw."""
+    region = (options.get("within") or Feasible()).at(optimum.scale, posterior.domains)
+    task = problem(posterior, optimum.scale, targets=optimum.targets, max_draws=look)
+    draws = len(task.losses(optimum.mixture.weights))
+    optima, _ = lowest_per_draw(task.surface, draws, task.weights, region, convex=posterior.convex)
+    return np.quantile(optima, [0.05, 0.95], axis=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,16 +183,19 @@ class Crossover:
         first_better: probability (scale) that the first mixture has the lower loss.
         changes: share of the draws in which the preference at the largest scale is not that at the smallest.
         flops: 5 %, 50 % and 95 % quantile of the FLOPs at the change, over the draws that change; None when none do.
+        names: what the two mixtures are called.
     """
 
     scales: tuple[Scale, ...]
     first_better: np.ndarray
     changes: float
     flops: tuple[float, float, float] | None
+    names: tuple[str, str] = ("first", "second")
 
     def as_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
         return {
+            "mixtures": list(self.names),
             "scales": [{"params": s.params, "tokens": s.tokens} for s in self.scales],
             "probability_first_better": self.first_better.tolist(),
             "probability_of_change": self.changes,
@@ -170,7 +203,12 @@ class Crossover:
         }
 
     def __str__(self) -> str:
-        lines = [f"{s}: P(first better) = {p:.2f}" for s, p in zip(self.scales, self.first_better, strict=True)]
+        first, second = self.names
+        lines = [f"{'params':>7} {'tokens':>7}  {'FLOPs':>8}  P({first} better than {second})"]
+        lines += [
+            f"{count(s.params):>7} {count(s.tokens):>7}  {s.flops:8.2g}  {p:.2f}"
+            for s, p in zip(self.scales, self.first_better, strict=True)
+        ]
         where = "" if self.flops is None else ", at {1:.2g} [{0:.2g}, {2:.2g}] FLOPs".format(*self.flops)
         return "\n".join([*lines, f"the preference changes with probability {self.changes:.2f}{where}"])
 
@@ -183,6 +221,7 @@ def crossover(
     *,
     targets: Mapping[str, float] | None = None,
     max_draws: int | None = None,
+    names: tuple[str, str] = ("first", "second"),
 ) -> Crossover:
     """The scale at which the better of two mixtures changes, draw by draw; between scales in log FLOPs.
 
@@ -193,6 +232,7 @@ def crossover(
         scales: at least two, in growing order of FLOPs; `scales_along` makes them.
         targets: target → weight; equal weights when not given.
         max_draws: use at most this many draws.
+        names: what the two mixtures are called.
 
     Raises:
         InputError: the scales do not grow.
@@ -215,4 +255,4 @@ def crossover(
         at = axis[after - 1] + high / np.where(high > low, high - low, 1.0) * (axis[after] - axis[after - 1])
         low_q, middle, high_q = np.quantile(np.exp(at), [0.05, 0.5, 0.95])
         flops = (float(low_q), float(middle), float(high_q))
-    return Crossover(tuple(scales), (edge < 0).mean(axis=1), float(changed.mean()), flops)
+    return Crossover(tuple(scales), (edge < 0).mean(axis=1), float(changed.mean()), flops, names)

@@ -63,7 +63,7 @@ class Near:
             raise InputError(
                 "the distance of a trust region is unknown", expected="kl or tv", got=self.measure, advice="Name one."
             )
-        if not 0 < self.radius < np.inf:
+        if not (isinstance(self.radius, int | float) and 0 < self.radius < np.inf):
             raise InputError(
                 "the trust region is empty", expected="a radius above 0", got=self.radius, advice="Widen it."
             )
@@ -127,14 +127,17 @@ def parse_linear(text: str) -> Constraint:
     )
 
 
-def as_bounds(name: str, bounds: Sequence[float]) -> Bounds:
-    """Two numbers as (lowest, highest) share, refused when they are not in order."""
-    pair = tuple(float(b) for b in bounds)
-    if len(pair) != 2 or not 0 <= pair[0] <= pair[1]:
+def as_bounds(name: str, bounds: object) -> Bounds:
+    """Two numbers as (lowest, highest) share, refused when they are not shares in order."""
+    try:
+        low, high = (float(b) for b in bounds)  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        low, high = 1.0, 0.0
+    if not 0 <= low <= high <= 1:
         raise InputError(
             f"the bounds of {name} are not a range of shares",
-            expected="two numbers, 0 <= lowest <= highest",
-            got=list(pair),
-            advice="Correct them.",
+            expected="two numbers, 0 <= lowest <= highest <= 1",
+            got=bounds,
+            advice="Shares are fractions: write 0.2 for 20 %.",
         )
-    return pair
+    return low, high

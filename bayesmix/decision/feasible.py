@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
@@ -42,8 +42,11 @@ class Feasible:
     def __post_init__(self) -> None:
         if isinstance(self.near, tuple):
             object.__setattr__(self, "near", Near(*self.near))
-        if not self.epochs > 0:
-            raise InputError("epochs is not a number of passes", expected="> 0", got=self.epochs, advice="Raise it.")
+        _numbers("epochs", {"epochs": self.epochs}, "a finite number above 0", lambda v: v > 0)
+        _numbers("stock", self.stock, "tokens, a finite number above 0", lambda v: v > 0)
+        _numbers("fixed", self.fixed, "a share between 0 and 1", lambda v: 0 <= v <= 1)
+        for domain, bounds in self.bounds.items():
+            as_bounds(domain, bounds)
         _ = [parse_linear(text) for text in self.linear]
 
     @classmethod
@@ -68,14 +71,22 @@ class Feasible:
                 advice="Remove or rename them.",
             )
         given = dict(table)
+        for key in ("bounds", "groups", "stock", "fixed", "near"):
+            _require_table(key, table.get(key, {}))
+        for name, group in table.get("groups", {}).items():
+            _require_table(f"groups.{name}", group, ("domains", "bounds"), ("domains", "bounds"))
+        _require_table("near", table.get("near", {}), ("mixture", "radius", "measure"), ("radius",) * ("near" in table))
+        given["linear"] = _listed("linear", table.get("linear", ()))
         given["bounds"] = {d: as_bounds(d, b) for d, b in table.get("bounds", {}).items()}
         given["groups"] = {
-            name: (tuple(group["domains"]), as_bounds(name, group["bounds"]))
+            name: (_listed(f"domains of groups.{name}", group["domains"]), as_bounds(name, group["bounds"]))
             for name, group in table.get("groups", {}).items()
         }
         if "near" in table:
             near = dict(table["near"])
             centre = near.pop("mixture", "natural")
+            if centre != "natural":
+                _require_table("near.mixture", centre)
             centre = _required(natural, "the natural mixture") if centre == "natural" else Mixture(centre)
             given["near"] = Near(centre, **near)
         given["support"] = _required(runs, "the support of the runs") if table.get("support") else None
@@ -117,6 +128,34 @@ class Feasible:
         if self.support is not None:
             lines.append(f"in the convex hull of {len(self.support)} runs")
         return "\n".join(lines) or "every mixture"
+
+
+def _numbers(what: str, given: Mapping[str, Any], expected: str, holds: Callable[[float], bool]) -> None:
+    for name, value in given.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not (number and np.isfinite(value) and holds(value)):
+            where = what if name == what else f"{what} of {name}"
+            raise InputError(f"{where} is out of range", expected=expected, got=repr(value), advice="Correct it.")
+
+
+def _listed(what: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
+        raise InputError(
+            f"{what} is no list", expected='a list of texts, ["a", "b"]', got=repr(value), advice="Correct."
+        )
+    return tuple(value)
+
+
+def _require_table(name: str, value: Any, known: Sequence[str] = (), needed: Sequence[str] = ()) -> None:
+    """Refuse what is no table; with `known`, a table with other keys; or one that lacks a key."""
+    keys = list(value) if isinstance(value, Mapping) else None
+    if keys is None or not set(needed) <= set(keys) or (known and not set(keys) <= set(known)):
+        raise InputError(
+            f"[{name}] of the constraints is not understood",
+            expected=f"a table with {' and '.join(needed) or 'one entry a domain'}",
+            got=repr(value) if keys is None else f"keys {keys}",
+            advice="Correct the table.",
+        )
 
 
 def _required[T](value: T | None, what: str) -> T:

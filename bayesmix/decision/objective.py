@@ -129,12 +129,14 @@ class Chance:
         margin: share of the other mixture's loss, in the same draw, that may be lost.
         probability: above 0 and below 1.
         targets: the targets the promise covers; all when not given.
+        name: what the other mixture is called.
     """
 
     than: Mixture | None = None
     margin: float = 0.01
     probability: float = 0.95
     targets: tuple[str, ...] | None = None
+    name: str = ""
 
     def __post_init__(self) -> None:
         if not 0 < self.probability < 1:
@@ -147,7 +149,7 @@ class Chance:
 
     def __str__(self) -> str:
         who = "no target" if self.targets is None else f"none of {', '.join(self.targets)}"
-        than = "the natural mixture" if self.than is None else str(self.than)
+        than = self.name or ("the natural mixture" if self.than is None else str(self.than))
         return f"{who} worse than under {than} by more than {100 * self.margin:g}%"
 
 

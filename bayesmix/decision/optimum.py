@@ -127,9 +127,10 @@ class Optimum:
         }
 
     def __str__(self) -> str:
-        return "\n".join([*self._head(), "", *self._shares(), "", *self._losses(), *self._promises()])
+        return "\n".join([*self.head(), "", *self._shares(), "", *self.losses(), *self.promises()])
 
-    def _head(self) -> list[str]:
+    def head(self) -> list[str]:
+        """Lines that say what was minimised, and how near to the best it is."""
         lines = [f"mixture for {self.scale}, minimising {self.risk}"]
         if self.gap is not None:
             lines.append(f"at most {self.gap:.1g} nats above the best possible" + self._aside())
@@ -150,19 +151,21 @@ class Optimum:
         lines = [f"{'domain':<{width}}  {'share':>7}" + "".join(f"  {n:>7}" for n in names)]
         for domain, share in self.mixture.as_dict().items():
             others = "".join(f"  {100 * _share(self.against[n].mixture, domain):6.1f}%" for n in names)
-            lines.append(f"{_clip(domain, width):<{width}}  {100 * share:6.1f}%{others}")
+            lines.append(f"{clipped(domain, width):<{width}}  {100 * share:6.1f}%{others}")
         return lines
 
-    def _losses(self) -> list[str]:
+    def losses(self) -> list[str]:
+        """A table of its loss beside that of the mixtures it was compared with."""
         width = min(max(len(n) for n in (*self.against, "this mixture")), 20)
         lines = [f"{'':<{width}}  {'loss, mean [90%]':<22}  {'nats above this':<24}  {'P(worse)':>8}"]
         lines.append(f"{'this mixture':<{width}}  {self.loss!s:<22}")
         for name, c in self.against.items():
             excess = f"{c.excess.mean:.3g} [{c.excess.q05:.2g}, {c.excess.q95:.2g}]"
-            lines.append(f"{_clip(name, width):<{width}}  {c.loss!s:<22}  {excess:<24}  {c.worse:8.2f}")
+            lines.append(f"{clipped(name, width):<{width}}  {c.loss!s:<22}  {excess:<24}  {c.worse:8.2f}")
         return [line.rstrip() for line in lines]
 
-    def _promises(self) -> list[str]:
+    def promises(self) -> list[str]:
+        """Lines with the probability of every promise."""
         lines = [f"probability {p:.3f}: {name}" for name, p in self.chances.items()]
         return ["", *(wrapped for line in lines for wrapped in _wrap(line))] if lines else []
 
@@ -171,7 +174,8 @@ def _share(mixture: Mixture, domain: str) -> float:
     return mixture.as_dict().get(domain, 0.0)
 
 
-def _clip(name: str, width: int) -> str:
+def clipped(name: str, width: int) -> str:
+    """A name that fits into a column."""
     return name if len(name) <= width else name[: width - 1] + "…"
 
 

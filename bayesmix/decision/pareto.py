@@ -9,7 +9,7 @@ import numpy as np
 
 from bayesmix.decision.interface import Posterior
 from bayesmix.decision.optimize import Options, optimize
-from bayesmix.decision.optimum import Optimum
+from bayesmix.decision.optimum import Optimum, clipped
 from bayesmix.design import Scale
 
 EDGE = 1e-3  # weight of the other target at the ends, so that ties are broken in its favour
@@ -33,12 +33,19 @@ class Front:
         return {"targets": [self.first, self.second], "front": [o.as_dict() for o in self.optima]}
 
     def __str__(self) -> str:
-        lines = [f"{'weight':>7}  {self.first[:24]:<24}  {self.second[:24]:<24}  mixture"]
+        domains = self.optima[0].mixture.domains
+        shown = sorted(domains, key=lambda d: -float(np.ptp([o.mixture[d] for o in self.optima])))[:3]
+        heads = "".join(f"  {clipped(d, 8):>8}" for d in shown)
+        lines = [f"{'weight':>6}  {clipped(self.first, 20):<20}  {clipped(self.second, 20):<20}{heads}"]
         for o in self.optima:
-            bands = f"{o.by_target[self.first]!s:<24}  {o.by_target[self.second]!s:<24}"
-            largest = max(o.mixture.as_dict().items(), key=lambda pair: pair[1])
-            lines.append(f"{o.targets[self.first]:7.2f}  {bands}  {largest[0]} {100 * largest[1]:.0f}% …")
-        return "\n".join(lines)
+            bands = "  ".join(
+                f"{f'{b.mean:.3f} [{b.q05:.3f}, {b.q95:.3f}]':<20}"
+                for b in (o.by_target[self.first], o.by_target[self.second])
+            )
+            shares = "".join(f"  {100 * o.mixture[d]:7.1f}%" for d in shown)
+            lines.append(f"{o.targets[self.first]:6.2f}  {bands}{shares}")
+        about = f"weight of {self.first}; loss of each target, mean [90 %]; the shares that change most"
+        return "\n".join([*lines, "", about])
 
 
 def pareto(

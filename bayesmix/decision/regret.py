@@ -35,6 +35,7 @@ class RegretReport:
         domains: names of the columns of `optima`.
         best: name → probability of having the lowest loss of all named mixtures, ``chosen`` among them.
         beats: name → probability that the mixture acted on has the lower loss.
+        losses: the regret of every draw (draw).
     """
 
     mixture: Mixture
@@ -45,6 +46,7 @@ class RegretReport:
     domains: tuple[str, ...]
     best: Mapping[str, float]
     beats: Mapping[str, float]
+    losses: np.ndarray
 
     @property
     def shares(self) -> dict[str, Band]:
@@ -122,6 +124,7 @@ def regret(
         domains=posterior.domains,
         best={name: float(np.mean(ranking == i)) for i, name in enumerate(["chosen", *losses])},
         beats={name: float(np.mean(chosen < theirs)) for name, theirs in losses.items()},
+        losses=chosen - lowest,
     )
 
 
@@ -154,6 +157,7 @@ def split_risk(
     objective: Objective | None = None,
     risk: Risk | None = None,
     within: Feasible | None = None,
+    noise: bool = False,
     max_draws: int | None = None,
     seed: int = 0,
 ) -> SplitRisk:
@@ -162,7 +166,7 @@ def split_risk(
     Arguments are those of `optimize`; `seed` decides the halves.
     """
     region = (within or Feasible()).at(scale, posterior.domains)
-    task = problem(posterior, scale, targets=targets, objective=objective, risk=risk, max_draws=max_draws)
+    task = problem(posterior, scale, targets=targets, objective=objective, risk=risk, max_draws=max_draws, noise=noise)
     convex = not why_not_convex(posterior, task)
     losses = task.losses(region.centre) @ task.weights
     tolerance = 1e-6 * float(np.abs(losses).mean())

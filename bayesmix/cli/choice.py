@@ -1,0 +1,262 @@
+"""What `optimize` and `path` read alike: mixtures by name, what is allowed and promised, and what is minimised."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from bayesmix.cli import options
+from bayesmix.cli.output import advise, json_text, result
+from bayesmix.errors import InputError
+
+if TYPE_CHECKING:
+    from bayesmix.decision.feasible import Feasible
+    from bayesmix.decision.objective import Chance
+    from bayesmix.decision.optimize import Options
+    from bayesmix.design import Mixture
+    from bayesmix.inference.posterior import Posterior
+    from bayesmix.inference.stack import Stack
+
+
+def open_posterior(path: str, natural: str | None) -> Posterior | Stack:
+    """The posterior, which from then on knows the natural mixture."""
+    from dataclasses import replace
+
+    from bayesmix.compute import keep_compiled_programs
+    from bayesmix.inference.stack import Stack
+    from bayesmix.inference.storage import load_any
+
+    keep_compiled_programs()
+    known = load_any(path)
+    if natural is None:
+        return known
+    given = mixture(natural)
+    given.on(known.domains)  # refuses domains it does not have
+    if isinstance(known, Stack):
+        return replace(known, members={name: replace(each, natural=given) for name, each in known.members.items()})
+    return replace(known, natural=given)
+
+
+def asked(
+    known: Posterior | Stack,
+    *,
+    risk: str,
+    weights: list[str] | None,
+    targets: list[str] | None,
+    bounds: list[str] | None,
+    stock: list[str] | None,
+    epochs: float | None,
+    near: str | None,
+    support: bool,
+    constraints: str | None,
+    promise: list[str] | None,
+    against: list[str] | None,
+    run_noise: bool,
+    max_draws: int | None,
+    seed: int,
+) -> Options:
+    """The texts of the command line as the arguments of `optimize`."""
+    from bayesmix.decision.objective import criterion
+
+    objective, judged = criterion(risk)
+    table = read_toml(constraints) if constraints else {}
+    spelt = table.pop("promises", [])
+    others = {n: mixture(f) for n, f in options.pairs(against or [], "--against", example="ours=mixture.json").items()}
+    by_name = named(known, others)
+    return {
+        "targets": options.weights(weights or [], options.names(targets)),
+        "objective": objective,
+        "risk": judged,
+        "within": _allowed(known, table, by_name, bounds or [], stock or [], epochs, near, support),
+        "promises": [*_promises(promise or [], by_name), *_promises_of_table(spelt, by_name)],
+        "against": others,
+        "noise": run_noise,
+        "max_draws": max_draws,
+        "seed": seed,
+    }
+
+
+def named(known: Posterior | Stack, others: Mapping[str, Mixture]) -> dict[str, Mixture]:
+    """Every mixture that has a name here: uniform, natural when it is known, and those of --against."""
+    from bayesmix.decision.solve import named as always
+
+    return always(known, others)
+
+
+def one_of(by_name: Mapping[str, Mixture], name: str, option: str) -> Mixture:
+    """The mixture of that name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in by_name:
+        raise InputError(
+            f"{option} names an unknown mixture",
+            expected=f"one of {', '.join(by_name)}",
+            got=name,
+            advice="Name it with --natural FILE." if name == "natural" else f"Name it with --against {name}=FILE.",
+        )
+    return by_name[name]
+
+
+def finish(
+    known: Posterior | Stack, path: str, said: Any, table: dict[str, Any], out: str | None, as_json: bool
+) -> None:
+    """Print and write an answer, and say so when the posterior is not to be trusted."""
+    from bayesmix.files import atomic_write
+
+    table = table | {
+        "diagnostics": known.diagnostics.verdict,
+        "posterior": {"file": path, "model": known.name, "fingerprint": known.runs.fingerprint},
+    }
+    if out:
+        with atomic_write(out) as draft:
+            draft.write_text(json_text(table) + "\n", encoding="utf-8")
+    result(said, table if as_json else None)
+    if out:
+        advise(f"wrote {out}")
+    if not known.diagnostics.passed:
+        advise(f"warning: the diagnostics of {path} fail, so this is not to be taken as an answer")
+
+
+def leave(known: Posterior | Stack, converged: bool) -> None:
+    """Exit code 3 where the posterior or the optimiser failed."""
+    if not (known.diagnostics.passed and converged):
+        raise typer.Exit(3)
+
+
+def percent(text: str, option: str) -> float:
+    """``1%`` or ``0.01``."""
+    share = text.strip().endswith("%")
+    value = options.number(text.strip().removesuffix("%"), option)
+    return value / 100 if share else value
+
+
+def _allowed(
+    known: Posterior | Stack,
+    table: dict[str, Any],
+    by_name: Mapping[str, Mixture],
+    bounds: list[str],
+    stock: list[str],
+    epochs: float | None,
+    near: str | None,
+    support: bool,
+) -> Feasible:
+    """The mixtures that the options and the table allow; where both speak of one thing, the options win."""
+    from dataclasses import replace
+
+    from bayesmix.decision.constraint import parse_bounds
+    from bayesmix.decision.feasible import Feasible
+
+    spelt = Feasible.from_dict(table, natural=known.natural, runs=known.designs)
+    have = options.pairs(stock, "--stock", example="wiki=4B")
+    return replace(
+        spelt,
+        bounds={**spelt.bounds, **parse_bounds(bounds)},
+        stock={**spelt.stock, **{d: options.size(t, f"--stock {d}") for d, t in have.items()}},
+        epochs=spelt.epochs if epochs is None else epochs,
+        near=spelt.near if near is None else _near(near, by_name),
+        support=known.designs if support else spelt.support,
+    )
+
+
+def _near(text: str, by_name: Mapping[str, Mixture]) -> Any:
+    from bayesmix.decision.constraint import Near
+
+    ((name, region),) = options.pairs([text], "--near", example="natural=0.1").items()
+    measure, colon, radius = region.rpartition(":")
+    return Near(one_of(by_name, name, "--near"), options.number(radius, "--near"), measure if colon else "kl")  # type: ignore[arg-type]
+
+
+def _promises(texts: list[str], by_name: Mapping[str, Mixture]) -> list[Chance]:
+    from bayesmix.decision.objective import Chance
+
+    made = []
+    for text in texts:
+        ((name, terms),) = options.pairs([text], "--promise", example="natural=1%:0.95").items()
+        margin, colon, probability = terms.partition(":")
+        held = options.number(probability, "--promise") if colon else 0.95
+        made.append(Chance(one_of(by_name, name, "--promise"), percent(margin, "--promise"), held, name=name))
+    return made
+
+
+def _promises_of_table(tables: Any, by_name: Mapping[str, Mixture]) -> list[Chance]:
+    """The promises of a constraints file: ``than`` (a name), ``margin``, ``probability`` and ``targets``."""
+    from bayesmix.decision.objective import Chance
+
+    known = {"than", "margin", "probability", "targets"}
+    made = []
+    for table in tables if isinstance(tables, list) else [tables]:
+        if not isinstance(table, dict) or not set(table) <= known or not isinstance(table.get("targets", []), list):
+            raise InputError(
+                "a promise of the constraints is not understood",
+                expected="[[promises]] with than, margin, probability, targets",
+                got=repr(table),
+                advice='Write for example than = "natural", margin = 0.01, probability = 0.95.',
+            )
+        name = str(table.get("than", "natural"))
+        covered = tuple(table["targets"]) if "targets" in table else None
+        rest = {key: options.number(str(table[key]), key) for key in ("margin", "probability") if key in table}
+        made.append(Chance(one_of(by_name, name, "than"), targets=covered, name=name, **rest))
+    return made
+
+
+def read_toml(path: str) -> dict[str, Any]:
+    """The table in a TOML file, refused in words when it cannot be read."""
+    import tomllib
+
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(
+            f"cannot read {path}", expected="a TOML file", got=_reason(error), advice="Check the path and the file."
+        ) from error
+
+
+def mixture(path: str) -> Mixture:
+    """The mixture in a file: JSON ``{domain: weight}``, an optimum.json, or a table of one row of weight.* columns."""
+    import json
+
+    from bayesmix.design import Mixture
+
+    if Path(path).suffix.lower() != ".json":
+        return _mixture_of_table(path)
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(
+            f"cannot read {path}", expected="a JSON file", got=_reason(error), advice="Check the path and the file."
+        ) from error
+    weights = found.get("mixture", found) if isinstance(found, dict) else None
+    if not isinstance(weights, dict) or not all(type(w) in (int, float) for w in weights.values()) or not weights:
+        raise InputError(
+            f"{path} holds no mixture",
+            expected='{"domain": weight, …}, or a file that `bayesmix optimize --out` wrote',
+            got=str(found)[:60],
+            advice="Write one number a domain.",
+        )
+    return Mixture(weights)
+
+
+def _mixture_of_table(path: str) -> Mixture:
+    from bayesmix.design import Mixture
+    from bayesmix.runs.contract import family
+    from bayesmix.runs.tables import read_frame
+
+    frame = read_frame(path)
+    columns = family(frame.columns, "weight")
+    if len(frame) != 1 or not columns:
+        raise InputError(
+            f"{path} holds no single mixture",
+            expected="one row with columns weight.<domain>",
+            got=f"{len(frame)} rows, {len(columns)} such columns",
+            advice="Keep one row, or write the mixture as JSON.",
+        )
+    return Mixture({domain: float(frame[column].iloc[0]) for domain, column in columns.items()})
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error).splitlines()[0]

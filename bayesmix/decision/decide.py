@@ -1,0 +1,160 @@
+"""`decide`: the whole answer, which mixture, how sure, what else would do, and what it is worth."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Unpack
+
+import numpy as np
+
+from bayesmix.decision.equivalence import Equivalents, equivalents
+from bayesmix.decision.interface import Posterior
+from bayesmix.decision.optimize import Options, optimize
+from bayesmix.decision.optimum import Optimum, clipped
+from bayesmix.decision.regret import RegretReport, SplitRisk, regret, split_risk
+from bayesmix.decision.worth import Multiplier, compute_multiplier
+from bayesmix.design import Mixture, Scale
+
+WIDTH = 80
+SHARE, SPAN = 7, 13
+NEAREST = "nearest natural"
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """An optimum with everything that says how far to trust it.
+
+    Regret and the mixtures that do as well are about the weighted loss under the law, whatever was minimised.
+
+    Attributes:
+        optimum: the chosen mixture.
+        regret: what acting on it may cost against knowing the truth, and the value of knowing it.
+        equivalents: the mixtures that do as well.
+        split: its risk on draws not used to choose; None where the objective or promises make it another question.
+        worth: name → how much more compute that mixture would need.
+    """
+
+    optimum: Optimum
+    regret: RegretReport
+    equivalents: Equivalents
+    split: SplitRisk | None
+    worth: Mapping[str, Multiplier]
+
+    @property
+    def mixture(self) -> Mixture:
+        """The chosen mixture."""
+        return self.optimum.mixture
+
+    def as_dict(self) -> dict[str, Any]:
+        """Ready for JSON: the fields of the optimum, and one more for every other question."""
+        split = self.split and {"apparent": self.split.apparent, "honest": self.split.honest}
+        return {
+            **self.optimum.as_dict(),
+            "regret": self.regret.as_dict(),
+            "equivalents": self.equivalents.as_dict(),
+            "split_draws": split,
+            "compute_multiplier": {name: m.as_dict() for name, m in self.worth.items()},
+        }
+
+    def __str__(self) -> str:
+        head, losses, promises = self.optimum.head(), self.optimum.losses(), self.optimum.promises()
+        return "\n".join([*head, "", *self._shares(), "", *losses, *promises, "", *self._sentences()])
+
+    def _shares(self) -> list[str]:
+        """domain, share, range of the share among the mixtures that do as well, and mixtures to compare with."""
+        known = self.optimum.against
+        compared = {n: known[n].mixture for n in ("natural", "uniform") if n in known}
+        members = {name: m for name, m in self.equivalents.members.items() if name != "centre"}
+        domains = self.mixture.domains
+        width = min(max(len(d) for d in (*domains, "domain")), 24)
+        room = (WIDTH - width - SHARE - SPAN - 4) // (SHARE + 2)
+        columns = {**compared, **dict(list(members.items())[: max(room - len(compared), 0)])}
+        titles = [*[(n, "") for n in compared], *(tuple(n.split(" ", 1)) for n in [*columns][len(compared) :])]
+        first = "".join(f"  {clipped(a, SHARE):>{SHARE}}" for a, _ in titles)
+        second = "".join(f"  {clipped(b, SHARE):>{SHARE}}" for _, b in titles)
+        lines = [f"{'domain':<{width}}  {'share':>{SHARE}}  {'as good:':>{SPAN}}{first}".rstrip()]
+        lines += [f"{'':<{width}}  {'':>{SHARE}}  {'range':>{SPAN}}{second}".rstrip()]
+        for domain, share in self.mixture.as_dict().items():
+            low, high = self.equivalents.ranges.get(domain, (np.nan, np.nan))
+            span = "–" if self.equivalents.empty else f"{100 * low:.0f} to {100 * high:.0f}%"
+            others = "".join(f"  {100 * m.as_dict().get(domain, 0.0):{SHARE - 1}.1f}%" for m in columns.values())
+            lines.append(f"{clipped(domain, width):<{width}}  {100 * share:6.1f}%  {span:>{SPAN}}{others}")
+        return lines
+
+    def _sentences(self) -> list[str]:
+        same, cost = self.equivalents, self.regret
+        if same.empty:
+            as_good = [str(same)]
+        else:
+            as_good = [
+                f"As good: within {same.epsilon:.2g} nats of the best in the same draw, with probability "
+                f"{same.probability:g}; each range lets the other shares move with it."
+            ]
+            swaps = [f"{100 * t:.0f} points from {a} to {b}" for (a, b), t in list(same.trades.items())[:3]]
+            as_good += [f"All else equal one may move {'; '.join(swaps)}."] if swaps else []
+        lines = [
+            *as_good,
+            f"Acting now costs {cost.regret.mean:.1e} nats [{cost.regret.q05:.0e}, {cost.regret.q95:.0e}] against "
+            f"knowing the truth; perfect knowledge is worth {cost.evpi:.1e}.",
+        ]
+        if self.split is not None:
+            lines.append(
+                f"Risk on draws not used to choose: {self.split.honest:.5g}; on those used: {self.split.apparent:.5g}."
+            )
+        lines += [f"{name} {worth}." for name, worth in self.worth.items()]
+        return [row for line in lines for row in textwrap.wrap(line, WIDTH, subsequent_indent="  ")]
+
+
+def decide(
+    posterior: Posterior,
+    scale: Scale,
+    *,
+    epsilon: float | None = None,
+    probability: float = 0.9,
+    look: int = 500,
+    **options: Unpack[Options],
+) -> Decision:
+    """The mixture of least risk, how sure that is, what else would do as well, and what it is worth.
+
+    Args:
+        posterior: the fitted losses.
+        scale: parameters and tokens of the run the mixture is for.
+        epsilon: how many nats of regret count as nothing; see `equivalents`.
+        probability: with which the regret of an equivalent mixture stays below epsilon.
+        look: draws that regret and the equivalents look at; every one of them is optimised by itself.
+        **options: those of `optimize`.
+
+    Raises:
+        InputError: unknown targets or domains.
+        InfeasibleError: no mixture meets the constraints, or none found keeps the promises.
+    """
+    best = optimize(posterior, scale, **options)
+    targets, within = options.get("targets"), options.get("within")
+    draws = options.get("max_draws")
+    few = min(look, draws or look)
+    plain = options.get("objective") is None or not options["objective"].name  # type: ignore[union-attr]
+    split = None
+    if plain and not options.get("promises"):
+        split = split_risk(
+            posterior, scale, targets=targets, risk=options.get("risk"), within=within, max_draws=draws,
+            noise=options.get("noise", False), seed=options.get("seed", 0),
+        )  # fmt: skip
+    return Decision(
+        optimum=best,
+        regret=regret(
+            posterior, scale, best.mixture, targets=targets, within=within, against=options.get("against"),
+            max_draws=few,
+        ),
+        equivalents=equivalents(
+            posterior, scale, epsilon=epsilon, probability=probability, targets=targets, within=within, max_draws=few
+        ),
+        split=split,
+        worth={
+            name: compute_multiplier(
+                posterior, scale, best.mixture, than=other.mixture, targets=targets, max_draws=draws
+            )
+            for name, other in best.against.items()
+        },
+    )  # fmt: skip
