@@ -1,0 +1,347 @@
+"""`Campaign`: ask for a run, make it, tell its losses, ask again; the ledger remembers."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bayesmix.acquisition.candidates import candidates
+from bayesmix.acquisition.cost import Cost
+from bayesmix.acquisition.criteria import RegretReduction
+from bayesmix.acquisition.ledger import Changed, Ledger, State, Trial
+from bayesmix.acquisition.pool import Pool
+from bayesmix.acquisition.proposal import Proposal, job
+from bayesmix.acquisition.propose import propose
+from bayesmix.decision.feasible import Feasible
+from bayesmix.design import Design, Designs, Mixture, Scale
+from bayesmix.errors import InputError
+from bayesmix.inference.fit import fit
+from bayesmix.inference.posterior import Posterior
+from bayesmix.inference.reweight import KHAT, reweighted
+from bayesmix.inference.storage import load_posterior, save_posterior
+from bayesmix.runs.table import Runs
+
+ATTEMPTS = 5
+SEEDS = 1_000_003
+"""A prime: the seed of a trial is seed · prime + number, so that no two trials of two campaigns share one soon."""
+
+Refit = Callable[[Posterior, Runs, int], Posterior]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a campaign is about.
+
+    Attributes:
+        posterior: path of the posterior that it starts from.
+        flagship: the scale the mixture is chosen for.
+        scales: sizes a run may have.
+        targets: target → weight; equal weights when None.
+        constraints: what `Feasible.from_dict` reads.
+        count: how many space-filling mixtures are candidates, each at every scale.
+        budget: FLOPs for all the runs together; None for no limit.
+        fixed: FLOPs that every run costs besides its training.
+        seed: of the campaign.
+    """
+
+    posterior: str
+    flagship: Scale
+    scales: tuple[Scale, ...]
+    targets: Mapping[str, float] | None = None
+    constraints: Mapping[str, Any] = field(default_factory=dict)
+    count: int = 64
+    budget: float | None = None
+    fixed: float = 0.0
+    seed: int = 0
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Spec:
+        """What `asdict` gave."""
+        given = dict(stored)
+        given["flagship"] = Scale(**given["flagship"])
+        given["scales"] = tuple(Scale(**s) for s in given["scales"])
+        return cls(**given)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What `ask` gives: the proposal and the trials that were registered, none where the campaign should stop."""
+
+    proposal: Proposal
+    trials: tuple[Trial, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Ready for JSON: the jobs, and why."""
+        return {
+            "jobs": [t.as_dict() for t in self.trials],
+            "stop": self.proposal.stop,
+            "reason": self.proposal.reason,
+            "proposal": self.proposal.as_dict(),
+        }
+
+    def __str__(self) -> str:
+        asked = ", ".join(t.id for t in self.trials)
+        return f"{self.proposal}" + (f"\n\nasked for {asked}" if asked else "\n\nasked for nothing")
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """A series of runs, each chosen in the light of those before it.
+
+    The state is the file: several processes may work on it, and one that is killed loses nothing that it was told.
+    The same state and seed give the same next run.
+
+    Args:
+        ledger: the file.
+    """
+
+    ledger: Ledger
+
+    @classmethod
+    def begin(cls, path: str | os.PathLike[str], spec: Spec) -> Campaign:
+        """Make a new ledger.
+
+        Raises:
+            InputError: the file exists, or the posterior cannot be read or does not know a target or domain.
+            InfeasibleError: no mixture is allowed at some scale.
+        """
+        posterior = load_posterior(spec.posterior)
+        within = _within(spec, posterior)
+        for scale in (spec.flagship, *spec.scales):
+            within.at(scale, posterior.domains)
+        unknown = [t for t in spec.targets or {} if t not in posterior.targets]
+        if unknown:
+            raise InputError(
+                "the campaign names unknown targets", expected=f"among {list(posterior.targets)}", got=unknown,
+                advice="Correct the names.",
+            )  # fmt: skip
+        absolute = replace(spec, posterior=os.path.abspath(spec.posterior))
+        return cls(Ledger.create(path, asdict(absolute)))
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Campaign:
+        """Continue in an existing ledger."""
+        campaign = cls(Ledger(Path(path)))
+        campaign.ledger.state()
+        return campaign
+
+    @property
+    def spec(self) -> Spec:
+        """What it is about."""
+        return Spec.from_dict(self.ledger.spec)
+
+    def ask(self, count: int = 1, *, refit: Refit | None = None, anyway: bool = False) -> Answer:
+        """Choose the next runs and register them as pending before they are returned.
+
+        What was told is taken into account: by weighting the draws where that is valid, else by a new fit.
+
+        Args:
+            count: at most so many runs; fewer where the budget ends.
+            refit: (posterior, all runs, seed) → posterior, used where weights are not valid; `fit` when not given.
+            anyway: register the runs even where the stop rule says that they are not worth their cost.
+
+        Raises:
+            InputError: other processes kept writing all the while.
+        """
+        spec = self.spec
+        base = load_posterior(spec.posterior)
+        for _ in range(ATTEMPTS):
+            state = self.ledger.state()
+            proposal = self._propose(spec, base, state, count, refit or self._fitted)
+            if (proposal.stop and not anyway) or not len(proposal.runs):
+                return Answer(proposal, ())
+            last = proposal.runs.last
+            jobs = [
+                job(last.domains, last.mixture[i], last[i].scale)
+                | {
+                    "seed": lambda number: (spec.seed * SEEDS + number) % 2**31,
+                    "reason": proposal.reason,
+                    "score": float(proposal.scores[i]),
+                }
+                for i in range(len(proposal.runs))
+            ]
+            try:
+                return Answer(proposal, self.ledger.ask(jobs, state.version))
+            except Changed:
+                continue
+        raise InputError(
+            "the ledger kept changing while the next run was chosen", expected="a pause of a few seconds",
+            got=f"{ATTEMPTS} changes", advice="Ask again, or ask for several runs at once.",
+        )  # fmt: skip
+
+    def tell(self, trial: str, losses: Mapping[str, float], flops: float | None = None) -> Trial:
+        """Record the losses of a run that has ended, once.
+
+        Args:
+            trial: its id.
+            losses: target → loss; targets that were not measured may be missing.
+            flops: what it really cost, where that is known.
+
+        Raises:
+            InputError: the trial is unknown or has ended, a target is unknown, or a number is no loss.
+        """
+        known = load_posterior(self.spec.posterior).targets
+        _require_losses(losses, known)
+        if flops is not None and not (math.isfinite(flops) and flops > 0):
+            raise InputError("the cost is not a number of FLOPs", expected="above 0", got=flops, advice="Correct it.")
+        cost = {} if flops is None else {"actual_flops": float(flops)}
+        return self.ledger.end(trial, "told", {"losses": {t: float(v) for t, v in losses.items()}, **cost})
+
+    def fail(self, trial: str, why: str = "", *, abandon: bool = False) -> Trial:
+        """Record that a run did not finish; an abandoned design is not asked for again, a failed one may be."""
+        return self.ledger.end(trial, "abandoned" if abandon else "failed", {"why": why})
+
+    def runs(self) -> Runs | None:
+        """What has been told, as runs; None before the first."""
+        told = self.ledger.state().of("told")
+        return _runs(told, load_posterior(self.spec.posterior)) if told else None
+
+    def spent(self) -> float:
+        """FLOPs of all runs that were asked for: actual where told, else planned times the ratio learned so far."""
+        spec = self.spec
+        return _spent(self.ledger.state().trials, _cost(spec, self.ledger.state()))
+
+    def _propose(self, spec: Spec, base: Posterior, state: State, count: int, refit: Refit) -> Proposal:
+        told = state.of("told")
+        posterior = _updated(base, _runs(told, base), spec.seed, refit) if told else base
+        cost = _cost(spec, state)
+        left = None if spec.budget is None else spec.budget - _spent(state.trials, cost)
+        waiting = state.of("pending")
+        among = candidates(_within(spec, base), spec.scales, spec.count, flagship=spec.flagship).on(
+            posterior, spec.seed
+        )
+        never = {_key(t.job, base.domains) for t in state.of("abandoned")}
+        last = among.last
+        keep = [i for i in range(len(among)) if _row(last.params[i], last.tokens[i], last.mixture[i]) not in never]
+        return propose(
+            posterior,
+            among.take(np.array(keep, dtype=int)),
+            by=RegretReduction(spec.flagship, spec.targets, _within(spec, base)),
+            per=cost,
+            budget=left,
+            count=count,
+            pending=Pool.of(_designs(waiting, base)) if waiting else None,
+            seed=spec.seed + len(state.trials),
+        )
+
+    def _fitted(self, posterior: Posterior, runs: Runs, seed: int) -> Posterior:
+        """A new fit, kept beside the ledger under the fingerprint of its runs, so that it is made once."""
+        path = self.ledger.path.with_name(f"{self.ledger.path.stem}-{runs.fingerprint[:12]}.nc")
+        if not path.exists():
+            save_posterior(fit(posterior.model, runs, seed=seed), path)
+        return load_posterior(path)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        spec, state = self.spec, self.ledger.state()
+        return {
+            "spec": asdict(spec),
+            "trials": [t.as_dict() for t in state.trials],
+            "spent": _spent(state.trials, _cost(spec, state)),
+            "cost_ratio": _cost(spec, state).ratio,
+        }
+
+    def __str__(self) -> str:
+        spec, state = self.spec, self.ledger.state()
+        spent = _spent(state.trials, _cost(spec, state))
+        of = "" if spec.budget is None else f" of {spec.budget:.3g}"
+        counts = ", ".join(f"{len(state.of(s))} {s}" for s in ("pending", "told", "failed", "abandoned"))
+        lines = [f"campaign for {spec.flagship}", f"{len(state.trials)} trials: {counts}; {spent:.3g}{of} FLOPs", ""]
+        for t in state.trials:
+            told = " ".join(f"{name} {value:.4f}" for name, value in t.result.get("losses", {}).items())
+            design = _design(t.job)
+            lines.append(f"{t.id}  {t.status:<9}  {design.scale}  {told or t.result.get('why', '')}".rstrip())
+        return "\n".join(lines).rstrip()
+
+
+def _within(spec: Spec, posterior: Posterior) -> Feasible:
+    return Feasible.from_dict(spec.constraints, natural=posterior.natural, runs=posterior.designs)
+
+
+def _cost(spec: Spec, state: State) -> Cost:
+    told = [t for t in state.of("told") if "actual_flops" in t.result]
+    cost = Cost(spec.fixed)
+    if not told:
+        return cost
+    return cost.learned(np.array([t.job["flops"] for t in told]), np.array([t.result["actual_flops"] for t in told]))
+
+
+def _spent(trials: tuple[Trial, ...], cost: Cost) -> float:
+    return float(sum(cost.fixed + t.result.get("actual_flops", cost.ratio * t.job["flops"]) for t in trials))
+
+
+def _design(asked: Mapping[str, Any]) -> Design:
+    return Design(Mixture(asked["mixture"]), Scale(asked["params"], asked["tokens"]))
+
+
+def _designs(trials: tuple[Trial, ...], posterior: Posterior) -> Designs:
+    stack = Designs.of(*(_design(t.job) for t in trials)).on(posterior.domains)
+    return replace(stack, ids=tuple(t.id for t in trials))
+
+
+def _key(asked: Mapping[str, Any], domains: tuple[str, ...]) -> tuple[float, ...]:
+    return _row(asked["params"], asked["tokens"], np.array([asked["mixture"][d] for d in domains]))
+
+
+def _row(params: float, tokens: float, weights: np.ndarray) -> tuple[float, ...]:
+    return (float(params), float(tokens), *weights.round(9).tolist())
+
+
+def _runs(told: tuple[Trial, ...], posterior: Posterior) -> Runs:
+    loss = np.array([[t.result["losses"].get(name, np.nan) for name in posterior.targets] for t in told])
+    seeds = tuple(str(t.job["seed"]) for t in told)
+    return Runs(_designs(told, posterior), posterior.targets, loss.reshape(len(told), -1), seed=seeds)
+
+
+def _updated(base: Posterior, told: Runs, seed: int, refit: Refit) -> Posterior:
+    """The posterior after what was told: the draws weighted where that is valid, else fitted again."""
+    found, khat = reweighted(base, told, seed)
+    return found if khat < KHAT else refit(base, joined(base.runs, told), seed)
+
+
+def joined(first: Runs, second: Runs) -> Runs:
+    """The rows of both tables; domains and targets are matched by name.
+
+    Raises:
+        InputError: the tables differ in domains or targets, or share a run id.
+    """
+    theirs, same = second.designs.on(first.domains), second.only(first.targets)
+    assert first.loss_se is not None and same.loss_se is not None
+    designs = Designs(
+        first.domains,
+        np.vstack([first.mixture, theirs.mixture]),
+        np.append(first.params, theirs.params),
+        np.append(first.tokens, theirs.tokens),
+        first.designs.ids + theirs.ids,
+    )
+    seeds = [runs.seed or ("",) * len(runs) for runs in (first, second)]
+    return Runs(
+        designs,
+        first.targets,
+        np.vstack([first.loss, same.loss]),
+        first.train_run + second.train_run,
+        seeds[0] + seeds[1] if any(runs.seed for runs in (first, second)) else (),
+        np.vstack([first.loss_se, same.loss_se]),
+    )
+
+
+def _require_losses(losses: Mapping[str, float], known: tuple[str, ...]) -> None:
+    unknown = [t for t in losses if t not in known]
+    if unknown or not losses:
+        raise InputError(
+            "the losses name no targets" if not losses else "the losses name unknown targets",
+            expected=f"losses of targets among {list(known)}", got=unknown or "none",
+            advice="Give at least one; those not measured may be missing.",
+        )  # fmt: skip
+    for target, value in losses.items():
+        if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
+            raise InputError(
+                f"the loss of {target} is not a loss", expected="a finite number above 0", got=value,
+                advice="Leave out what was not measured; use `fail` for a run that diverged.",
+            )  # fmt: skip

@@ -1,0 +1,145 @@
+r"""Gaussian moment matching on posterior draws: what a run would teach, without refitting.
+
+Take the losses u of a run and any other losses z, both known as draws. If they were jointly Gaussian, measuring
+y = u + ε with ε ~ N(0, I) would leave z with the covariance
+
+    Cov(z | y) = Cov(z) − Cov(z, u) (Cov(u) + I)⁻¹ Cov(u, z),
+
+whatever the outcome. All that is needed are covariances of draws. Losses of a run are *whitened* first: divided by the
+scatter of a measurement, so that it is I here. Targets are independent of each other, as in `fit`, so everything has a
+leading target axis; this keeps chance correlations between the draws of two targets out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.stats import norm, qmc
+
+from bayesmix.acquisition.pool import Pool
+from bayesmix.compute import padded
+from bayesmix.design import Designs
+from bayesmix.inference.posterior import Posterior
+from bayesmix.inference.reweight import scatter
+
+CHUNK = 2**23
+"""How many losses (run × target × draw × point) are held at once: 64 MB, and a few times that while they are made."""
+
+
+class Pending(NamedTuple):
+    """Draws after runs whose outcome is not known yet: u ↦ u − Q ((Qᵀu) · f), for one target or with a target axis.
+
+    It keeps the mean and gives the covariance that conditioning leaves.
+    """
+
+    basis: jax.Array  # Q (target, draw, direction), orthonormal
+    shrink: jax.Array  # f (target, direction), between 0 and 1
+
+    def __call__(self, draws: jax.Array) -> jax.Array:
+        """Centred draws (target, draw, quantity) after the runs."""
+        seen = jnp.einsum("tsr,tsq->trq", self.basis, draws)
+        return draws - jnp.einsum("tsr,trq->tsq", self.basis, self.shrink[:, :, None] * seen)
+
+
+@jax.jit
+def pending(run: jax.Array) -> Pending:
+    """What knowing that a run (target, draw, point), whitened and centred, will be measured does to all other draws."""
+    left, size, _ = jnp.linalg.svd(run / jnp.sqrt(run.shape[1]), full_matrices=False)
+    return Pending(left, 1 - 1 / jnp.sqrt(1 + size**2))
+
+
+def whitened(posterior: Posterior, pool: Pool) -> Iterator[tuple[jax.Array, int]]:
+    """Centred losses of every run of a pool in units of their scatter, a chunk of runs at a time.
+
+    Yields:
+        Arrays (run, target, draw, point), and how many of their runs are real: the others pad. Runs with fewer
+        checkpoints than the longest have points that are all 0 and tell nothing.
+    """
+    place = _places(pool)
+    points = place.shape[1]
+    most = max(1, CHUNK // (posterior.n_draws * len(posterior.targets) * points))
+    size = min(most, padded(len(pool)))  # pools of similar size share compiled programs
+    for begin in range(0, len(pool), size):
+        rows = place[begin : begin + size]
+        full = np.pad(rows, ((0, size - len(rows)), (0, 0)), constant_values=-1)
+        yield _whiten(posterior, pool, full), len(rows)
+
+
+def whiten_all(posterior: Posterior, pool: Pool) -> jax.Array:
+    """`whitened` of a small pool in one array (run, target, draw, point)."""
+    return jnp.concatenate([chunk[:real] for chunk, real in whitened(posterior, pool)])
+
+
+def _places(pool: Pool) -> np.ndarray:
+    """Rows of the points of every run (run, point), −1 where a run has no further point."""
+    order = np.argsort(pool.run, kind="stable")
+    counts = np.bincount(pool.run, minlength=len(pool))
+    place = np.full((len(pool), counts.max(initial=1)), -1)
+    column = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    place[pool.run[order], column] = order
+    return place
+
+
+def _whiten(posterior: Posterior, pool: Pool, place: np.ndarray) -> jax.Array:
+    designs = pool.designs.take(np.maximum(place.reshape(-1), 0))
+    loss = expected_losses(posterior, designs)
+    found = scatter(posterior, designs, loss)
+    return _in_scatter(loss, found.own, found.shared, place >= 0)
+
+
+def expected_losses(posterior: Posterior, designs: Designs) -> np.ndarray:
+    """Losses (draw, run, target) that runs of the designs would have without scatter: law and discrepancy."""
+    return posterior.predict(designs, posterior.seed, noise=False).draws
+
+
+@jax.jit
+def _in_scatter(loss: jax.Array, own: jax.Array, shared: jax.Array, there: jax.Array) -> jax.Array:
+    """Losses (draw, row, target) centred and in units of their scatter, as (run, target, draw, point)."""
+    exists = there[:, None, None, :]
+
+    def by_run(values: jax.Array) -> jax.Array:
+        return values.reshape(*there.shape, -1).swapaxes(1, 2)  # (run, target, point)
+
+    centred = (loss - loss.mean(axis=0)).reshape(len(loss), *there.shape, -1).transpose(1, 3, 0, 2) * exists
+    own, shared = jnp.where(there[:, None, :], by_run(own), 1.0), by_run(shared) * there[:, None, :]
+    covariance = shared[..., :, None] * shared[..., None, :] + own[..., None] ** 2 * jnp.eye(there.shape[1])
+    lower = jnp.linalg.cholesky(covariance)
+    if there.shape[1] == 1:
+        return centred / lower
+    return jax.scipy.linalg.solve_triangular(lower, centred.mT, lower=True).mT
+
+
+def gram(run: jax.Array) -> jax.Array:
+    """Cov(u) (target, point, point) of centred draws (target, draw, point)."""
+    return jnp.einsum("tsk,tsl->tkl", run, run) / run.shape[1]
+
+
+def logdet(covariance: jax.Array) -> jax.Array:
+    """½ log det(I + Cov) summed over the targets, in nats: the information of a measurement with scatter I."""
+    eye = jnp.eye(covariance.shape[-1])
+    return 0.5 * jnp.sum(jnp.linalg.slogdet(eye + covariance)[1])
+
+
+def learned(other: jax.Array, run: jax.Array) -> jax.Array:
+    """Root B of what a run teaches about other draws: Cov(z) − Cov(z | y) = B Bᵀ, per target.
+
+    Args:
+        other: centred draws z (target, draw, quantity).
+        run: centred whitened draws u (target, draw, point).
+
+    Returns:
+        B (target, quantity, point).
+    """
+    shared = jnp.einsum("tsj,tsk->tjk", other, run) / run.shape[1]
+    lower = jnp.linalg.cholesky(jnp.eye(run.shape[2]) + gram(run))
+    return jax.vmap(lambda low, c: jax.scipy.linalg.solve_triangular(low, c.T, lower=True).T)(lower, shared)
+
+
+def nodes(dimensions: int, count: int, seed: int) -> np.ndarray:
+    """Standard normal nodes (node, dimension), quasi-random."""
+    uniform = qmc.Sobol(dimensions, rng=seed).random_base2(max(count - 1, 1).bit_length())[:count]
+    return norm.ppf(np.clip(uniform, 1e-12, 1 - 1e-12))

@@ -1,0 +1,118 @@
+"""`Pool`: runs that could be made, each with all the points it would measure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+
+from bayesmix.design import Design, Designs, Scale
+from bayesmix.errors import InputError
+from bayesmix.runs.table import Runs
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Training runs to choose from. A run is one unit, however many checkpoints it is measured at.
+
+    Attributes:
+        designs: every point that would be measured (point).
+        run: the run each point belongs to (point), numbered from 0.
+        origin: where each run comes from (run): ``sobol``, ``vertex``, ``optimum``, ``replicate`` or ``given``.
+    """
+
+    designs: Designs
+    run: np.ndarray
+    origin: tuple[str, ...]
+
+    @classmethod
+    def of(cls, designs: Designs | Sequence[Design], origin: str = "given") -> Self:
+        """Every design as a run of its own."""
+        stack = designs if isinstance(designs, Designs) else Designs.of(*designs)
+        return cls(stack, np.arange(len(stack)), (origin,) * len(stack))
+
+    @classmethod
+    def of_runs(cls, runs: Runs) -> Self:
+        """Recorded runs, checkpoints of one training run together, in the order of their first checkpoints."""
+        names = list(dict.fromkeys(runs.train_run))
+        number = {name: i for i, name in enumerate(names)}
+        belongs = np.array([number[name] for name in runs.train_run], dtype=int)
+        return cls(runs.designs, belongs, ("given",) * len(names))
+
+    @cached_property
+    def last(self) -> Designs:
+        """Every run as it ends (run): its last checkpoint."""
+        order = np.lexsort((self.designs.tokens, self.run))
+        ends = np.append(np.flatnonzero(np.diff(self.run[order])), len(order) - 1)
+        return self.designs.take(order[ends])
+
+    @cached_property
+    def keys(self) -> list[tuple[float, ...]]:
+        """What each run is (run), in numbers that do not depend on its place in the pool: ties are broken by it."""
+        last = self.last
+        order = np.argsort(last.domains)
+        rows = np.column_stack([last.params, last.tokens, last.mixture[:, order]])
+        return [tuple(row) for row in rows.tolist()]
+
+    def take(self, runs: np.ndarray) -> Pool:
+        """The runs at the given positions, in that order."""
+        runs = np.arange(len(self))[runs]
+        order = np.argsort(self.run, kind="stable")
+        points = np.split(order, np.cumsum(np.bincount(self.run, minlength=len(self)))[:-1])
+        points = [points[r] for r in runs]
+        number = np.repeat(np.arange(len(runs)), [len(p) for p in points])
+        rows = np.concatenate(points) if points else np.zeros(0, dtype=int)
+        return replace(self, designs=self.designs.take(rows), run=number, origin=tuple(self.origin[r] for r in runs))
+
+    def __len__(self) -> int:
+        return len(self.origin)
+
+    def __getitem__(self, run: int) -> Design:
+        return self.last[run]
+
+    def __add__(self, other: Pool) -> Pool:
+        """The runs of both; domains are matched by name."""
+        theirs = other.designs.on(self.designs.domains)
+        designs = Designs(
+            self.designs.domains,
+            np.vstack([self.designs.mixture, theirs.mixture]),
+            np.append(self.designs.params, theirs.params),
+            np.append(self.designs.tokens, theirs.tokens),
+        )
+        return replace(
+            self, designs=designs, run=np.append(self.run, other.run + len(self)), origin=self.origin + other.origin
+        )
+
+    def __str__(self) -> str:
+        kinds = [f"{self.origin.count(kind)} {kind}" for kind in dict.fromkeys(self.origin)]
+        return f"{len(self)} candidate runs ({', '.join(kinds)}), {len(self.designs)} measured points"
+
+    __repr__ = __str__
+
+
+def checkpointed(designs: Designs, origin: Sequence[str], fractions: Sequence[float]) -> Pool:
+    """Runs that are measured at the given fractions of their tokens and at their end."""
+    stops = np.array(sorted({*fractions, 1.0}))
+    if not (stops[0] > 0 and stops[-1] == 1):
+        raise InputError(
+            "checkpoints are not fractions of a run", expected="above 0 and at most 1", got=list(fractions),
+            advice="Give for example [0.25, 0.5].",
+        )  # fmt: skip
+    points = Designs(
+        designs.domains,
+        np.repeat(designs.mixture, len(stops), axis=0),
+        np.repeat(designs.params, len(stops)),
+        (designs.tokens[:, None] * stops).reshape(-1),
+    )
+    return Pool(points, np.repeat(np.arange(len(designs)), len(stops)), tuple(origin))
+
+
+def scales_of(scales: Scale | Sequence[Scale]) -> tuple[Scale, ...]:
+    """One scale or several, refused when there is none."""
+    listed = (scales,) if isinstance(scales, Scale) else tuple(scales)
+    if not listed:
+        raise InputError("there is no scale to run at", expected="at least one Scale", got="none", advice="Give one.")
+    return listed

@@ -1,0 +1,143 @@
+"""`Proposal`: the runs to make next, what they are worth, what they cost, and why."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bayesmix.acquisition.pool import Pool
+from bayesmix.acquisition.second import Bracket, Estimate
+from bayesmix.design import Scale, count
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """What a set of runs does to the decision at the flagship.
+
+    Attributes:
+        flagship: the scale to decide at.
+        before: expected regret of deciding without the runs (pending ones counted as made), in nats.
+        after: expected regret of deciding with them, in nats.
+        worth: the FLOPs at the flagship that lower its loss as much as the runs do.
+        between: the two domains whose shares the outcome moves most, against each other; None where nothing moves.
+    """
+
+    flagship: Scale
+    before: float
+    after: float
+    worth: float
+    between: tuple[str, str] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Proposal:
+    """The runs to make next.
+
+    Attributes:
+        runs: the chosen runs, in the order they were chosen; empty when none is affordable.
+        score: what the whole set is worth, in `unit`.
+        unit: of the score.
+        scores: what each run adds to those before it (run).
+        costs: FLOPs of each run (run).
+        candidates: how many runs there were to choose from.
+        decision: what the set does to the decision; None for criteria that are about no decision.
+        checks: other estimates of the regret reduction of the first run.
+        first: the Gaussian estimate the checks are compared with.
+        bracket: bounds on the information of the first run.
+        stop: whether making the runs is not worth it.
+        reason: why to run or to stop, in a sentence.
+    """
+
+    runs: Pool
+    score: float
+    unit: str
+    scores: np.ndarray
+    costs: np.ndarray
+    candidates: int
+    decision: Decision | None
+    checks: tuple[Estimate, ...]
+    first: float
+    bracket: Bracket | None
+    stop: bool
+    reason: str
+
+    @property
+    def agreement(self) -> str:
+        """Whether the estimators of the regret reduction agree, in a sentence; empty where there is one only."""
+        usable = [check for check in self.checks if check.usable]
+        if not self.checks:
+            return ""
+        listed = "; ".join(str(check) for check in self.checks)
+        if not usable:
+            return f"only the Gaussian estimate can be used ({self.first:.3g} nats): {listed}"
+        verdict = "agree" if all(check.agrees(self.first) for check in usable) else "DISAGREE"
+        return f"the estimators {verdict}: Gaussian {self.first:.3g}; {listed}"
+
+    @property
+    def agreed(self) -> bool:
+        """Whether every usable second estimate agrees with the first, and there is one."""
+        usable = [check for check in self.checks if check.usable]
+        return bool(usable) and bool(all(check.agrees(self.first) for check in usable))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        last = self.runs.last
+        return {
+            "runs": [
+                job(last.domains, last.mixture[i], last[i].scale)
+                | {"score": float(self.scores[i]), "cost": float(self.costs[i]), "origin": self.runs.origin[i]}
+                for i in range(len(self.runs))
+            ],
+            "score": self.score,
+            "unit": self.unit,
+            "cost": float(self.costs.sum()),
+            "candidates": self.candidates,
+            "expected_regret": self.decision and {"before": self.decision.before, "after": self.decision.after},
+            "worth_flops": self.decision and self.decision.worth,
+            "agreement": self.agreement or None,
+            "agreed": self.agreed if self.checks else None,
+            "bracket": self.bracket and vars(self.bracket),
+            "stop": self.stop,
+            "reason": self.reason,
+        }
+
+    def __str__(self) -> str:
+        lines = textwrap.wrap(("stop: " if self.stop else "") + self.reason, 80, subsequent_indent="  ")
+        if not len(self.runs):
+            return "\n".join(lines)
+        last = self.runs.last
+        lines += ["", f"{'':>3}  {'params':>7}  {'tokens':>7}  {'FLOPs':>8}  {self.unit}"]
+        for i in range(len(self.runs)):
+            size = f"{count(last.params[i]):>7}  {count(last.tokens[i]):>7}  {self.costs[i]:8.2g}"
+            lines += [
+                f"{i + 1:>3}  {size}  {self.scores[i]:.3g} ({self.runs.origin[i]})",
+                *textwrap.wrap(
+                    shares(last.domains, last.mixture[i]), 80, initial_indent="     ", subsequent_indent="     "
+                ),
+            ]
+        for remark in filter(None, (self.agreement, str(self.bracket or ""))):
+            lines += ["", *textwrap.wrap(remark, 80, subsequent_indent="  ")]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def job(domains: tuple[str, ...], weights: np.ndarray, scale: Scale) -> dict[str, Any]:
+    """A run as a launcher needs it: weights, params, tokens, FLOPs."""
+    return {
+        "mixture": dict(zip(domains, weights.tolist(), strict=True)),
+        "params": scale.params,
+        "tokens": scale.tokens,
+        "flops": scale.flops,
+    }
+
+
+def shares(domains: tuple[str, ...], weights: np.ndarray, least: float = 0.005) -> str:
+    """A mixture with the largest shares first and the small ones left out."""
+    order = [i for i in np.argsort(-weights, kind="stable") if weights[i] >= least]
+    text = "  ".join(f"{domains[i]} {100 * weights[i]:.1f}%" for i in order)
+    rest = 100 * (1 - weights[order].sum())
+    return text + (f"  others {rest:.1f}%" if rest >= 0.05 else "")

@@ -1,0 +1,182 @@
+"""`bayesmix campaign`: a ledger of runs that were asked for, for people and for scripts that launch them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bayesmix.cli import options
+from bayesmix.cli.output import advise, json_text, result
+from bayesmix.errors import InputError
+
+NOTHING_TO_RUN = 5
+
+app = typer.Typer(
+    help="Choose runs one after the other: init, ask, tell, ask again. A killed process cannot break its ledger.",
+    epilog="\n".join(
+        [
+            "\b",
+            "Examples:",
+            "  bayesmix campaign init pilots.db posterior.nc --params 7e9 --tokens 150e9 \\",
+            "      --scale 190M:4B --scale 190M:16B --budget 1e21",
+            "  bayesmix campaign ask pilots.db --json > job.json",
+            "  bayesmix campaign tell pilots.db t0001 wiki=2.31 code=1.02 --flops 4.7e18",
+            "  bayesmix campaign fail pilots.db t0002 --why 'node lost'",
+            "  bayesmix campaign export pilots.db --out told.csv",
+        ]
+    ),
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Ledger = Annotated[Path, typer.Argument(metavar="LEDGER", help="The file of the campaign.")]
+Trial = Annotated[str, typer.Argument(metavar="TRIAL", help="Its id, such as t0001.")]
+
+
+@app.command(no_args_is_help=True)
+def init(
+    ledger: Ledger,
+    posterior: options.PosteriorFile,
+    params: options.Params,
+    tokens: options.Tokens,
+    scale: Annotated[
+        list[str], typer.Option("--scale", metavar="N:D", help="A size runs may have, as 190M:4B; repeatable.")
+    ],
+    weights: Annotated[
+        list[str] | None, typer.Option(metavar="TARGET=W,…", help="Weights of the targets; equal when not given.")
+    ] = None,
+    bounds: Annotated[
+        list[str] | None, typer.Option(metavar="DOMAIN=LO:HI", help="Lowest and highest share; repeatable.")
+    ] = None,
+    constraints: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="TOML table of constraints, as for `bayesmix optimize`.")
+    ] = None,
+    budget: Annotated[float | None, typer.Option(metavar="FLOPS", help="For all runs together.")] = None,
+    fixed: Annotated[float, typer.Option(metavar="FLOPS", help="What every run costs besides training.")] = 0.0,
+    count: Annotated[int, typer.Option(min=1, help="Space-filling mixtures to choose from, at every scale.")] = 64,
+    seed: options.Seed = 0,
+) -> None:
+    """Begin a campaign: which run teaches most about the mixture to choose at a scale."""
+    from bayesmix.acquisition.campaign import Campaign, Spec
+    from bayesmix.cli.choice import read_toml
+    from bayesmix.decision.constraint import parse_bounds
+    from bayesmix.design import Scale
+
+    table = read_toml(str(constraints)) if constraints else {}
+    table["bounds"] = {**table.get("bounds", {}), **parse_bounds(bounds or [])}
+    spec = Spec(
+        posterior=posterior,
+        flagship=Scale(options.size(params, "--params"), options.size(tokens, "--tokens")),
+        scales=tuple(_scale(text) for text in scale),
+        targets=options.weights(weights or [], None),
+        constraints=table,
+        count=count,
+        budget=budget,
+        fixed=fixed,
+        seed=seed,
+    )
+    Campaign.begin(ledger, spec)
+    advise(f"wrote {ledger}; next: bayesmix campaign ask {ledger}")
+
+
+@app.command(no_args_is_help=True)
+def ask(
+    ledger: Ledger,
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many runs at most.")] = 1,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Ask even if the run is not worth its cost.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Choose the next runs and register them; exit code 5 when no run is worth its cost or the budget is spent."""
+    from bayesmix.acquisition.campaign import Campaign
+    from bayesmix.compute import keep_compiled_programs
+
+    keep_compiled_programs()
+    answer = Campaign.open(ledger).ask(count, anyway=anyway)
+    result(answer, answer.as_dict() if json else None)
+    if not answer.trials:
+        raise typer.Exit(NOTHING_TO_RUN)
+
+
+@app.command(no_args_is_help=True)
+def tell(
+    ledger: Ledger,
+    trial: Trial,
+    losses: Annotated[list[str], typer.Argument(metavar="TARGET=LOSS…", help="What was measured.")],
+    flops: Annotated[float | None, typer.Option(help="What the run really cost.")] = None,
+    json: options.Json = False,
+) -> None:
+    """Record the losses of a run that has ended."""
+    from bayesmix.acquisition.campaign import Campaign
+
+    measured = {
+        target: options.number(text, target)
+        for target, text in options.pairs(losses, "losses", example="wiki=2.31").items()
+    }
+    told = Campaign.open(ledger).tell(trial, measured, flops)
+    result(f"{told.id} told: {len(measured)} losses", told.as_dict() if json else None)
+
+
+@app.command(no_args_is_help=True)
+def fail(
+    ledger: Ledger,
+    trial: Trial,
+    why: Annotated[str, typer.Option(help="For the record.")] = "",
+    abandon: Annotated[bool, typer.Option("--abandon", help="Never ask for this design again.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Record that a run did not finish."""
+    from bayesmix.acquisition.campaign import Campaign
+
+    ended = Campaign.open(ledger).fail(trial, why, abandon=abandon)
+    result(f"{ended.id} {ended.status}", ended.as_dict() if json else None)
+
+
+@app.command(no_args_is_help=True)
+def status(ledger: Ledger, json: options.Json = False) -> None:
+    """What was asked for, what came of it, and what it cost."""
+    from bayesmix.acquisition.campaign import Campaign
+
+    campaign = Campaign.open(ledger)
+    result(campaign, campaign.as_dict() if json else None)
+
+
+@app.command(no_args_is_help=True)
+def export(
+    ledger: Ledger,
+    out: Annotated[str, typer.Option(metavar="FILE", help="CSV or Parquet table of runs, or JSON of everything.")],
+) -> None:
+    """Write what was told as a table that `bayesmix fit` reads, or with .json the whole history."""
+    from bayesmix.acquisition.campaign import Campaign
+    from bayesmix.files import atomic_write
+    from bayesmix.runs.tables import write_table
+
+    campaign = Campaign.open(ledger)
+    if out.endswith(".json"):
+        with atomic_write(out) as draft:
+            draft.write_text(json_text(campaign.as_dict()) + "\n", encoding="utf-8")
+        advise(f"wrote {out}")
+        return
+    runs = campaign.runs()
+    if runs is None:
+        raise InputError(
+            "there is nothing to export", expected="a trial that was told", got="none",
+            advice="Tell one first, or export everything to a .json file.",
+        )  # fmt: skip
+    columns = {"run_id": list(runs.designs.ids), "params": runs.params, "tokens": runs.tokens, "seed": list(runs.seed)}
+    columns |= {f"weight.{d}": runs.mixture[:, i] for i, d in enumerate(runs.domains)}
+    write_table(columns | {f"loss.{t}": runs.loss[:, i] for i, t in enumerate(runs.targets)}, out)
+    advise(f"wrote {out}")
+
+
+def _scale(text: str):
+    from bayesmix.design import Scale
+
+    number, colon, budget = text.partition(":")
+    if not colon:
+        raise InputError(
+            f"--scale {text!r} is not understood", expected="params:tokens, as in --scale 190M:4B", got=repr(text),
+            advice="Correct it.",
+        )  # fmt: skip
+    return Scale(options.size(number, "--scale"), options.size(budget, "--scale"))

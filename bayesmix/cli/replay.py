@@ -1,0 +1,90 @@
+"""`bayesmix replay`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from bayesmix.cli import options
+from bayesmix.cli.output import advise, json_text, result
+from bayesmix.errors import InputError
+
+CRITERIA = ("regret", "flagship", "variance", "D-optimal", "random", "space-filling")
+
+
+def replay(
+    runs: options.Table,
+    judge: Annotated[
+        str, typer.Option(metavar="QUERY", help="Runs to judge by, held out of the pool, as 'params == 1.2e9'.")
+    ],
+    model: options.ModelCard = "additive",
+    strategies: Annotated[
+        list[str] | None, typer.Option("--strategy", metavar="A,B", help=f"Of {', '.join(CRITERIA)}; repeatable.")
+    ] = None,
+    pool: Annotated[
+        str | None, typer.Option(metavar="QUERY", help="Runs to choose from; the others by default.")
+    ] = None,
+    weights: Annotated[
+        list[str] | None, typer.Option(metavar="TARGET=W,…", help="Weights of the targets; equal when not given.")
+    ] = None,
+    preset: options.Preset = None,
+    first: Annotated[int, typer.Option(min=1, help="Random runs that everyone begins with.")] = 10,
+    until: Annotated[int | None, typer.Option(min=1, help="Runs to reveal; all when not given.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How often, each with other random first runs.")] = 20,
+    refit: Annotated[str, typer.Option(help="laplace, nuts, or laplace-or-nuts.")] = "laplace",
+    out: Annotated[str | None, typer.Option(metavar="FILE", help="Write every step as JSON.")] = None,
+    json: options.Json = False,
+) -> None:
+    """Replay recorded runs: would choosing them by what they teach have been cheaper than choosing at random?"""
+    import numpy as np
+
+    from bayesmix.acquisition.replay import Replays, refit_named
+    from bayesmix.acquisition.replay import replay as once
+    from bayesmix.cards import load_model
+    from bayesmix.compute import keep_compiled_programs
+    from bayesmix.design import Mixture, Scale
+    from bayesmix.files import atomic_write
+    from bayesmix.runs.load import load_runs
+
+    update, law, source = refit_named(refit), load_model(model), options.source(runs)
+    judged = load_runs(source, preset=preset, where=[judge])
+    chosen = load_runs(source, preset=preset, where=[pool or f"not ({judge})"])
+    scale = Scale(float(judged.params.max()), float(judged.tokens.max()))
+    mixtures = [Mixture.of(judged.domains, h) for h in np.unique(judged.mixture, axis=0)]
+    named = [_strategy(name, scale, mixtures) for name in options.names(strategies) or ("regret", "random")]
+    of_targets = options.weights(weights or [], None)
+    keep_compiled_programs()
+    traces = []
+    for seed in range(seeds):
+        for strategy in named:
+            traces.append(
+                once(
+                    law, chosen, judged, strategy, targets=of_targets, first=first, until=until, refit=update, seed=seed
+                )
+            )
+            advise(f"seed {seed}, {strategy.name}: regret {traces[-1].steps[-1].regret:.4g} nats")
+    found = Replays(tuple(traces))
+    if out:
+        with atomic_write(out) as draft:
+            draft.write_text(json_text(found.as_dict()) + "\n", encoding="utf-8")
+    result(found, found.as_dict() if json else None)
+    if out:
+        advise(f"wrote {out}")
+
+
+def _strategy(name: str, scale: Any, mixtures: Any) -> Any:
+    from bayesmix.acquisition.criteria import PredictionGain, PredictiveVariance, RegretReduction
+    from bayesmix.acquisition.strategies import D_OPTIMAL, AtRandom, ByCriterion, SpaceFilling
+
+    known = {
+        "regret": ByCriterion(RegretReduction(scale, among=mixtures), label="regret"),
+        "flagship": ByCriterion(PredictionGain(scale, among=mixtures), label="flagship"),
+        "variance": ByCriterion(PredictiveVariance(scale, among=mixtures), label="variance"),
+        "D-optimal": D_OPTIMAL,
+        "random": AtRandom(),
+        "space-filling": SpaceFilling(),
+    }
+    if name not in known:
+        raise InputError("the strategy is unknown", expected=f"one of {list(known)}", got=name, advice="Name one.")
+    return known[name]

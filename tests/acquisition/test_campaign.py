@@ -1,0 +1,161 @@
+"""Candidates, proposals and campaigns on a small posterior."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bayesmix.acquisition.campaign import Campaign, Spec, joined
+from bayesmix.acquisition.candidates import candidates
+from bayesmix.acquisition.cost import Cost, flops
+from bayesmix.acquisition.criteria import InformationGain, RegretReduction
+from bayesmix.acquisition.pool import Pool
+from bayesmix.acquisition.propose import propose
+from bayesmix.decision.feasible import Feasible
+from bayesmix.design import Design, Mixture, Scale
+from bayesmix.errors import InputError
+from bayesmix.inference.storage import save_posterior
+
+FLAGSHIP = Scale(1e9, 5e10)
+PILOTS = (Scale(5e7, 2e9), Scale(2e8, 6e9))
+BY = RegretReduction(FLAGSHIP, {"chat": 1.0}, decisions=16)
+
+
+@pytest.fixture(scope="module")
+def path(additive: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
+    file = tmp_path_factory.mktemp("posterior") / "posterior.nc"
+    save_posterior(additive, file)
+    return str(file)
+
+
+@pytest.fixture
+def campaign(path: str, tmp_path: Path) -> Campaign:
+    spec = Spec(path, FLAGSHIP, PILOTS, {"chat": 1.0}, {"bounds": {"web": [0.1, 0.9]}}, count=8, seed=4)
+    return Campaign.begin(tmp_path / "campaign.db", spec)
+
+
+def test_candidates_are_allowed_and_come_from_everywhere(additive: Any) -> None:
+    within = Feasible(bounds={"web": (0.2, 0.6)})
+    mine = Mixture({"web": 0.5, "code": 0.25, "books": 0.25})
+    pool = candidates(within, PILOTS, 16, include=[mine]).on(additive)
+    assert set(pool.origin) == {"sobol", "vertex", "optimum", "replicate", "given"}
+    region = within.at(PILOTS[0], additive.domains)
+    made = [i for i, kind in enumerate(pool.origin) if kind != "replicate"]
+    assert all(region.contains(pool.last.mixture[i]) for i in made)
+    assert {(d.params, d.tokens) for d in (pool[i].scale for i in made)} == {(s.params, s.tokens) for s in PILOTS}
+    assert max(pool.last.flops) <= max(s.flops for s in PILOTS) * (1 + 1e-9)
+
+
+def test_checkpoints_belong_to_one_run(additive: Any) -> None:
+    pool = candidates(None, PILOTS[0], 4, checkpoints=[0.25, 0.5], replicates=False).on(additive)
+    assert len(pool.designs) == 3 * len(pool)
+    assert (pool.last.tokens == PILOTS[0].tokens).all()
+
+
+def test_the_proposal_does_not_depend_on_the_order_of_candidates(additive: Any) -> None:
+    pool = candidates(None, PILOTS, 16).on(additive)
+    order = np.random.default_rng(1).permutation(len(pool))
+    one, two = (propose(additive, p, by=BY, per=flops, count=2, checks=False) for p in (pool, pool.take(order)))
+    np.testing.assert_array_equal(one.runs.last.mixture, two.runs.last.mixture)
+    np.testing.assert_array_equal(one.scores, two.scores)
+
+
+def test_a_budget_buys_the_best_set_and_is_kept(additive: Any) -> None:
+    recipe = candidates(None, PILOTS, 16)
+    cost = Cost(fixed=1e18)
+    budget = 3 * float(cost(Pool.of([Design(Mixture.uniform(additive.domains), PILOTS[1])]).designs)[0])
+    within = propose(additive, recipe, by=BY, per=cost, budget=budget, checks=False)
+    single = propose(additive, recipe, by=BY, per=cost, checks=False)
+    assert within.costs.sum() <= budget * (1 + 1e-9)
+    assert within.score >= single.score
+    assert within.decision is not None and 0 <= within.decision.after <= within.decision.before
+
+
+def test_nothing_affordable_is_an_answer(additive: Any) -> None:
+    found = propose(additive, candidates(None, PILOTS, 4), by=BY, per=flops, budget=1.0)
+    assert found.stop and not len(found.runs) and "no candidate is affordable" in str(found)
+
+
+def test_a_run_not_worth_its_cost_says_stop(additive: Any) -> None:
+    found = propose(additive, candidates(None, PILOTS, 4), by=BY, per=Cost(fixed=1e30), checks=False)
+    assert found.stop and "worth its cost" in found.reason
+    cheap = propose(additive, candidates(None, PILOTS, 4), by=BY, per=Cost(ratio=1e-9), checks=False)
+    assert not cheap.stop and "expected regret" in cheap.reason
+
+
+def test_pending_runs_lower_what_the_same_run_adds(additive: Any) -> None:
+    pool = candidates(None, PILOTS, 8).on(additive)
+    first = propose(additive, pool, by=InformationGain(), checks=False)
+    again = propose(additive, first.runs, by=InformationGain(), pending=first.runs, checks=False)
+    assert again.score < 0.6 * first.score
+
+
+def test_a_budget_needs_a_unit(additive: Any) -> None:
+    with pytest.raises(InputError, match="unit"):
+        propose(additive, candidates(None, PILOTS, 4), by=BY, budget=1e20)
+
+
+def test_cost_is_learned() -> None:
+    cost = Cost(fixed=1.0).learned(np.array([1.0, 1.0]), np.array([4.0, 4.0]))
+    assert cost.ratio == pytest.approx(2.0)
+    assert cost.fixed == 1.0
+
+
+def test_state_and_seed_determine_the_next_run(campaign: Campaign, path: str, tmp_path: Path) -> None:
+    twin = Campaign.begin(tmp_path / "twin.db", campaign.spec)
+    jobs = [c.ask(anyway=True).trials[0].job for c in (campaign, twin)]
+    assert jobs[0] == jobs[1]
+    second = campaign.ask(anyway=True).trials[0]
+    assert second.number == 2 and second.job["seed"] != jobs[0]["seed"]
+
+
+def test_ask_tell_ask(campaign: Campaign) -> None:
+    (trial,) = campaign.ask(anyway=True).trials
+    design = trial.job
+    assert set(design) >= {"mixture", "params", "tokens", "seed", "flops"}
+    assert 0.1 - 1e-6 <= design["mixture"]["web"] <= 0.9 + 1e-6
+    told = campaign.tell(trial.id, {"chat": 2.5}, flops=2 * design["flops"])
+    assert told.status == "told"
+    with pytest.raises(InputError, match="ended already"):
+        campaign.tell(trial.id, {"chat": 2.5})
+    runs = campaign.runs()
+    assert runs is not None and runs.loss.shape == (1, 2) and np.isnan(runs.loss).sum() == 1
+    assert campaign.spent() == pytest.approx(2 * design["flops"])
+    refitted: list[int] = []
+
+    def refit(posterior: Any, all_runs: Any, seed: int) -> Any:
+        refitted.append(len(all_runs))
+        return posterior
+
+    answer = campaign.ask(refit=refit, anyway=True)  # 2.5 may be far from what was expected, then weights do not hold
+    assert refitted in ([], [len(joined(campaign_runs(campaign), runs))])
+    assert json.loads(json.dumps(answer.as_dict()))["jobs"][0]["trial"] == "t0002"
+
+
+def campaign_runs(campaign: Campaign) -> Any:
+    from bayesmix.inference.storage import load_posterior
+
+    return load_posterior(campaign.spec.posterior).runs
+
+
+def test_a_failed_run_may_be_asked_again_an_abandoned_one_not(campaign: Campaign) -> None:
+    first = campaign.ask(anyway=True).trials[0]
+    campaign.fail(first.id, "node lost")
+    second = campaign.ask(anyway=True).trials[0]
+    campaign.fail(second.id, abandon=True)
+    third = campaign.ask(anyway=True).trials[0]
+    assert third.job["mixture"] != second.job["mixture"] or third.job["params"] != second.job["params"]
+    assert [t.status for t in campaign.ledger.state().trials] == ["failed", "abandoned", "pending"]
+    assert "node lost" in str(campaign)
+
+
+@pytest.mark.parametrize("losses", [{}, {"nowhere": 1.0}, {"chat": float("nan")}, {"chat": -1.0}])
+def test_what_is_no_loss_is_refused_and_leaves_the_trial_pending(campaign: Campaign, losses: dict[str, float]) -> None:
+    (trial,) = campaign.ledger.ask([{"params": 1.0}], 0)
+    with pytest.raises(InputError):
+        campaign.tell(trial.id, losses)
+    assert campaign.ledger.state().of("pending")

@@ -1,0 +1,198 @@
+"""Scores against closed forms where everything is linear and Gaussian, and their order where it is not."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bayesmix.acquisition.criteria import InformationGain, PredictionGain, RegretReduction, View, after_one, score
+from bayesmix.acquisition.moments import nodes, whiten_all
+from bayesmix.acquisition.pool import Pool
+from bayesmix.acquisition.second import bracket, by_importance, by_regression
+from bayesmix.acquisition.stakes import Stakes
+from bayesmix.compute import double
+from bayesmix.design import Designs, Scale
+from tests.acquisition.linear import SCATTER, features, linear, some_designs
+
+FLAGSHIP = Scale(1e9, 1e11)
+
+
+def exact_information(posterior: Any, designs: Designs) -> float:
+    x = features(designs)
+    covariance = np.eye(len(x)) + x @ posterior.covariance @ x.T / SCATTER**2
+    return len(posterior.targets) * 0.5 * np.linalg.slogdet(covariance)[1]
+
+
+def decision(posterior: Any, seed: int = 5) -> Stakes:
+    """Eight mixtures to choose from."""
+    mixtures = np.random.default_rng(seed).dirichlet(np.ones(3), 8)
+    at = Designs(posterior.domains, mixtures, np.full(8, FLAGSHIP.params), np.full(8, FLAGSHIP.tokens))
+    weights = np.full(len(posterior.targets), 1 / len(posterior.targets))
+    return Stakes(FLAGSHIP, mixtures, posterior.loss(at).draws, weights, posterior.domains, 0.1)
+
+
+def test_information_is_the_closed_form() -> None:
+    posterior, pool = linear(), Pool.of(some_designs())
+    with double():
+        view = InformationGain().view(posterior, None, 1, 0)  # type: ignore[arg-type]
+    scores = score(InformationGain(), view, posterior, pool)  # type: ignore[arg-type]
+    exact = [exact_information(posterior, pool.designs.take(np.array([i]))) for i in range(len(pool))]
+    np.testing.assert_allclose(scores, exact, atol=0.05)
+
+
+def test_information_of_a_set_is_the_closed_form() -> None:
+    """Chain rule: the first run, then the second after the first."""
+    posterior, pool = linear(), Pool.of(some_designs(3))
+    with double():
+        view = InformationGain().view(posterior, None, 1, 0)  # type: ignore[arg-type]
+        runs = whiten_all(posterior, pool)  # type: ignore[arg-type]
+        total = 0.0
+        for position in range(3):
+            total += float(InformationGain.of_one(view, runs[position]))
+            view, new = view.after(runs[position])
+            runs = after_one(new, runs)
+    assert total == pytest.approx(exact_information(posterior, pool.designs), abs=0.05)
+
+
+def test_information_is_bracketed() -> None:
+    posterior, pool = linear(), Pool.of(some_designs(1))
+    with double():
+        run = np.asarray(whiten_all(posterior, pool)[0])  # type: ignore[arg-type]
+    exact = exact_information(posterior, pool.designs)
+    found = bracket(run, exact, seed=0, outcomes=1000)
+    assert found.lower - 0.15 < exact < found.upper + 0.15
+    assert not found.saturated
+
+
+def test_a_lower_bound_that_cannot_rise_is_called_saturated() -> None:
+    run = 1e3 * np.random.default_rng(0).normal(size=(1, 100, 1))
+    assert bracket(run, 7.0).saturated
+
+
+def test_checkpoints_of_a_run_are_one_run() -> None:
+    """A run with checkpoints scores as the run they make up, less than as many runs would tell together."""
+    posterior = replace(linear(), shared=0.04)
+    points = Designs(posterior.domains, np.tile([[0.2, 0.3, 0.5]], (3, 1)), np.full(3, 1e8), np.array([2e9, 5e9, 1e10]))
+    whole = Pool(points, np.zeros(3, dtype=int), ("given",))
+    with double():
+        view = InformationGain().view(posterior, None, 3, 0)  # type: ignore[arg-type]
+    found = score(InformationGain(), view, posterior, whole)  # type: ignore[arg-type]
+    x = features(points)
+    scatter = 0.04**2 + SCATTER**2 * np.eye(3)
+    exact = len(posterior.targets) * 0.5 * (
+        np.linalg.slogdet(scatter + x @ posterior.covariance @ x.T)[1] - np.linalg.slogdet(scatter)[1]
+    )  # fmt: skip
+    assert len(whole) == 1
+    assert found == pytest.approx([exact], abs=0.05)
+
+
+def test_a_shorter_run_beside_a_longer_one_keeps_its_score() -> None:
+    """Runs are padded to the same number of checkpoints; the padding tells nothing."""
+    posterior = linear(draws=500)
+    points = some_designs(4)
+    alone = Pool(points.take(np.arange(1)), np.zeros(1, dtype=int), ("given",))
+    both = Pool(points, np.array([0, 1, 1, 1]), ("given", "given"))
+    with double():
+        view = InformationGain().view(posterior, None, 3, 0)  # type: ignore[arg-type]
+    one = score(InformationGain(), view, posterior, alone)  # type: ignore[arg-type]
+    two = score(InformationGain(), view, posterior, both)  # type: ignore[arg-type]
+    assert two[0] == pytest.approx(one[0], rel=1e-9)
+
+
+def test_prediction_gain_is_at_most_the_information() -> None:
+    posterior, pool = linear(), Pool.of(some_designs())
+    at = decision(posterior)
+    with double():
+        all_of_it = score(InformationGain(), InformationGain().view(posterior, None, 1, 0), posterior, pool)  # type: ignore[arg-type]
+        view = PredictionGain(FLAGSHIP).view(posterior, at, 1, 0)  # type: ignore[arg-type]
+    part = score(PredictionGain(FLAGSHIP), view, posterior, pool)  # type: ignore[arg-type]
+    assert (part >= 0).all() and (part <= all_of_it + 1e-9).all()
+
+
+def two_ways(spread: float = 1.0, draws: int = 20000) -> tuple[View, np.ndarray]:
+    """Two decisions with equal expected loss, whose difference is N(0, spread²)."""
+    half = np.random.default_rng(0).normal(size=draws // 2)
+    theta = spread * np.concatenate([half, -half])
+    epsilon = jnp.asarray(nodes(1, 128, 0).reshape(128, 1, 1))
+    losses = jnp.asarray(np.stack([np.zeros(draws), theta], axis=1)[None])
+    return View(losses, jnp.zeros(2), jnp.zeros((256, 2)), epsilon), theta
+
+
+@pytest.mark.parametrize("noise", [0.01, 0.3, 1.0, 5.0])
+def test_regret_reduction_is_the_closed_form(noise: float) -> None:
+    """EVSI of one comparison is ρ/√(2π) with ρ the sd of the expected difference after the run (Raiffa, Schlaifer)."""
+    with double():
+        view, theta = two_ways()
+        found = float(RegretReduction.of_one(view, jnp.asarray(theta / noise)[None, :, None]))
+    assert found == pytest.approx(1 / np.sqrt(1 + noise**2) / np.sqrt(2 * np.pi), rel=0.03)
+
+
+def test_regret_reduction_tends_to_perfect_information_and_stays_below() -> None:
+    with double():
+        view, theta = two_ways()
+        evpi = -np.mean(np.minimum(theta, 0.0))
+        values = [
+            float(RegretReduction.of_one(view, jnp.asarray(theta / noise)[None, :, None]))
+            for noise in (3.0, 1.0, 0.3, 0.1, 1e-3)
+        ]
+    assert values == sorted(values)
+    assert all(value <= evpi * 1.02 for value in values)
+    assert values[-1] == pytest.approx(evpi, rel=0.02)
+
+
+def test_what_is_pending_is_not_bought_twice() -> None:
+    """After a run without noise, making it again is worth nothing."""
+    with double():
+        view, theta = two_ways()
+        run = jnp.asarray(theta / 1e-3)[None, :, None]
+        after, new = view.after(run)
+        again = float(RegretReduction.of_one(after, new(run)))
+        once = float(RegretReduction.of_one(view, run))
+    assert again < 1e-2 * once
+
+
+def test_three_estimators_agree_where_all_are_right() -> None:
+    posterior = linear()
+    rough = replace(posterior, theta=posterior.theta * 0.2)  # a small signal, so that weights do not degenerate
+    at = decision(rough)
+    pool = Pool.of(some_designs(1))
+    by = RegretReduction(FLAGSHIP)
+    with double():
+        view = by.view(rough, at, 1, 0)  # type: ignore[arg-type]
+        run = np.asarray(whiten_all(rough, pool)[0])  # type: ignore[arg-type]
+        gaussian = float(by.of_one(view, jnp.asarray(run)))
+    others = [by_regression(at, run, 0), by_importance(at, run, 0)]
+    assert all(other.usable for other in others)
+    assert all(other.agrees(gaussian) for other in others), (gaussian, others)
+    assert 0 < gaussian <= at.evpi * 1.02
+
+
+@pytest.mark.parametrize("criterion", [InformationGain(), RegretReduction(FLAGSHIP)])
+def test_the_order_of_candidates_is_no_matter(criterion: Any) -> None:
+    posterior, pool = linear(draws=400), Pool.of(some_designs())
+    order = np.random.default_rng(0).permutation(len(pool))
+    with double():
+        view = criterion.view(posterior, decision(posterior), 1, 0)
+    scores = score(criterion, view, posterior, pool)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(score(criterion, view, posterior, pool.take(order)), scores[order])  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_ten_thousand_candidates_take_seconds(additive: Any) -> None:
+    from bayesmix.acquisition.candidates import candidates
+    from bayesmix.acquisition.cost import flops
+    from bayesmix.acquisition.propose import propose
+
+    scales = [Scale(n, d) for n in (5e7, 1e8, 2e8, 4e8) for d in (2e9, 6e9)]
+    by = RegretReduction(FLAGSHIP)
+    propose(additive, candidates(None, scales, 1000), by=by, per=flops)  # compiles
+    recipe = candidates(None, scales, 1240)
+    assert len(recipe.on(additive)) >= 10_000
+    begin = time.perf_counter()
+    propose(additive, recipe, by=by, per=flops, checks=False)
+    assert time.perf_counter() - begin < 10.0

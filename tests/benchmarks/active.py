@@ -1,0 +1,255 @@
+"""Make docs/active.md: which run next, replayed on published runs. Run `uv run python -m tests.benchmarks.active`.
+
+Every replay is kept in the folder given with --cache, so that an interrupted run goes on where it stopped; `--only` and
+`--seeds` make pieces, and the page is written from the pieces there are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bayesmix.acquisition.criteria import PredictionGain, RegretReduction
+from bayesmix.acquisition.replay import Trace, paired, replay
+from bayesmix.acquisition.strategies import D_OPTIMAL, AtRandom, ByCriterion, SpaceFilling, Strategy
+from bayesmix.compute import keep_compiled_programs
+from bayesmix.design import Mixture, Scale
+from bayesmix.files import atomic_write
+from bayesmix.laws.additive import Additive
+from bayesmix.model import Model
+from bayesmix.runs.load import load_runs
+from bayesmix.runs.table import Runs
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT.parent / "shared" / "data"
+PAGE = ROOT / "docs" / "active.md"
+FIGURE = ROOT / "docs" / "figures" / "active-{}.png"
+OURS = "regret per FLOP"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One replay: a pool, what is judged, and for which target."""
+
+    name: str
+    pool: Callable[[], Runs]
+    judged: Callable[[], Runs]
+    scale: Scale
+    targets: dict[str, float]
+    first: int
+    until: int
+    every: int
+    what: str
+
+
+def slimpajama_pool() -> Runs:
+    """The paper's window at 310M and 680M, every other checkpoint counted from the end."""
+    window = "(params == 310e6 and tokens >= 4e9) or (params == 680e6 and tokens >= 7e9)"
+    runs = load_runs(DATA / "slimpajama" / "runs.csv", where=["~repeat_of_previous", window])
+    age = np.zeros(len(runs), dtype=int)
+    for name in set(runs.train_run):
+        rows = np.flatnonzero(np.array(runs.train_run) == name)
+        age[rows[np.argsort(-runs.tokens[rows])]] = np.arange(len(rows))
+    return runs.take(age % 2 == 0)
+
+
+def slimpajama_judged() -> Runs:
+    """The 20 runs at 1235M."""
+    return load_runs(DATA / "slimpajama" / "runs.csv", where=["~repeat_of_previous", "params == 1235e6"])
+
+
+def regmix(split: str) -> Runs:
+    """The runs of one split."""
+    return load_runs(DATA / "regmix" / "runs.csv", where=f"split == '{split}'")
+
+
+BENCHES = {
+    b.name: b
+    for b in (
+        Bench(
+            "slimpajama", slimpajama_pool, slimpajama_judged, Scale(1.235e9, 4.6078e10), {"openhermes": 1.0},
+            first=10, until=40, every=3,
+            what="100 runs at 310M and 680M to choose from, judged on the 20 mixtures at 1235M, for OpenHermes, which "
+            "is in no training mixture.",
+        ),
+        Bench(
+            "regmix", lambda: regmix("train"), lambda: regmix("test"), Scale(1310720, 1e9), {"pile_cc": 1.0},
+            first=40, until=100, every=5,
+            what="512 mixtures at 1M parameters to choose from, judged on 256 others, for Pile-CC. All runs cost the "
+            "same.",
+        ),
+    )
+}  # fmt: skip
+
+
+def strategies(bench: Bench) -> dict[str, Strategy]:
+    """Ours first; the decision is between the judged mixtures."""
+    designs = bench.judged().designs
+    mixtures = [Mixture.of(designs.domains, h) for h in np.unique(designs.mixture, axis=0)]
+    ours = ByCriterion(RegretReduction(bench.scale, among=mixtures), label=OURS)
+    flagship = ByCriterion(PredictionGain(bench.scale, among=mixtures), label="flagship information per FLOP")
+    return {s.name: s for s in (ours, AtRandom(), SpaceFilling(), D_OPTIMAL, flagship)}
+
+
+def piece(bench: Bench, strategy: Strategy, seed: int, cache: Path) -> Trace:
+    """One replay, from the cache when it is there."""
+    path = cache / f"{bench.name}-{strategy.name.replace(' ', '-')}-{seed}.json"
+    if not path.exists():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            trace = replay(
+                Model(Additive()), bench.pool(), bench.judged(), strategy, targets=bench.targets, first=bench.first,
+                until=bench.until, every=lambda n: (n - bench.first) % bench.every == 0, seed=seed,
+            )  # fmt: skip
+        with atomic_write(path) as draft:
+            draft.write_text(json.dumps(trace.as_dict()))
+    return Trace.from_dict(json.loads(path.read_text()))
+
+
+def whole_pool(bench: Bench, cache: Path) -> Trace:
+    """What the whole pool would decide."""
+    path = cache / f"{bench.name}-whole.json"
+    if not path.exists():
+        pool = bench.pool()
+        runs = len(set(pool.train_run))
+        trace = replay(Model(Additive()), pool, bench.judged(), AtRandom(), targets=bench.targets, first=runs)
+        path.write_text(json.dumps(trace.as_dict()))
+    return Trace.from_dict(json.loads(path.read_text()))
+
+
+def traces(bench: Bench, cache: Path) -> dict[str, dict[int, Trace]]:
+    """The pieces there are: strategy → seed → trace."""
+    found: dict[str, dict[int, Trace]] = {name: {} for name in strategies(bench)}
+    for path in sorted(cache.glob(f"{bench.name}-*-*.json")):
+        trace = Trace.from_dict(json.loads(path.read_text()))
+        found[trace.strategy][trace.seed] = trace
+    return {name: by_seed for name, by_seed in found.items() if by_seed}
+
+
+def table(bench: Bench, found: dict[str, dict[int, Trace]]) -> str:
+    """Markdown: area under the regret curve, against ours, and error, over the seeds all strategies share."""
+    shared = sorted(set.intersection(*(set(by_seed) for by_seed in found.values())))
+    every = [found[name][seed] for name in found for seed in shared]
+    low, high = (f(t.steps[i].flops for t in every) for f, i in ((max, 0), (min, -1)))
+    rows = [
+        f"{len(shared)} seeds that every strategy has; areas between {low:.2g} and {high:.2g} FLOPs.",
+        "| strategy | mean regret under the curve, mnats | ours minus it [95 % paired] | regret at the end, mnats "
+        "| error at the end, % | k̂ ≥ 0.7 |",
+        "|---|" + "---:|" * 5,
+    ]
+    areas = {name: [1e3 * by_seed[s].area(low, high) for s in shared] for name, by_seed in found.items()}
+    for name, by_seed in found.items():
+        ends = {
+            what: np.mean([by_seed[s].at(np.array([high]), what)[0] for s in shared]) for what in ("regret", "error")
+        }
+        bad = np.mean([step.khat >= 0.7 for s in shared for step in by_seed[s].steps])
+        against = "–" if name == OURS or OURS not in areas else str(paired(areas[OURS], areas[name])).split(" over")[0]
+        rows.append(
+            f"| {name} | {np.mean(areas[name]):.2f} | {against} | {1e3 * ends['regret']:.2f} "
+            f"| {100 * ends['error']:.2f} | {100 * bad:.0f} % |"
+        )
+    return "\n".join([rows[0], "", *rows[1:]])
+
+
+def reached(bench: Bench, found: dict[str, dict[int, Trace]], whole: Trace) -> str:
+    """The share of the pool's FLOPs at which the mean regret of each strategy falls to that of the whole pool."""
+    goal, price = whole.steps[-1].regret, whole.steps[-1].flops
+    said = []
+    for name, by_seed in found.items():
+        budgets = np.geomspace(0.01, 1, 200) * price
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            mean = np.nanmean([t.at(budgets) for t in by_seed.values()], axis=0)
+            last = max(t.steps[-1].flops for t in by_seed.values())
+        there = np.flatnonzero((mean <= goal + 1e-9) & (budgets <= last))
+        said.append(f"{name} {f'{100 * budgets[there[0]] / price:.0f} %' if len(there) else 'not reached'}")
+    return (
+        f"The whole pool ({whole.steps[-1].runs} runs, {price:.2g} FLOPs) decides with a regret of {1e3 * goal:.2f} "
+        f"mnats and predicts with an error of {100 * whole.steps[-1].error:.2f} %. Share of its FLOPs at which the "
+        f"mean regret first is as low: {'; '.join(said)}."
+    )
+
+
+def figure(bench: Bench, found: dict[str, dict[int, Trace]], whole: Trace) -> Path:
+    """Mean regret and error against FLOPs."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    fig, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    low = max(t.steps[0].flops for by_seed in found.values() for t in by_seed.values())
+    high = min(t.steps[-1].flops for by_seed in found.values() for t in by_seed.values())
+    budgets = np.geomspace(low, high, 100)
+    for axis, what, factor, label in (
+        (axes[0], "regret", 1e3, "measured regret, mnats"),
+        (axes[1], "error", 100, "prediction error, %"),
+    ):
+        for name, by_seed in found.items():
+            mean = factor * np.mean([t.at(budgets, what) for t in by_seed.values()], axis=0)
+            axis.step(budgets, mean, where="post", label=f"{name} ({len(by_seed)})", lw=2 if name == OURS else 1.2)
+        axis.axhline(factor * getattr(whole.steps[-1], what), color="0.5", ls=":", label="whole pool")
+        axis.set(xscale="log", xlabel="FLOPs spent", ylabel=label, ylim=(0, None))
+    axes[1].legend(frameon=False, fontsize=7, title="strategy (seeds)", title_fontsize=7)
+    fig.suptitle(bench.name, fontsize=10)
+    path = Path(str(FIGURE).format(bench.name))
+    path.parent.mkdir(exist_ok=True)
+    fig.savefig(path, dpi=150)
+    plt.close(fig)
+    return path
+
+
+def page(cache: Path) -> None:
+    """Write docs/active.md from the pieces there are."""
+    parts = [
+        "# Which run next: replays",
+        "Made by `uv run python -m tests.benchmarks.active` from tables that are not part of the project. A "
+        "recorded pool is revealed run by run to a strategy; every strategy with the same seed begins with the same "
+        "random runs. The decision is the judged mixture with the lowest expected loss; its regret is *measured*: "
+        "its recorded loss minus the lowest recorded one. Beliefs are brought up to date with `laplace` (Student-t "
+        "at the best fit, Pareto-smoothed importance weights), not with NUTS; the last column says how often its k̂ "
+        "called for a fit instead. A run is bought whole, with all its checkpoints.",
+    ]
+    for bench in BENCHES.values():
+        found = traces(bench, cache)
+        if not found:
+            continue
+        whole = whole_pool(bench, cache)
+        picture = figure(bench, found, whole)
+        seeds = ", ".join(f"{name} {len(by_seed)}" for name, by_seed in found.items())
+        parts += [
+            f"## {bench.name}", bench.what,
+            f"Begun with {bench.first} random runs, replayed to {bench.until}. Seeds run: {seeds}.",
+            table(bench, found), reached(bench, found, whole),
+            f"![{bench.name}: regret and error against FLOPs](figures/{picture.name})",
+        ]  # fmt: skip
+    with atomic_write(PAGE) as draft:
+        draft.write_text("\n\n".join(parts) + "\n")
+
+
+def main() -> None:
+    """Run the pieces that are missing, then write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cache", type=Path, default=ROOT / ".cache" / "active")
+    parser.add_argument("--only", nargs="*", default=list(BENCHES), choices=list(BENCHES))
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--page", action="store_true", help="write the page from the pieces there are, and run nothing")
+    options = parser.parse_args()
+    options.cache.mkdir(parents=True, exist_ok=True)
+    keep_compiled_programs()
+    for seed in range(0 if options.page else options.seeds):
+        for name in options.only:
+            for strategy in strategies(BENCHES[name]).values():
+                trace = piece(BENCHES[name], strategy, seed, options.cache)
+                print(name, strategy.name, seed, f"{1e3 * trace.steps[-1].regret:.2f} mnats", flush=True)
+    page(options.cache)
+
+
+if __name__ == "__main__":
+    main()
