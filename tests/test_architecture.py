@@ -48,6 +48,8 @@ HOMES = {
     "matplotlib": {"plots", "report"},
     "mpltern": {"plots"},
     "optax": {"pocket"},
+    "PIL": {"pocket"},
+    "fontTools": {"pocket"},
     "typer": {"cli"},
 }
 STATEMENTS = {"sample", "plate", "plate_stack", "factor", "deterministic", "param"}

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from matplotlib.figure import Figure
 
 from bayesmix.design import Designs, Mixture
+from bayesmix.errors import InputError
+from bayesmix.inference.backtest import Backtest
+from bayesmix.inference.compare import Comparison
+from bayesmix.inference.prediction import Prediction
+from bayesmix.plots.backtest import plot_coverage, plot_misses
+from bayesmix.plots.comparison import plot_comparison
+from bayesmix.plots.files import save_plots
 from bayesmix.plots.sizes import plot_loss_by_size
 
 
@@ -21,3 +29,52 @@ def test_loss_by_size_shows_bands_runs_and_where_they_end(additive):
     at = Designs(additive.domains, mixture.on(additive.domains)[None], median[-1:, 0], np.array([tokens]))
     np.testing.assert_allclose(median[-1, 1], additive.predict(at).quantile(0.5)[0, 1], rtol=1e-2)
     assert "nats" in ax.get_ylabel()
+
+
+def comparison() -> Comparison:
+    rng = np.random.default_rng(0)
+    loo = rng.normal([[[1.0, 2.0]], [[0.0, 2.5]], [[0.5, 0.0]]], 0.5, (3, 40, 2))
+    train_run = tuple(str(i // 4) for i in range(40))
+    return Comparison(("additive", "joint", "chinchilla"), ("prose", "proofs"), train_run, loo, np.zeros_like(loo))
+
+
+def test_comparison_shows_how_far_each_law_is_behind():
+    ax = Figure().subplots()
+    found = comparison()
+    assert plot_comparison(found, ax=ax) is ax
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert texts[0].startswith(f"{found.laws[found.order[0]]} (weight ")
+    best = ax.containers[0].lines[0].get_xdata()
+    assert best[0] == 0.0 and [t.get_text() for t in ax.get_yticklabels()] == ["prose", "proofs"]
+    assert all((c.lines[0].get_xdata() <= 0).all() for c in ax.containers)
+
+
+def backtested() -> Backtest:
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(2.5, 3.5, (30, 2))
+    measured = truth * (1 + 0.01 * rng.standard_normal((30, 2)))
+    draws = truth * (1 + 0.01 * rng.standard_normal((400, 30, 2)))
+    designs = Designs(("a", "b"), np.full((30, 2), 0.5), np.full(30, 1e9), np.full(30, 1e10))
+    prediction = Prediction(draws, designs, ("prose", "proofs"))
+    return Backtest("joint", "size", ("N = 1B",), (90,), np.zeros(30, int), prediction, measured, designs.ids)
+
+
+def test_coverage_is_drawn_against_what_was_promised():
+    ax = Figure().subplots()
+    assert plot_coverage(backtested(), ax=ax) is ax
+    pooled = next(line for line in ax.lines if line.get_label() == "all targets")
+    figures = backtested().score
+    np.testing.assert_allclose(pooled.get_ydata(), [100 * figures.pooled(c) for c in figures.coverage])
+    np.testing.assert_allclose(pooled.get_xdata(), [50, 80, 90, 95])
+
+
+def test_misses_show_every_left_out_loss_once(tmp_path):
+    ax = Figure().subplots()
+    assert plot_misses(backtested(), ax=ax) is ax
+    shown = sum(len(line.get_xdata()) for line in ax.lines if line.get_marker() == ".")
+    assert shown == 60 and [t.get_text() for t in ax.get_xticklabels()] == ["prose", "proofs"]
+    both = (lambda ax: plot_coverage(backtested(), ax=ax)), (lambda ax: plot_misses(backtested(), ax=ax))
+    save_plots(tmp_path / "figure.png", *both)
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(InputError, match="unknown kind of figure"):
+        save_plots(tmp_path / "figure.doc", *both)

@@ -9,12 +9,18 @@ from typing import Annotated, Any
 
 import typer
 
+from bayesmix.cli.campaign import app as campaign
+from bayesmix.cli.check import check
+from bayesmix.cli.compare import backtest, compare
 from bayesmix.cli.demo import demo
 from bayesmix.cli.fit import fit
 from bayesmix.cli.look import lint, models, prior_check
 from bayesmix.cli.optimize import optimize
 from bayesmix.cli.output import advise, plain_warnings
+from bayesmix.cli.path import path
+from bayesmix.cli.pocket import app as pocket
 from bayesmix.cli.predict import predict
+from bayesmix.cli.replay import replay
 from bayesmix.errors import BayesmixError
 
 INTERRUPTED = 130
@@ -24,7 +30,8 @@ app = typer.Typer(
     name="bayesmix",
     help="Bayesian scaling laws for data mixtures: loss bands, risk-aware mixtures, and which run to do next.",
     epilog="Exit codes: 0 done; 1 internal failure; 2 bad usage or input; 3 the diagnostics fail (the output is "
-    "written, and says so); 4 infeasible constraints; 130 interrupted.",
+    "written, and says so); 4 infeasible constraints; "
+    "5 no run is worth its cost; 130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help starts in half the time
@@ -77,6 +84,27 @@ _command(
     "bayesmix optimize posterior.nc --params 7e9 --tokens 150e9 --risk cvar:0.9",
     "bayesmix optimize posterior.nc --params 7B --tokens 150B --bounds web=0.2:0.6 \\",
     "    --weights wiki=0.7,code=0.3 --against ours=mixture.json --out optimum.json",
+    "bayesmix optimize posterior.nc --params 7B --tokens 150B --natural natural.json \\",
+    "    --near natural=0.2 --promise natural=1%:0.95 --hand-over olmix=ratios.csv",
+)
+_command(
+    path,
+    "bayesmix path posterior.nc --params 1B --tokens 20B --to 100 --along flops",
+    "bayesmix path posterior.nc --flops 1e21 --params 100M:10B",
+    "bayesmix path posterior.nc --params 1B --tokens 20B --pareto wiki,code",
+    "bayesmix path posterior.nc --params 1B --tokens 20B --crossover uniform,ours \\",
+    "    --against ours=mixture.json",
+)
+_command(check, "bayesmix check posterior.nc", "bayesmix check posterior.nc --json")
+_command(
+    compare,
+    "bayesmix compare runs.csv --models additive,joint --by mixture --plot laws.png",
+    "bayesmix compare runs.csv --models additive,joint,exponential --loo --out stacked.nc",
+)
+_command(
+    backtest,
+    "bayesmix backtest runs.csv --model joint --by size --plot backtest.png",
+    "bayesmix backtest runs.csv --model additive --by mixture --folds 4 --json",
 )
 _command(demo, "bayesmix demo", "bayesmix demo --quick --out somewhere")
 _command(
@@ -91,6 +119,12 @@ _command(
     name="prior-check",
 )
 _command(models, "bayesmix models", "bayesmix models joint")
+_command(
+    replay,
+    "bayesmix replay runs.csv --judge 'params == 1.2e9' --strategy regret,random --seeds 20",
+)
+app.add_typer(campaign, name="campaign")
+app.add_typer(pocket)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -181,10 +181,10 @@ def _model() -> Any:
     from bayesmix.design import Scale
     from bayesmix.laws.additive import Additive
     from bayesmix.model import Model, Reference
+    from bayesmix.noise import StudentT
 
-    return Model(
-        Additive(), reference=Reference(Scale(170e6, 3e9), DOMAINS, np.full(3, 1 / 3), dict.fromkeys(TARGETS, 3.0))
-    )
+    reference = Reference(Scale(170e6, 3e9), DOMAINS, np.full(3, 1 / 3), dict.fromkeys(TARGETS, 3.0))
+    return Model(Additive(), noise=StudentT(), discrepancy=None, reference=reference)
 
 
 def _truth(sigma: float, targets: int) -> dict[str, np.ndarray]:

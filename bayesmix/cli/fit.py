@@ -58,7 +58,7 @@ def fit(
     card = load_card(model)
     chosen = options.names(targets) or list(card.targets) or None
     data = load_runs(options.source(runs), targets=chosen, normalize=normalize, **table)
-    _require_domains(card, data)
+    require_domains(card, data)
     advise(f"{data}\nmodel {card.name}: {card.title}")
     settings = dict(card.sampler) | {name: value for name, value in asked.items() if value is not None}
     keep_compiled_programs()
@@ -90,7 +90,8 @@ def _summary(posterior: Posterior, out: str) -> dict[str, Any]:
     }
 
 
-def _require_domains(card: Card, data: Runs) -> None:
+def require_domains(card: Card, data: Runs) -> None:
+    """Refuse a table whose domains are not those a card is for."""
     if card.domains and set(card.domains) != set(data.domains):
         raise InputError(
             f"the card {card.name} is for other domains",

@@ -16,7 +16,7 @@ Table = Annotated[
         help="CSV or Parquet table, the name of a set in the package, or for --preset olmix a folder or two files.",
     ),
 ]
-PosteriorFile = Annotated[str, typer.Argument(metavar="POSTERIOR", help="A file that `bayesmix fit` wrote.")]
+PosteriorFile = Annotated[str, typer.Argument(metavar="POSTERIOR", help="What `bayesmix fit` or `compare` wrote.")]
 ModelCard = Annotated[str, typer.Option("--model", metavar="CARD", help="Name or path of a model card.")]
 Preset = Annotated[
     str | None, typer.Option(metavar="NAME", help="Layout of the table: wide (default), olmix, regmix or columns.")
@@ -41,6 +41,61 @@ Params = Annotated[str, typer.Option("--params", metavar="N", help="Parameters o
 Tokens = Annotated[
     str, typer.Option("--tokens", metavar="D", help="Tokens of the run to decide on, as 1.5e11 or 150B.")
 ]
+Criterion = Annotated[
+    str,
+    typer.Option(
+        metavar="CRITERION",
+        help="RISK of the weighted loss: mean, quantile:P, cvar:P, entropic:A, deviation:A or worst-draw; or "
+        "worst-target, max-regret (over targets), regret (in each draw), each with /RISK if not the mean; or "
+        "minimax-regret.",
+    ),
+]
+TargetWeights = Annotated[
+    list[str] | None, typer.Option(metavar="TARGET=W,…", help="Weights of the targets; equal over all when not given.")
+]
+OnlyTargets = Annotated[
+    list[str] | None, typer.Option(metavar="A,B", help="Only these targets count, equally; repeatable.")
+]
+Bounds = Annotated[
+    list[str] | None,
+    typer.Option(metavar="DOMAIN=LO:HI", help="Lowest and highest share, or one number that fixes it; repeatable."),
+]
+Stock = Annotated[
+    list[str] | None, typer.Option(metavar="DOMAIN=TOKENS", help="Tokens there are of a domain, as 60B; repeatable.")
+]
+Epochs = Annotated[
+    float | None, typer.Option(metavar="X", help="How often a token of a stock may be seen.", show_default="1")
+]
+Near = Annotated[
+    str | None,
+    typer.Option(metavar="NAME=KL", help="Stay within so many nats of a named mixture; NAME=tv:X for total variation."),
+]
+Support = Annotated[bool, typer.Option("--support", help="Stay in the convex hull of the mixtures of the runs.")]
+Constraints = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="TOML: bounds, groups, linear, stock, epochs, fixed, near, support, promises (docs/decisions-guide.md).",
+    ),
+]
+Promise = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=MARGIN:P",
+        help="No target may be worse than under a named mixture by more than MARGIN (1%), with probability P; "
+        "repeatable.",
+    ),
+]
+Against = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=FILE", help="Name a mixture in a JSON or CSV file and compare with it; repeatable."),
+]
+Natural = Annotated[
+    str | None, typer.Option(metavar="FILE", help="The corpus' own proportions, named natural; JSON or CSV.")
+]
+RunNoise = Annotated[bool, typer.Option("--run-noise", help="Count the scatter of runs as a risk too.")]
+MaxDraws = Annotated[int | None, typer.Option(metavar="INT", min=1, help="Use at most so many draws.")]
+OutJson = Annotated[str | None, typer.Option(metavar="FILE", help="Write the answer as JSON.")]
 Seed = Annotated[int, typer.Option(metavar="INT", min=0, help="Same seed, same answer.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -112,7 +167,7 @@ def weights(texts: Iterable[str], targets: list[str] | None) -> dict[str, float]
             got=left_out,
             advice="Give one of the two options.",
         )
-    return {target: _number(text, f"--weights {target}") for target, text in given.items()}
+    return {target: number(text, f"--weights {target}") for target, text in given.items()}
 
 
 def size(text: str, option: str) -> float:
@@ -122,13 +177,18 @@ def size(text: str, option: str) -> float:
         InputError: it is not a finite number above 0.
     """
     factor = SUFFIXES.get(text.strip()[-1:], 1.0)
-    value = factor * _number(text.strip()[:-1] if factor > 1 else text, option)
+    value = factor * number(text.strip()[:-1] if factor > 1 else text, option)
     if not 0 < value < float("inf"):
         raise InputError(f"{option} is not a size", expected="a finite number above 0", got=text, advice="Correct it.")
     return value
 
 
-def _number(text: str, option: str) -> float:
+def number(text: str, option: str) -> float:
+    """A number.
+
+    Raises:
+        InputError: it is none.
+    """
     try:
         return float(text)
     except ValueError:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from bayesmix.design import Designs
     from bayesmix.inference.posterior import Posterior
+    from bayesmix.inference.stack import Stack
 
 LEVELS = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
 CHUNK = 2**23
@@ -38,14 +39,14 @@ def predict(
     and the scatter of runs), and law_q05, law_q95 without that scatter. Designs stay in the order given.
     """
     from bayesmix.compute import keep_compiled_programs
-    from bayesmix.inference.storage import load_posterior
+    from bayesmix.inference.storage import load_any
     from bayesmix.runs.load import load_designs
     from bayesmix.runs.tables import read_frame, write_table
 
     frame = read_frame(designs)
     stack = load_designs(frame, normalize=normalize)
     label = next((name for name in ("id", "run_id") if name in frame), "id")
-    known = load_posterior(posterior)
+    known = load_any(posterior)
     keep_compiled_programs()
     columns = _columns(known, stack, label, seed)
     if out:
@@ -61,7 +62,7 @@ def predict(
         raise typer.Exit(3)
 
 
-def _columns(posterior: Posterior, designs: Designs, label: str, seed: int) -> dict[str, Any]:
+def _columns(posterior: Posterior | Stack, designs: Designs, label: str, seed: int) -> dict[str, Any]:
     """The rows of all designs as columns, a part of the designs at a time."""
     import numpy as np
 
@@ -78,7 +79,7 @@ def _columns(posterior: Posterior, designs: Designs, label: str, seed: int) -> d
     return each | {"diagnostics": np.full(len(designs) * targets, posterior.diagnostics.verdict, dtype=object)}
 
 
-def _parts(posterior: Posterior, designs: Designs, seed: int) -> Iterator[tuple[Designs, int]]:
+def _parts(posterior: Posterior | Stack, designs: Designs, seed: int) -> Iterator[tuple[Designs, int]]:
     """Designs in parts of bounded memory, each with a seed of its own, and a bar if it takes long."""
     import numpy as np
     from tqdm import tqdm
@@ -90,13 +91,19 @@ def _parts(posterior: Posterior, designs: Designs, seed: int) -> Iterator[tuple[
         yield designs.take(np.arange(begin, min(begin + rows, len(designs)))), int(own)
 
 
-def _summarise(posterior: Posterior, designs: Designs, seed: int) -> dict[str, np.ndarray]:
+def _summarise(posterior: Posterior | Stack, designs: Designs, seed: int) -> dict[str, np.ndarray]:
     """Column → values (design × target), targets running fastest."""
+    import numpy as np
+
     measured = posterior.predict(designs, seed=seed)
     quantiles = measured.quantile(list(LEVELS.values()))
-    low, high = posterior.loss(designs).quantile([0.05, 0.95])
+    low, high = posterior.predict(designs, seed=seed, noise=False).quantile([0.05, 0.95])
     table = {"mean": measured.mean, "sd": measured.sd, **dict(zip(LEVELS, quantiles, strict=True))}
-    return {name: value.reshape(-1) for name, value in (table | {"law_q05": low, "law_q95": high}).items()}
+    each = {name: value.reshape(-1) for name, value in (table | {"law_q05": low, "law_q95": high}).items()}
+    beyond = measured.extrapolation
+    assert beyond is not None
+    by_run = {"params_beyond": beyond.params, "tokens_beyond": beyond.tokens, "mixture_outside": beyond.mixture}
+    return each | {name: np.repeat(value, len(posterior.targets)) for name, value in by_run.items()}
 
 
 def _print_csv(columns: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from tests.cli.conftest import DOMAINS, TARGETS, Call, Said, run_program, runs_f
 
 QUANTILES = ["q05", "q25", "q50", "q75", "q95"]
 OPTIMIZE = ("--params", "1e9", "--tokens", "20B")
+QUICK = (*OPTIMIZE, "--quick", "--max-draws", "300")
 
 
 def test_fit_writes_a_posterior_and_prints_the_diagnostics(fitted: tuple[Path, Said]) -> None:
@@ -117,7 +118,7 @@ def test_optimize_writes_what_the_contract_names(posterior: Path, tmp_path: Path
 
 def test_optimize_obeys_weights_targets_and_bounds(posterior: Path, call: Call) -> None:
     def mixture(*more: str) -> dict[str, float]:
-        said = call("optimize", posterior, *OPTIMIZE, "--json", *more)
+        said = call("optimize", posterior, *QUICK, "--json", *more)
         assert said.code == 0, said.err
         return json.loads(said.out)["mixture"]
 
@@ -132,19 +133,160 @@ def test_optimize_reads_constraints_and_mixtures_from_files(posterior: Path, tmp
     constraints, table, optimum = tmp_path / "allowed.toml", tmp_path / "mix.csv", tmp_path / "optimum.json"
     constraints.write_text("epochs = 2\n[stock]\nweb = 3e9\n", encoding="utf-8")
     table.write_text("weight.web,weight.code\n0.3,0.7\n", encoding="utf-8")
-    first = call("optimize", posterior, *OPTIMIZE, "--constraints", constraints, "--out", optimum)
+    first = call("optimize", posterior, *QUICK, "--constraints", constraints, "--out", optimum)
     assert first.code == 0
     assert json.loads(optimum.read_text(encoding="utf-8"))["mixture"]["web"] <= 0.3 + 1e-6
     both = ("--against", f"table={table}", "--against", f"before={optimum}")
-    found = json.loads(call("optimize", posterior, *OPTIMIZE, *both, "--json").out)
+    found = json.loads(call("optimize", posterior, *QUICK, *both, "--json").out)
     assert set(found["against"]) == {"table", "before"}
     assert found["against"]["table"]["mixture"] == {"web": 0.3, "code": 0.7}
 
 
 def test_constraints_that_nothing_meets_are_exit_4(posterior: Path, tmp_path: Path, call: Call) -> None:
     out = tmp_path / "optimum.json"
-    said = call("optimize", posterior, *OPTIMIZE, "--bounds", "web=0.7:1", "--bounds", "code=0.5:1", "--out", out)
+    said = call("optimize", posterior, *QUICK, "--bounds", "web=0.7:1", "--bounds", "code=0.5:1", "--out", out)
     assert said.code == 4 and said.err.startswith("error: ") and not out.exists()
+
+
+def test_every_constraint_and_criterion_is_on_the_command_line(posterior: Path, tmp_path: Path, call: Call) -> None:
+    natural = tmp_path / "natural.json"
+    natural.write_text('{"web": 0.8, "code": 0.2}', encoding="utf-8")
+
+    def answer(*more: object) -> dict:
+        said = call("optimize", posterior, *QUICK, "--natural", natural, "--json", *more)
+        assert said.code == 0, said.err
+        return json.loads(said.out)
+
+    assert set(answer()["against"]) == {"natural"}
+    assert answer("--near", "natural=tv:0.1")["mixture"]["web"] == pytest.approx(0.7, abs=1e-3)
+    assert answer("--near", "natural=0.001")["mixture"]["web"] > 0.75
+    assert answer("--support", "--targets", "python")["mixture"]["web"] >= 0.0999
+    stocked = answer("--stock", "web=1B", "--epochs", 4, "--targets", "prose")["mixture"]
+    assert stocked["web"] == pytest.approx(0.2, abs=1e-3), "4 epochs of 1B in 20B tokens"
+    kept = answer("--promise", "natural=0.1%:0.9", "--targets", "python")
+    (promise, held), *_ = kept["chances"].items()
+    assert held >= 0.9 and "natural" in promise
+    for risk in (
+        "max-regret",
+        "minimax-regret",
+        "deviation:0.5",
+        "worst-draw",
+        "quantile:0.8",
+        "worst-target/cvar:0.5",
+    ):
+        assert answer("--risk", risk)["converged"], risk
+    quiet, noisy = answer("--risk", "cvar:0.9")["value"], answer("--risk", "cvar:0.9", "--run-noise")["value"]
+    assert noisy > quiet
+
+
+def test_promises_and_every_other_constraint_stand_in_a_file(posterior: Path, tmp_path: Path, call: Call) -> None:
+    file = tmp_path / "allowed.toml"
+    file.write_text(
+        'epochs = 2\nsupport = true\nlinear = ["web - code <= 0.5"]\n[bounds]\nweb = [0.1, 0.9]\n[stock]\nweb = 4e9\n'
+        '[groups.all]\ndomains = ["web", "code"]\nbounds = [0.5, 1.0]\n[near]\nmixture = { web = 0.5, code = 0.5 }\n'
+        'radius = 0.2\nmeasure = "tv"\n[[promises]]\nthan = "uniform"\nmargin = 0.05\nprobability = 0.9\n',
+        encoding="utf-8",
+    )
+    said = call("optimize", posterior, *QUICK, "--targets", "prose", "--constraints", file, "--json")
+    assert said.code == 0, said.err
+    table = json.loads(said.out)
+    assert 0.3 - 1e-6 <= table["mixture"]["web"] <= 0.4 + 1e-6
+    assert next(iter(table["chances"].values())) >= 0.9
+
+
+def test_optimize_hands_over_rounded_weights(posterior: Path, tmp_path: Path, call: Call) -> None:
+    forms = {
+        "json": "m.json",
+        "yaml": "m.yaml",
+        "olmix": "ratios.csv",
+        "megatron": "blend.txt",
+        "hugging-face": "hf.json",
+    }
+    asked = [part for form, name in forms.items() for part in ("--hand-over", f"{form}={tmp_path / name}")]
+    said = call("optimize", posterior, *QUICK, *asked, "--units", 64, "--json")
+    assert said.code == 0, said.err
+    rounded = json.loads(said.out)["rounded"]
+    assert all((64 * w) % 1 == 0 for w in rounded["mixture"].values())
+    assert abs(rounded["loss_of_rounding"]["mean"]) < 0.01
+    assert json.loads((tmp_path / "m.json").read_text()) == rounded["mixture"]
+    assert json.loads((tmp_path / "hf.json").read_text())["probabilities"] == list(rounded["mixture"].values())
+    assert pd.read_csv(tmp_path / "ratios.csv")[list(DOMAINS)].iloc[0].to_dict() == rounded["mixture"]
+    assert (tmp_path / "blend.txt").read_text().split()[1] in DOMAINS
+
+
+def test_path_follows_the_optimum(posterior: Path, tmp_path: Path, call: Call) -> None:
+    start = ("--params", "1e9", "--tokens", "20B", "--max-draws", 100)
+    out = tmp_path / "path.json"
+    said = call("path", posterior, *start, "--to", 16, "--along", "tokens", "--points", 3, "--out", out)
+    assert said.code == 0, said.err
+    scales = [(o["params"], o["tokens"]) for o in json.loads(out.read_text(encoding="utf-8"))["path"]]
+    np.testing.assert_allclose(scales, [(1e9, 2e10), (1e9, 8e10), (1e9, 3.2e11)])
+    assert all(len(line) <= 80 for line in said.out.splitlines()) and "320B" in said.out
+
+
+def test_path_answers_the_other_questions_about_scale(posterior: Path, tmp_path: Path, call: Call) -> None:
+    start, few = ("--params", "1e9", "--tokens", "20B"), ("--max-draws", 100, "--points", 3, "--json")
+    budget = json.loads(call("path", posterior, "--params", "100M:10B", "--flops", 1e20, *few).out)
+    assert 6 * budget["params"] * budget["tokens"] == pytest.approx(1e20)
+    front = json.loads(call("path", posterior, *start, "--pareto", "prose,python", *few).out)["front"]
+    assert front[0]["mixture"]["code"] > 0.9 and front[-1]["mixture"]["web"] > 0.9
+    ours = tmp_path / "ours.json"
+    ours.write_text('{"web": 0.9, "code": 0.1}', encoding="utf-8")
+    named = ("--against", f"ours={ours}", "--crossover", "uniform,ours")
+    crossing = json.loads(call("path", posterior, *start, *named, *few).out)
+    assert crossing["mixtures"] == ["uniform", "ours"] and 0 <= crossing["probability_of_change"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "match"),
+    [
+        ("optimize", ("--bounds", "web=0.2:1.5"), "0.2 for 20 %"),
+        ("optimize", ("--bounds", "web=0.6:0.2"), "lowest <= highest"),
+        ("optimize", ("--near", "natural=0.1"), "--natural FILE"),
+        ("optimize", ("--near", "uniform=cosine:0.1"), "kl or tv"),
+        ("optimize", ("--promise", "theirs=1%"), "--against theirs=FILE"),
+        ("optimize", ("--promise", "uniform=1%:95"), "probability"),
+        ("optimize", ("--hand-over", "excel=x.xls"), "unknown format"),
+        ("optimize", ("--stock", "web=none"), "not a number"),
+        ("optimize", ("--epochs", "-1"), "epochs"),
+        ("path", ("--along", "depth"), "flops, params or tokens"),
+        ("path", ("--pareto", "prose"), "two names"),
+        ("path", ("--crossover", "uniform,ours"), "--against ours=FILE"),
+        ("path", ("--flops", "1e21"), "LOW:HIGH"),
+        ("path", ("--flops", "1e21", "--pareto", "prose,python"), "one of --flops"),
+    ],
+)
+def test_wrong_questions_are_exit_2(command: str, arguments: tuple, match: str, posterior: Path, call: Call) -> None:
+    said = call(command, posterior, *OPTIMIZE, *arguments)
+    assert (said.code, said.out) == (2, "") and said.err.splitlines()[-1], said.err
+    assert match in said.sentence
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "bounds = 3",
+        "[bounds]\nweb = 0.3",
+        "[groups.x]\ndomains = ['web']",
+        "[near]\nmixture = 'natural'",
+        "[near]\nmixture = {web = 1.0}\nradius = 'wide'",
+        "epochs = 'four'",
+        "[stock]\nweb = -1",
+        "[fixed]\nweb = 2",
+        "[[promises]]\nwho = 'me'",
+        "promises = 3",
+        "linear = 'web <= 1'",
+        "[near]\nmixture = 3\nradius = 0.1",
+        "[groups.x]\ndomains = 3\nbounds = [0, 1]",
+        "[[promises]]\nthan = 'uniform'\ntargets = 3",
+    ],
+)
+def test_a_constraints_file_that_is_not_understood_is_exit_2(
+    text: str, posterior: Path, tmp_path: Path, call: Call
+) -> None:
+    (tmp_path / "allowed.toml").write_text(text.replace("'", '"'), encoding="utf-8")
+    said = call("optimize", posterior, *OPTIMIZE, "--constraints", tmp_path / "allowed.toml")
+    assert said.code == 2 and said.err.startswith("error: "), said.err
 
 
 def test_a_posterior_that_failed_is_marked_and_exit_3(
@@ -154,7 +296,7 @@ def test_a_posterior_that_failed_is_marked_and_exit_3(
     said = call("predict", failed_posterior, "--designs", designs_csv, "--out", out)
     assert said.code == 3 and "not to be trusted" in said.sentence
     assert set(pd.read_csv(out)["diagnostics"]) == {"FAIL"}
-    said = call("optimize", failed_posterior, *OPTIMIZE, "--out", optimum)
+    said = call("optimize", failed_posterior, *QUICK, "--out", optimum)
     assert said.code == 3 and "not to be taken as an answer" in said.sentence
     assert json.loads(optimum.read_text(encoding="utf-8"))["diagnostics"] == "FAIL"
 
@@ -182,7 +324,10 @@ def test_models_lists_cards_and_shows_one(call: Call) -> None:
     assert json.loads(call("models", "joint", "--json").out)["law"] == "joint"
 
 
-@pytest.mark.parametrize("command", ["", "fit", "predict", "optimize", "demo", "lint", "prior-check", "models"])
+@pytest.mark.parametrize(
+    "command",
+    ["", "fit", "predict", "optimize", "path", "demo", "lint", "prior-check", "models", "campaign", "replay"],
+)
 def test_every_help_has_an_example(command: str, call: Call) -> None:
     said = call(*command.split(), "--help")
     assert said.code == 0
