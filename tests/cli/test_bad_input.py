@@ -220,14 +220,19 @@ def test_an_internal_failure_is_one_sentence_and_exit_1(
 
 
 def test_ctrl_c_is_exit_130_and_leaves_nothing(runs_csv: Path, tmp_path: Path) -> None:
-    program = [sys.executable, "-c", "import sys; from bayesmix.cli import main; sys.exit(main())"]
+    # a shell that starts the tests in the background leaves SIGINT ignored, and children inherit that
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    program = [sys.executable, "-c", f"{heard}; import sys; from bayesmix.cli import main; sys.exit(main())"]
     arguments = ["fit", str(runs_csv), "--model", "additive", "--draws", "200000", "--out", str(tmp_path / "p.nc")]
     with subprocess.Popen([*program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         until = time.monotonic() + 60
         while not list(tmp_path.iterdir()) and process.poll() is None and time.monotonic() < until:
             time.sleep(0.1)
         os.kill(process.pid, signal.SIGINT)
-        out, err = process.communicate(timeout=120)
+        try:
+            out, err = process.communicate(timeout=120)
+        finally:
+            process.kill()
     assert process.returncode == 130, err
     assert not out and "Traceback" not in err
     assert not list(tmp_path.iterdir())
