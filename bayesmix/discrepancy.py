@@ -90,7 +90,7 @@ class Errors(NamedTuple):
     error: jax.Array  # (run) y/L − 1
     ratio: jax.Array  # (run) L(N, D, h̄)/L(N, D, h)
     variance: jax.Array  # (run) of the jitter of each row, infinite where nothing was observed
-    shared: jax.Array  # () variance of the effect that the rows of one training run share
+    shared: jax.Array  # (group) variance of the effect that the rows of each training run share
 
 
 def marginal_log_prob(theta: Theta, errors: Errors, misfit: Misfit) -> jax.Array:
@@ -113,17 +113,6 @@ def draw(theta: Theta, errors: Errors, misfit: Misfit, key: jax.Array) -> Draws:
     mean = cho_solve((system.factor, True), system.score)
     scatter = solve_triangular(system.factor.T, jax.random.normal(key, mean.shape), lower=False)
     return _scaled(theta, misfit, mean + scatter)
-
-
-def log_prob_by_group(errors: Errors, misfit: Misfit) -> jax.Array:
-    """Log density (group) of the errors of each training run with its effect integrated out, without any drift."""
-    seen = jnp.isfinite(errors.variance[misfit.rows]) & (misfit.real > 0)
-    p = jnp.where(seen, 1 / jnp.where(seen, errors.variance[misfit.rows], 1.0), 0.0)
-    e = jnp.where(seen, errors.error[misfit.rows], 0.0)
-    weight, pull, square, count = (jnp.sum(v, axis=1) for v in (p, p * e, p * e**2, seen))
-    f = errors.shared / (1 + errors.shared * weight)
-    log_det = jnp.log1p(errors.shared * weight) - jnp.sum(jnp.where(seen, jnp.log(jnp.where(seen, p, 1.0)), 0.0), 1)
-    return -0.5 * (square - f * pull**2 + log_det + count * math.log(2 * math.pi))
 
 
 def draw_prior(theta: Theta, misfit: Misfit, key: jax.Array) -> Draws:
@@ -266,6 +255,11 @@ class Cells:
         at = np.log2([params / self.scale.params])
         passed = _passed(at, self.knots)[0] - _passed(np.zeros(1), self.knots)[0]
         return (self.directions[:, :, None] * passed).reshape(len(self.directions), -1)
+
+    @property
+    def moves(self) -> bool:
+        """Whether the drift differs between any two of the runs."""
+        return len(self.points) > 1 or bool(self.inside.any())
 
     @cached_property
     def _root(self) -> np.ndarray:

@@ -20,7 +20,7 @@ from bayesmix.design import Designs, Scale
 from bayesmix.discrepancy import Cells, Drift, Errors, Misfit, draw_prior, effect, marginal_log_prob
 from bayesmix.errors import InputError
 from bayesmix.laws.base import Extent, Law
-from bayesmix.noise import Grouped, Noise, RowNoise, Rows
+from bayesmix.noise import Grouped, Noise, Rows
 from bayesmix.priors import Prior
 from bayesmix.runs.table import Runs
 
@@ -84,7 +84,8 @@ class Data(NamedTuple):
     observed: jax.Array  # (run, target)
     train_run: jax.Array  # (run) position of the training run
     late: jax.Array  # (run) log D/D₀ in units of its spread over the fitted runs
-    misfit: Misfit | None  # where the discrepancy is pinned; None to predict
+    weight: jax.Array  # (train_run, target) precision of each training run, relative to the scale of its scatter
+    misfit: Misfit | None  # where the drift is pinned; None where it does not differ between the runs
 
     @classmethod
     def of(
@@ -106,6 +107,7 @@ class Data(NamedTuple):
         observed = np.isfinite(loss)
         _, train_run = np.unique(runs.train_run if isinstance(runs, Runs) else designs.ids, return_inverse=True)
         train_run = train_run.reshape(-1)
+        groups = int(train_run.max(initial=0)) + 1
         arrays: dict[str, Any] = dict(
             mixture=np.concatenate([mixture, np.repeat(mixture[:1], _grown(len(mixture), pad), 0)]),
             mixture_of=np.pad(index.reshape(-1), (0, extra)),
@@ -119,7 +121,8 @@ class Data(NamedTuple):
             observed=np.pad(observed, ((0, extra), (0, 0))),
             train_run=np.pad(train_run, (0, extra)),
             late=np.pad(np.log(designs.tokens / reference.scale.tokens) / reference.spread, (0, extra)),
-            misfit=cells.misfit(designs, train_run, pad) if cells else None,
+            weight=np.ones((padded(groups) if pad else groups, len(targets))),
+            misfit=cells.misfit(designs, train_run, pad) if cells and cells.moves else None,
         )
         return cls(**arrays)  # NumPy arrays: they become JAX's, in its precision, where they are used
 
@@ -131,6 +134,7 @@ class Data(NamedTuple):
             loss=self.loss[:, at],
             loss_se=self.loss_se[:, at],
             observed=self.observed[:, at],
+            weight=self.weight[:, at],
         )
 
 
@@ -186,29 +190,47 @@ class Form(NamedTuple):
         return self.law.priors(domains) | self.noise.priors() | drift
 
 
+def noise_rows(data: Data) -> Rows:
+    """What the noise needs to know of the rows of all targets: Rows of (run, 1) or (run, target)."""
+    return Rows(data.train_run[:, None], data.late[:, None], data.loss_se)
+
+
 def relative_errors(form: Form, theta: Mapping[str, jax.Array], data: Data) -> tuple[Errors, jax.Array]:
-    """Relative errors (run, target) of the law, and its losses (run, target)."""
+    """Relative errors of the law for all targets, a last axis of `Errors`, and its losses (run, target).
+
+    The scatter of each training run is Gaussian given its weight.
+    """
     assert isinstance(form.noise, Grouped)
     loss = expected_loss(form.law, theta, data)
     ratio = reference_loss(form.law, theta, data) / loss
-    rows = Rows(data.train_run[:, None], data.late[:, None], data.loss_se)
-    variance = jnp.where(data.observed, form.noise.jitter(theta, loss, rows), jnp.inf)
-    return Errors(data.loss / loss - 1, ratio, variance, form.noise.effect(theta)), loss
+    jitter = form.noise.jitter(theta, loss, noise_rows(data)) / data.weight[data.train_run]
+    variance = jnp.where(data.observed, jitter, jnp.inf)
+    return Errors(data.loss / loss - 1, ratio, variance, form.noise.effect(theta) / data.weight), loss
 
 
 def log_likelihood(form: Form, theta: Mapping[str, jax.Array], data: Data) -> jax.Array:
-    """Log density of the observed losses (target), with drift and run effects integrated out."""
-    if isinstance(form.noise, RowNoise):
-        loss = expected_loss(form.law, theta, data)
-        rows = Rows(data.train_run[:, None], data.late[:, None], data.loss_se)
-        around = form.noise.around(theta, loss, rows)
-        return jnp.sum(jnp.where(data.observed, around.log_prob(data.loss), 0.0), axis=0)
-    assert data.misfit is not None
+    """Log density of the observed losses (target), with drift and run effects integrated out.
+
+    Without a drift it is exact. With one, the scale of each training run's Student-t scatter is not integrated out but
+    taken as given (`Data.weight`); then everything that is left is Gaussian.
+    """
+    if form.discrepancy is None or data.misfit is None:
+        return log_likelihood_by_run(form.noise, theta, expected_loss(form.law, theta, data), data).sum(axis=0)
     errors, loss = relative_errors(form, theta, data)
-    spread = {site: theta.get(site, jnp.zeros_like(errors.shared)) for site in DRIFT}
-    axes: Any = Errors(*(1, 1, 1, 0))  # pyright: ignore[reportArgumentType]
-    by_target = jax.vmap(marginal_log_prob, (0, axes, None))(spread, errors, data.misfit)
+    by_target = jax.vmap(marginal_log_prob, (0, 1, None))({site: theta[site] for site in DRIFT}, errors, data.misfit)
     return by_target - jnp.sum(jnp.where(data.observed, jnp.log(loss), 0.0), axis=0)
+
+
+def log_likelihood_by_run(noise: Noise, theta: Mapping[str, jax.Array], loss: jax.Array, data: Data) -> jax.Array:
+    """Log density (train_run, target) of the observed losses around the expected ones (run, target)."""
+    runs = data.weight.shape[0]
+    measured = jnp.where(data.observed, data.loss, jnp.nan)
+
+    def of_target(theta: Any, loss: jax.Array, se: jax.Array, measured: jax.Array) -> jax.Array:
+        return noise.log_prob_by_run(theta, loss, Rows(data.train_run, data.late, se), measured, runs)
+
+    sites = {site: theta[site] for site in noise.priors()}
+    return jax.vmap(of_target, (0, 1, 1, 1), 1)(sites, loss, data.loss_se, measured)
 
 
 class Measured(dist.Distribution):
@@ -301,9 +323,9 @@ class Model:
         return Form(self.law, self.noise, self.discrepancy)
 
     def cells(self, designs: Designs) -> Cells | None:
-        """Where runs of these designs pin the drift; needs a reference. None for noise that strikes every row alone."""
+        """Where runs of these designs pin the drift; needs a reference. None without one."""
         assert self.reference is not None
-        if isinstance(self.noise, RowNoise):
+        if self.discrepancy is None:
             return None
         return Cells.of(designs.on(self.reference.domains), self.reference.scale, self.reference.mixture)
 

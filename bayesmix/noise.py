@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
+from jax.scipy.special import gammaln
 
 MOST_NU = 1000.0
 """Beyond, a Student-t is Gaussian to rounding, while its normalising constant loses all digits."""
@@ -40,6 +41,18 @@ class Noise(abc.ABC):
         """Measured losses (run) around the expected ones."""
 
     @abc.abstractmethod
+    def log_prob_by_run(self, theta: Theta, loss: jax.Array, rows: Rows, measured: jax.Array, runs: int) -> jax.Array:
+        """Log density (train_run) of the measured losses (run) of each training run; a missing loss adds nothing.
+
+        Args:
+            theta: the sites of the noise.
+            loss: expected losses (run).
+            rows: what the noise needs to know of each.
+            measured: measured losses (run), NaN where nothing was.
+            runs: how many training runs there are room for.
+        """
+
+    @abc.abstractmethod
     def spread(self, theta: Theta, loss: jax.Array, rows: Rows) -> tuple[jax.Array, jax.Array]:
         """Scatter of each row (run), and of what the rows of one training run share (run), as standard deviations.
 
@@ -60,20 +73,64 @@ class RowNoise(Noise):
         """Every row on its own."""
         return self.around(theta, loss, rows).sample(key)
 
+    def log_prob_by_run(self, theta: Theta, loss: jax.Array, rows: Rows, measured: jax.Array, runs: int) -> jax.Array:
+        """The sum over the rows of each training run."""
+        seen = jnp.isfinite(measured)
+        log_prob = self.around(theta, loss, rows).log_prob(jnp.where(seen, measured, loss))
+        return jax.ops.segment_sum(jnp.where(seen, log_prob, 0.0), rows.train_run, num_segments=runs)
+
+
+class ByRun(NamedTuple):
+    """What a Gaussian density of the errors of each training run consists of, arrays (train_run)."""
+
+    square: jax.Array  # eᵀ V⁻¹ e
+    log_det: jax.Array  # log |V|
+    rows: jax.Array  # how many were measured
+
+
+def by_run(error: jax.Array, variance: jax.Array, shared: jax.Array, train_run: jax.Array, runs: int) -> ByRun:
+    """V = diag(variance) + shared 1 1ᵀ within each training run: determinant and inverse by a correction of rank 1.
+
+    Args:
+        error: of each row (run).
+        variance: of the row's own scatter (run), infinite where nothing was measured.
+        shared: variance of what the rows of one training run share, () or (train_run).
+        train_run: position of the training run of each row (run).
+        runs: how many training runs there are room for.
+    """
+    seen = jnp.isfinite(variance)
+    known = jnp.where(seen, variance, 1.0)
+    p = jnp.where(seen, 1 / known, 0.0)
+    e = jnp.where(seen, error, 0.0)
+
+    def total(values: jax.Array) -> jax.Array:
+        return jax.ops.segment_sum(values, train_run, num_segments=runs)
+
+    weight, pull = total(p), total(p * e)
+    square = total(p * e**2) - shared / (1 + shared * weight) * pull**2
+    return ByRun(square, jnp.log1p(shared * weight) + total(jnp.where(seen, jnp.log(known), 0.0)), total(seen * 1.0))
+
 
 @dataclass(frozen=True)
 class Grouped(Noise):
     """Measured loss = L (1 + u + ε): an effect u that the checkpoints of one training run share, and jitter ε of each.
 
-    Var u = ρ σ² and Var ε = (1 − ρ) σ² (1 + κ² e^(−2z)) + (se/L)², both Gaussian, with z the log of D, standardised
-    over the runs. So eleven checkpoints do not count as eleven runs, and early checkpoints count less than late ones.
+    The errors of one training run together are Student-t with ν degrees of freedom, so that a run gone wrong counts
+    less, all its checkpoints with it. Their scale matrix has the shared part ρ σ² and on the diagonal
+    (1 − ρ) σ² (1 + κ² e^(−2z))/(1 + κ²) + (se/L)² more, with z the log of D, standardised over the runs. So eleven
+    checkpoints do not count as eleven runs, and early checkpoints count less than late ones.
 
     | symbol | site | shape | support | unit | meaning |
     |---|---|---|---|---|---|
-    | σ | `sigma` | () | > 0 | – | scatter of late checkpoints of different runs, as a fraction of the loss |
-    | ρ | `run_share` | () | (0, 1) | – | part of that variance that the checkpoints of a run share |
+    | σ | `sigma` | () | > 0 | – | scatter of different runs at the middle D, as a fraction of the loss |
+    | ρ | `run_share` | () | (0, 1) | – | part of σ² that the checkpoints of a run share |
     | κ | `early` | () | > 0 | – | how much more early checkpoints jitter than late ones |
+
+    Args:
+        nu: ν, degrees of freedom.
     """
+
+    nu: float = 4.0
 
     name: ClassVar[str] = "grouped"
 
@@ -86,24 +143,42 @@ class Grouped(Noise):
         }
 
     def effect(self, theta: Theta) -> jax.Array:
-        """Variance of u."""
+        """Squared scale of u."""
         return theta["run_share"] * theta["sigma"] ** 2
 
     def jitter(self, theta: Theta, loss: jax.Array, rows: Rows) -> jax.Array:
-        """Variance (run) of ε, relative to the squared loss."""
-        early = theta["early"] ** 2 * jnp.exp(-2 * rows.late)
-        return (1 - theta["run_share"]) * theta["sigma"] ** 2 * (1 + early) + (rows.loss_se / loss) ** 2
+        """Squared scale (run) of ε, relative to the squared loss."""
+        early = theta["early"] ** 2
+        growth = (1 + early * jnp.exp(-2 * rows.late)) / (1 + early)
+        return (1 - theta["run_share"]) * theta["sigma"] ** 2 * growth + (rows.loss_se / loss) ** 2
 
     def sample(self, theta: Theta, loss: jax.Array, rows: Rows, key: jax.Array) -> jax.Array:
-        """One effect a training run, one jitter a row."""
-        shared, own = jax.random.split(key)
+        """One effect and one scale a training run, one jitter a row."""
+        shared, own, tails = jax.random.split(key, 3)
         effect = jnp.sqrt(self.effect(theta)) * jax.random.normal(shared, loss.shape)
         jitter = jnp.sqrt(self.jitter(theta, loss, rows)) * jax.random.normal(own, loss.shape)
-        return loss * (1 + effect[rows.train_run] + jitter)
+        scale = jnp.sqrt(self.nu / dist.Chi2(self.nu).sample(tails, loss.shape))
+        return loss * (1 + scale[rows.train_run] * (effect[rows.train_run] + jitter))
+
+    def log_prob_by_run(self, theta: Theta, loss: jax.Array, rows: Rows, measured: jax.Array, runs: int) -> jax.Array:
+        """The multivariate Student-t density of the rows of each training run."""
+        seen = jnp.isfinite(measured)
+        error = jnp.where(seen, measured, loss) / loss - 1
+        variance = jnp.where(seen, self.jitter(theta, loss, rows), jnp.inf)
+        square, log_det, count = by_run(error, variance, self.effect(theta), rows.train_run, runs)
+        half = 0.5 * (self.nu + count)
+        units = jax.ops.segment_sum(jnp.where(seen, jnp.log(loss), 0.0), rows.train_run, runs)
+        constant = gammaln(half) - math.lgamma(0.5 * self.nu) - 0.5 * count * math.log(self.nu * math.pi)
+        return constant - 0.5 * log_det - half * jnp.log1p(square / self.nu) - units
+
+    def weight(self, square: jax.Array, count: jax.Array) -> jax.Array:
+        """Expected precision of training runs with these squared errors and numbers of rows, relative to σ's."""
+        return (self.nu + count) / (self.nu + square)
 
     def spread(self, theta: Theta, loss: jax.Array, rows: Rows) -> tuple[jax.Array, jax.Array]:
-        """Jitter and run effect, in nats."""
-        return loss * jnp.sqrt(self.jitter(theta, loss, rows)), loss * jnp.sqrt(self.effect(theta))
+        """Jitter and run effect in nats, of a Gaussian with the information of a run of one row."""
+        like = loss * math.sqrt((self.nu + 3) / (self.nu + 1))
+        return like * jnp.sqrt(self.jitter(theta, loss, rows)), like * jnp.sqrt(self.effect(theta))
 
 
 @dataclass(frozen=True)

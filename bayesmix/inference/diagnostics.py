@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import arviz as az
 import numpy as np
@@ -104,18 +104,35 @@ def diagnose(draws: Mapping[str, np.ndarray], stats: Mapping[str, np.ndarray], t
     )
 
 
-def _of_target(name: str, draws: Mapping[str, np.ndarray], stats: Mapping[str, np.ndarray]) -> TargetDiagnostics:
+class Convergence(NamedTuple):
+    """Worst figures over the parameters, and the parameters they belong to."""
+
+    rhat: float
+    rhat_of: str
+    ess_bulk: float
+    ess_of: str
+    ess_tail: float
+
+
+def convergence(draws: Mapping[str, np.ndarray]) -> Convergence:
+    """Split R-hat and effective sample sizes of draws (chain, draw, ...)."""
     posterior = az.from_dict({"posterior": dict(draws)}).posterior
-    with np.errstate(divide="ignore", invalid="ignore"):  # a chain that never moved gives no number, which fails below
+    with np.errstate(divide="ignore", invalid="ignore"):  # a chain that never moved gives no number: no convergence
         rhat, rhat_of = _worst(_values(az.rhat(posterior)), np.max)
         bulk, ess_of = _worst(_values(az.ess(posterior)), np.min)
         tail, _ = _worst(_values(az.ess(posterior, method="tail")), np.min)
-        bfmi = float(np.min(_bfmi(stats["energy"])))  # of an infinite energy too: not a number, a problem below
+    return Convergence(rhat, rhat_of, bulk, ess_of, tail)
+
+
+def _of_target(name: str, draws: Mapping[str, np.ndarray], stats: Mapping[str, np.ndarray]) -> TargetDiagnostics:
+    found = convergence(draws)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        bfmi = float(np.min(_bfmi(stats["energy"])))  # of an infinite energy: not a number, a problem below
     divergences = int(stats["diverging"].sum())
     share = divergences / stats["diverging"].size
-    problems, fails = _problems(rhat, rhat_of, bulk, ess_of, tail, divergences, share, bfmi)
+    problems, fails = _problems(found, divergences, share, bfmi)
     steps = float(stats["steps"].mean())
-    return TargetDiagnostics(name, rhat, rhat_of, bulk, ess_of, tail, divergences, bfmi, steps, problems, fails)
+    return TargetDiagnostics(name, *found, divergences, bfmi, steps, problems, fails)
 
 
 def _values(table: Any) -> dict[str, np.ndarray]:
@@ -134,9 +151,8 @@ def _worst(by_site: Mapping[str, np.ndarray], pick: Callable[[np.ndarray], Any])
     return worst[site], site
 
 
-def _problems(
-    rhat: float, rhat_of: str, bulk: float, ess_of: str, tail: float, divergences: int, share: float, bfmi: float
-) -> tuple[tuple[str, ...], bool]:
+def _problems(found: Convergence, divergences: int, share: float, bfmi: float) -> tuple[tuple[str, ...], bool]:
+    rhat, rhat_of, bulk, ess_of, tail = found
     problems: list[str] = []
     fails = False
     if not rhat <= RHAT:  # also when it is not a number: one chain, or a chain that never moved

@@ -19,17 +19,29 @@ SITES = ("drift_surface", "drift_paths")
 """f at the cells of the runs (cell), and increments of the paths inside the runs (path), if there are any."""
 
 
-def drift_draws(model: Model, runs: Runs, draws: Mapping[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
-    """The drift (chain, draw, target, ...) given the parameters of every draw and the runs; empty without one."""
+def drift_draws(
+    model: Model, runs: Runs, draws: Mapping[str, np.ndarray], weight: np.ndarray, seed: int
+) -> dict[str, np.ndarray]:
+    """The drift (chain, draw, target, ...) given the parameters of every draw and the runs; empty without one.
+
+    Args:
+        model: with a reference.
+        runs: what it was fitted to.
+        draws: parameters (chain, draw, target, ...).
+        weight: of the training runs (train_run, target), as the likelihood had it.
+        seed: of the draws.
+    """
     if not model.discrepancy:
         return {}
     assert model.reference is not None
     cells = model.cells(runs.designs)
     assert cells is not None
     chains, size = next(iter(draws.values())).shape[:2]
+    if not cells.moves:  # all runs are at the reference, where there is none
+        return {SITES[0]: np.zeros((chains, size, len(runs.targets), 1))}
     found: list[Draws] = []
     with double():
-        data = Data.of(runs, model.reference, runs.targets, pad=True, cells=cells)
+        data = Data.of(runs, model.reference, runs.targets, pad=True, cells=cells)._replace(weight=weight)  # type: ignore
         for t in range(len(runs.targets)):
             theta = {site: jnp.asarray(v[:, :, t].reshape(-1, 1, *v.shape[3:])) for site, v in draws.items()}
             keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), t), chains * size)

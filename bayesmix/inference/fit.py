@@ -14,7 +14,7 @@ from bayesmix.compute import double
 from bayesmix.errors import DataWarning, DiagnosticsError, DiagnosticsWarning, InputError
 from bayesmix.inference.drift import drift_draws
 from bayesmix.inference.posterior import Posterior
-from bayesmix.inference.sampler import Chain, Problem, Settings, sample
+from bayesmix.inference.sampler import Chain, Problem, Settings, sample, weights_of
 from bayesmix.model import Data, Model, Reference
 from bayesmix.runs.table import Runs
 
@@ -30,6 +30,7 @@ def fit(
     warmup: int = 600,
     draws: int = 600,
     target_accept: float = 0.9,
+    extensions: int = 2,
     progress: bool = False,
     strict: bool = False,
 ) -> Posterior:
@@ -46,6 +47,8 @@ def fit(
         warmup: draws used for adaptation and thrown away, a chain.
         draws: draws kept, a chain.
         target_accept: acceptance the step size is adapted to; nearer 1 means smaller steps and fewer divergences.
+        extensions: how often, at most, the chains of a target whose diagnostics fail go on for twice as long as before,
+            whitened anew; as many draws are kept.
         progress: show a bar with the time left on standard error.
         strict: raise when the diagnostics fail, instead of warning.
 
@@ -70,10 +73,10 @@ def fit(
         prior = model.priors(len(runs.domains))
         data = Data.of(runs, model.reference, runs.targets, pad=True, cells=model.cells(runs.designs))
     problems = [Problem(model.form, prior, data.target(t)) for t in range(len(runs.targets))]
-    settings = Settings(chains, warmup, draws, target_accept)
-    with _bar(progress, len(problems) * chains * settings.total) as advance:
-        results = sample(problems, settings, seed, advance)
-    posterior = _collect(model, runs, [found for found, _ in results], seed)
+    settings = Settings(chains, warmup, draws, target_accept, extensions=extensions)
+    with _bar(progress, len(problems) * chains * settings.total) as bar:
+        results = sample(problems, settings, seed, *bar)
+    posterior = _collect(model, runs, [chains for _, chains in results], weights_of(p for p, _ in results), seed)
     if not posterior.diagnostics.passed:
         if strict:
             raise DiagnosticsError(str(posterior.diagnostics))
@@ -82,7 +85,7 @@ def fit(
     return posterior
 
 
-def _collect(model: Model, runs: Runs, by_target: list[list[Chain]], seed: int) -> Posterior:
+def _collect(model: Model, runs: Runs, by_target: list[list[Chain]], weight: np.ndarray, seed: int) -> Posterior:
     draws = {
         site: np.stack([np.stack([chain.theta[site][:, 0] for chain in chains]) for chains in by_target], axis=2)
         for site in by_target[0][0].theta
@@ -92,7 +95,7 @@ def _collect(model: Model, runs: Runs, by_target: list[list[Chain]], seed: int) 
         for name in ("diverging", "energy", "steps", "accept", "potential")
     }
     versions = {package: importlib.metadata.version(package) for package in PACKAGES}
-    return Posterior(model, runs, draws, stats, seed, versions, drift=drift_draws(model, runs, draws, seed))
+    return Posterior(model, runs, draws, stats, seed, versions, drift=drift_draws(model, runs, draws, weight, seed))
 
 
 def _warn_about(model: Model, runs: Runs) -> None:
@@ -133,10 +136,16 @@ def _warn_about(model: Model, runs: Runs) -> None:
 
 
 @contextmanager
-def _bar(show: bool, total: int) -> Iterator[Callable[[int], None]]:
+def _bar(show: bool, total: int) -> Iterator[tuple[Callable[[int], None], Callable[[int], None]]]:
+    """A progress bar: how to say that draws are done, and how to say that more are to come."""
     with tqdm(total=total, disable=not show, unit="draw", desc="sampling", smoothing=0.05, ncols=80) as bar:
 
         def advance(draws: int) -> None:
             bar.update(draws)
 
-        yield advance
+        def more(draws: int) -> None:
+            if draws:
+                bar.total += draws
+                bar.set_description("longer, as chains disagree")
+
+        yield advance, more

@@ -16,7 +16,7 @@ from bayesmix.inference.drift import drift_draws
 from bayesmix.inference.geometry import Geometry
 from bayesmix.inference.posterior import Posterior
 from bayesmix.inference.reweight import smoothed
-from bayesmix.inference.sampler import Problem, as_arrays, optima
+from bayesmix.inference.sampler import Problem, as_arrays, settle, weights_of
 from bayesmix.inference.start import whitening
 from bayesmix.model import Data, Form, Model, Reference
 from bayesmix.runs.table import Runs
@@ -51,16 +51,17 @@ def laplace(
         prior = model.priors(len(runs.domains))
         data = Data.of(runs, model.reference, runs.targets, pad=True, cells=model.cells(runs.designs))
         each = [_one(Problem(model.form, prior, data.target(t)), seed, draws, starts) for t in range(len(runs.targets))]
-    theta = {site: np.stack([found[site][:, 0] for found, _ in each], axis=1)[None] for site in each[0][0]}
+    theta = {site: np.stack([found[site][:, 0] for found, *_ in each], axis=1)[None] for site in each[0][0]}
+    weight = weights_of(problem for _, _, problem in each)
     nothing = np.zeros((1, draws, len(runs.targets)))
     stats = {name: nothing for name in ("energy", "steps", "accept", "potential")} | {"diverging": nothing > 0}
     versions = {package: importlib.metadata.version(package) for package in ("bayesmix", "jax", "numpyro")}
-    found = Posterior(model, runs, theta, stats, seed, versions, drift=drift_draws(model, runs, theta, seed))
-    return found, np.array([khat for _, khat in each])
+    found = Posterior(model, runs, theta, stats, seed, versions, drift=drift_draws(model, runs, theta, weight, seed))
+    return found, np.array([khat for _, khat, _ in each])
 
 
-def _one(problem: Problem, seed: int, draws: int, starts: int) -> tuple[dict[str, np.ndarray], float]:
-    best = optima(problem, seed, starts)[0]
+def _one(problem: Problem, seed: int, draws: int, starts: int) -> tuple[dict[str, np.ndarray], float, Problem]:
+    problem, (best, *_) = settle(problem, seed, starts)
     key, again = jax.random.split(jax.random.key(seed))
     lower = np.asarray(whitening(best.hessian))
     with double():
@@ -73,7 +74,7 @@ def _one(problem: Problem, seed: int, draws: int, starts: int) -> tuple[dict[str
     places = (uniform + np.arange(draws)) / draws
     chosen = np.searchsorted(np.cumsum(found.weights)[:-1], places)
     chosen = np.random.default_rng(seed).permutation(chosen)
-    return {site: np.asarray(value)[chosen] for site, value in theta.items()}, float(found.khat)
+    return {site: np.asarray(value)[chosen] for site, value in theta.items()}, float(found.khat), problem
 
 
 @partial(jax.jit, static_argnums=(0, 6))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -16,7 +15,7 @@ from bayesmix.compute import double
 from bayesmix.design import Designs
 from bayesmix.errors import InputError
 from bayesmix.inference.posterior import Posterior, flat_draws
-from bayesmix.noise import Noise, RowNoise, Rows
+from bayesmix.noise import Noise, Rows
 from bayesmix.runs.table import Runs
 
 KHAT = 0.7
@@ -126,19 +125,7 @@ def _log_likelihood(
     group: jax.Array,
 ) -> jax.Array:
     def one(theta: dict[str, jax.Array], loss: jax.Array, measured: jax.Array, se: jax.Array) -> jax.Array:
-        seen, rows = jnp.isfinite(measured), Rows(group, late, se)
-        value = jnp.where(seen, measured, loss)
-
-        def total(values: jax.Array) -> jax.Array:
-            return jax.ops.segment_sum(jnp.where(seen, values, 0.0), group, num_segments=groups)
-
-        if isinstance(noise, RowNoise):
-            return total(noise.around(theta, loss, rows).log_prob(value))
-        own, shared = noise.spread(theta, loss, rows)
-        # V = diag(own²) + shared sharedᵀ within a training run: determinant and inverse by one correction of rank 1
-        weight, pull = total((shared / own) ** 2), total(shared * (value - loss) / own**2)
-        square = total(((value - loss) / own) ** 2 + 2 * jnp.log(own) + math.log(2 * math.pi))
-        return -0.5 * (square + jnp.log1p(weight) - pull**2 / (1 + weight))
+        return noise.log_prob_by_run(theta, loss, Rows(group, late, se), measured, groups)
 
     by_target = jax.vmap(one, (0, 1, 1, 1), 1)
     return jax.lax.map(lambda item: by_target(item[0], item[1], measured, loss_se), (theta, loss), batch_size=64)

@@ -6,7 +6,7 @@ once for given shapes and take data, prior and whitening as arguments.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import Event
@@ -20,13 +20,21 @@ from jax.flatten_util import ravel_pytree
 from numpyro.infer.hmc import hmc
 
 from bayesmix.compute import cores, double
+from bayesmix.inference.diagnostics import DIVERGENT_SHARE, ESS, RHAT, convergence
 from bayesmix.inference.geometry import Geometry, Whitening
 from bayesmix.inference.start import Optimum, maximise, whitening
+from bayesmix.inference.weigh import weights
 from bayesmix.model import Data, Form
+from bayesmix.noise import Grouped
 
 SEGMENT = 50
 STARTS = 6
 OVERDISPERSION = 1.5
+NEAR = 10.0
+"""Optima worse by more nats than this are not worth a chain."""
+WEIGHINGS = 12
+SETTLED = 0.02
+"""How often training runs are weighed anew at most, and the largest change of a log weight that ends it."""
 PHASES = 3
 SHRINKAGE = 2.0
 """How many draws per coordinate the previous whitening counts for, against those of the last phase."""
@@ -40,6 +48,7 @@ class Settings(NamedTuple):
     draws: int = 1000
     target_accept: float = 0.95
     max_tree_depth: int = 10
+    extensions: int = 2
 
     @property
     def phase(self) -> int:
@@ -49,7 +58,16 @@ class Settings(NamedTuple):
     @property
     def total(self) -> int:
         """Draws of one chain, warm-up and all, in whole segments."""
-        return PHASES * self.phase + SEGMENT * -(-self.draws // SEGMENT)
+        return (PHASES - 1) * self.phase + self.extent(1)
+
+    def extent(self, times: int) -> int:
+        """Draws of one chain in a round that keeps so many times the draws, after one phase of adaptation."""
+        return self.phase + SEGMENT * -(-times * self.draws // SEGMENT)
+
+    @property
+    def can_pass(self) -> bool:
+        """Whether so few draws could pass the diagnostics at all."""
+        return self.chains >= 4 and self.chains * self.draws >= 2 * ESS
 
 
 class Problem(NamedTuple):
@@ -58,6 +76,19 @@ class Problem(NamedTuple):
     form: Form
     prior: Mapping[str, dist.Distribution]
     data: Data
+
+
+def weights_of(problems: Iterable[Problem]) -> np.ndarray:
+    """Weights (train_run, target) of the training runs of problems of one target each."""
+    return np.concatenate([np.asarray(problem.data.weight) for problem in problems], axis=1)
+
+
+class Watch(NamedTuple):
+    """How the sampler is watched from outside."""
+
+    stop: Event
+    advance: Callable[[int], None]  # so many draws are done
+    more: Callable[[int], None]  # so many draws than expected come on top
 
 
 class Chain(NamedTuple):
@@ -69,6 +100,7 @@ class Chain(NamedTuple):
     steps: Any
     diverging: Any
     accept: Any
+    z: Any  # coordinates of the model (draw, coordinate)
 
 
 def as_arrays(tree: Any) -> Any:
@@ -124,125 +156,192 @@ def _begin(
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _segment(
-    form: Form, settings: Settings, prior: Any, data: Data, white: Whitening, state: Any
-) -> tuple[Any, Chain, jax.Array]:
+def _segment(form: Form, settings: Settings, prior: Any, data: Data, white: Whitening, state: Any) -> tuple[Any, Chain]:
     begin, step = _kernel(form, settings, prior, data, white)
     jax.eval_shape(begin, state.z, rng_key=state.rng_key)  # NumPyro's kernel learns its settings when it begins
     geometry = Geometry(form, prior, data)
     _, unravel = geometry.unravel()
 
-    def one(state: Any, _: Any) -> tuple[Any, tuple[Chain, jax.Array]]:
+    def one(state: Any, _: Any) -> tuple[Any, Chain]:
         state = step(state, (), {})
-        theta, _ = geometry.to_theta(unravel(white.centre + white.scale @ state.z))
+        z = white.centre + white.scale @ state.z
+        theta, _ = geometry.to_theta(unravel(z))
         stats = (state.potential_energy, state.energy, state.num_steps, state.diverging, state.accept_prob)
-        return state, (Chain(theta, *stats), state.z)
+        return state, Chain(theta, *stats, z)
 
-    state, (chain, x) = jax.lax.scan(one, state, None, length=SEGMENT)
-    return state, chain, x
+    return jax.lax.scan(one, state, None, length=SEGMENT)
 
 
-def optima(problem: Problem, seed: int, starts: int = STARTS) -> list[Optimum]:
-    """Local maxima of the posterior from several prior draws, best first."""
+def settle(problem: Problem, seed: int, starts: int = STARTS) -> tuple[Problem, list[Optimum]]:
+    """The problem with training runs weighed, and its local maxima from several prior draws, best first.
+
+    Raises:
+        RuntimeError: no start has a finite density.
+    """
     with double():
         prior = as_arrays(dict(problem.prior))
-        fixed = (problem.form, prior, as_arrays(problem.data))
-
-        def value_and_grad(z: np.ndarray) -> tuple[float, np.ndarray]:
-            f, g = _value_and_grad(*fixed, z)
-            return float(f), np.asarray(g)
-
+        data = as_arrays(problem.data)
         keys = jax.random.split(jax.random.key(seed), starts)
-        begun = [np.asarray(_prior_start(*fixed, key)) for key in keys]
-        found = [maximise(value_and_grad, lambda z: np.asarray(_hessian(*fixed, z)), z) for z in begun]
-    best = sorted((o for o in found if o is not None), key=lambda o: o.potential)
-    if not best:
-        raise RuntimeError("no draw of the prior has a finite posterior density: check units and priors of the model")
-    return best
+        best = _maximise(problem.form, prior, data, [_prior_start(problem.form, prior, data, key) for key in keys])
+        if not best:
+            raise RuntimeError("no draw of the prior has a finite density: check units and priors of the model")
+        if data.misfit is not None and isinstance(problem.form.noise, Grouped):
+            for _ in range(WEIGHINGS):
+                found = weights(problem.form, prior, data, jnp.asarray(best[0].z), keys[0])
+                moved = float(jnp.abs(jnp.log(found / data.weight)).max())
+                data = data._replace(weight=found)
+                near = [o for o in best if o.potential < best[0].potential + NEAR]
+                best = _maximise(problem.form, prior, data, [o.z for o in near]) or best
+                if moved < SETTLED:
+                    break
+    return problem._replace(data=data), best
 
 
-def run_chain(
-    problem: Problem,
-    settings: Settings,
-    best: list[Optimum],
-    seed: int,
-    stop: Event,
-    advance: Callable[[int], None],
-) -> Chain | None:
-    """One chain from a point spread around an optimum; None when `stop` was set before the end.
+def _maximise(form: Form, prior: Any, data: Data, starts: Sequence[Any]) -> list[Optimum]:
+    """Local maxima of the posterior from the given points, best first."""
+
+    def value_and_grad(z: np.ndarray) -> tuple[float, np.ndarray]:
+        f, g = _value_and_grad(form, prior, data, z)
+        return float(f), np.asarray(g)
+
+    def hessian(z: np.ndarray) -> np.ndarray:
+        return np.asarray(_hessian(form, prior, data, z))
+
+    found = [maximise(value_and_grad, hessian, np.asarray(start)) for start in starts]
+    return sorted((o for o in found if o is not None), key=lambda o: o.potential)
+
+
+def run_chain(problem: Problem, settings: Settings, best: list[Optimum], seed: int, watch: Watch) -> Chain | None:
+    """One chain from a point spread around an optimum; None when it was told to stop before the end.
 
     The warm-up has phases, each with a whitening of its own: first the curvature at the optimum, then the covariance of
     the draws of the phase before, shrunk towards the whitening they were drawn with. NumPyro's own windows begin with a
     covariance of a few dozen draws, which in forty coordinates costs more than the whole warm-up.
     """
     with double():
-        form, settings, prior, data, white = _fixed(problem, settings, best[0])
-        near = [o for o in best if o.potential < best[0].potential + 10.0]
+        white = Whitening(jnp.asarray(best[0].z), jnp.asarray(whitening(best[0].hessian)))
+        near = [o for o in best if o.potential < best[0].potential + NEAR]
         spread = OVERDISPERSION * np.random.default_rng(seed).normal(size=len(best[0].z))
         at = np.linalg.solve(white.scale, near[seed % len(near)].z - best[0].z)
         x = at + spread
-        kept: list[Chain] = []
-        for phase in range(PHASES):
-            key = jax.random.fold_in(jax.random.key(seed), phase)
-            state = _begin(form, settings, prior, data, white, jnp.asarray(x), key)
-            while not np.isfinite(state.potential_energy) and np.abs(x - at).max() > 1e-3:  # it would never move
-                x = at + (x - at) / 2
-                state = _begin(form, settings, prior, data, white, jnp.asarray(x), key)
-            last = phase == PHASES - 1
-            points: list[np.ndarray] = []
-            for done in range(0, settings.phase + (settings.draws if last else 0), SEGMENT):
-                if stop.is_set():
-                    return None
-                state, part, xs = _segment(form, settings, prior, data, white, state)
-                if done >= settings.phase:
-                    kept.append(jax.tree.map(np.asarray, part))
-                points.append(np.asarray(xs))
-                advance(SEGMENT)
-            if not last:
-                white, x = _whiten_again(white, np.concatenate(points)[settings.phase // 4 :])
-    return jax.tree.map(lambda *parts: np.concatenate(parts)[: settings.draws], *kept)
+        fixed = _fixed(problem, settings, white)
+        while not np.isfinite(_begin(*fixed, jnp.asarray(x), jax.random.key(seed)).potential_energy):
+            if np.abs(x - at).max() < 1e-3:
+                break  # it would never move
+            x = at + (x - at) / 2
+        for phase in range(PHASES - 1):
+            points = _walk(problem, settings, white, x, jax.random.fold_in(jax.random.key(seed), phase), 0, watch)
+            if points is None:
+                return None
+            white, x = _whiten_again(white, points.z[settings.phase // 4 :])
+        key = jax.random.fold_in(jax.random.key(seed), PHASES - 1)
+        return _walk(problem, settings, white, x, key, settings.draws, watch)
 
 
-def _whiten_again(white: Whitening, x: np.ndarray) -> tuple[Whitening, np.ndarray]:
+def run_longer(
+    problem: Problem, settings: Settings, chains: Sequence[Chain], number: int, times: int, seed: int, watch: Watch
+) -> Chain | None:
+    """A chain that goes on where it was, whitened by the draws of all chains, so many times as long, and thinned."""
+    with double():
+        pooled = np.concatenate([chain.z for chain in chains])
+        centre, scale = pooled.mean(axis=0), np.linalg.cholesky(np.atleast_2d(np.cov(pooled.T)))
+        x = np.linalg.solve(scale, chains[number].z[-1] - centre)
+        white = Whitening(jnp.asarray(centre), jnp.asarray(scale))
+        key = jax.random.fold_in(jax.random.key(seed), times)
+        chain = _walk(problem, settings, white, x, key, times * settings.draws, watch)
+    if chain is None:
+        return None
+    diverging = chain.diverging.reshape(settings.draws, times).any(axis=1)
+    return jax.tree.map(lambda v: v[times - 1 :: times], chain)._replace(diverging=diverging)
+
+
+def _walk(
+    problem: Problem, settings: Settings, white: Whitening, x: np.ndarray, key: jax.Array, draws: int, watch: Watch
+) -> Chain | None:
+    """Adapt the step size for one phase, then draw; without any draws, those of the phase are returned."""
+    fixed = _fixed(problem, settings, white)
+    state, kept = _begin(*fixed, jnp.asarray(x), key), []
+    for done in range(0, settings.phase + draws, SEGMENT):
+        if watch.stop.is_set():
+            return None
+        state, part = _segment(*fixed, state)
+        if done >= settings.phase or not draws:
+            kept.append(jax.tree.map(np.asarray, part))
+        watch.advance(SEGMENT)
+    whole = jax.tree.map(lambda *parts: np.concatenate(parts), *kept)
+    return jax.tree.map(lambda v: v[: draws or settings.phase], whole)
+
+
+def _whiten_again(white: Whitening, z: np.ndarray) -> tuple[Whitening, np.ndarray]:
     """The whitening of the given points (draw, coordinate), and the last of them in it."""
+    x = np.linalg.solve(white.scale, (z - np.asarray(white.centre)).T).T
     draws, size = x.shape
     trust = draws / (draws + SHRINKAGE * size)
-    centre, scale = (
-        x.mean(axis=0),
-        np.linalg.cholesky(trust * np.cov(x.T).reshape(size, size) + (1 - trust) * np.eye(size)),
-    )
+    centre = x.mean(axis=0)
+    scale = np.linalg.cholesky(trust * np.cov(x.T).reshape(size, size) + (1 - trust) * np.eye(size))
     again = Whitening(white.centre + white.scale @ centre, white.scale @ scale)
     return again, np.linalg.solve(scale, x[-1] - centre)
 
 
 def sample(
-    problems: list[Problem], settings: Settings, seed: int, advance: Callable[[int], None]
-) -> list[tuple[list[Chain], list[Optimum]]]:
+    problems: list[Problem], settings: Settings, seed: int, advance: Callable[[int], None], more: Callable[[int], None]
+) -> list[tuple[Problem, list[Chain]]]:
     """All chains of all problems, one thread a core; Ctrl-C stops at the next segment and is raised again.
+
+    Where the diagnostics of a problem fail, its chains go on for twice as long, a few times at most.
+
+    Args:
+        problems: one for each group of targets.
+        settings: how to sample.
+        seed: of starts and chains.
+        advance: is told how many draws are done.
+        more: is told how many draws come on top of `Settings.total`.
+
+    Returns:
+        The problems, with training runs weighed, and their chains.
 
     Raises:
         RuntimeError: no optimisation start of a problem has a finite density.
     """
-    stop = Event()
+    watch = Watch(Event(), advance, more)
+    numbers = range(settings.chains)
     with ThreadPoolExecutor(cores()) as pool:
         try:
-            first = optima(problems[0], seed)
-            _compile(problems[0], settings, first)  # before the threads ask for the same program at once
+            begun = settle(problems[0], seed)
+            _compile(*begun, settings)  # before the threads ask for the same program at once
             # the pool takes jobs in order, so every optimisation has begun before a chain waits for it
-            best = [pool.submit(lambda: first), *(pool.submit(optima, problem, seed) for problem in problems[1:])]
+            settled = [pool.submit(lambda: begun), *(pool.submit(settle, problem, seed) for problem in problems[1:])]
 
             def chain(position: int, number: int) -> Chain | None:
-                found = best[position].result()
-                return run_chain(problems[position], settings, found, 1000 * seed + number, stop, advance)
+                problem, best = settled[position].result()
+                return run_chain(problem, settings, best, 1000 * seed + number, watch)
 
-            jobs = [[pool.submit(chain, i, c) for c in range(settings.chains)] for i in range(len(problems))]
-            return [
-                ([_whole(job.result()) for job in chains], found.result())
-                for chains, found in zip(jobs, best, strict=True)
+            def longer(problem: Problem, chains: list[Chain], number: int, times: int) -> Chain | None:
+                return run_longer(problem, settings, chains, number, times, 1000 * seed + number, watch)
+
+            jobs = [[pool.submit(chain, i, c) for c in numbers] for i in range(len(problems))]
+            found = [
+                (s.result()[0], [_whole(job.result()) for job in chains])
+                for s, chains in zip(settled, jobs, strict=True)
             ]
+            for times in [2 ** (i + 1) for i in range(settings.extensions)]:
+                failed = [i for i, (_, chains) in enumerate(found) if settings.can_pass and not _agree(chains)]
+                more(len(failed) * settings.chains * settings.extent(times))
+                again = [(i, [pool.submit(longer, *found[i], c, times) for c in numbers]) for i in failed]
+                for i, chains in again:
+                    found[i] = found[i][0], [_whole(job.result()) for job in chains]
+            return found
         except BaseException:
-            stop.set()
+            watch.stop.set()
             raise
+
+
+def _agree(chains: Sequence[Chain]) -> bool:
+    """Whether the chains of one problem pass the diagnostics."""
+    draws = {site: np.stack([chain.theta[site] for chain in chains]) for site in chains[0].theta}
+    worst = convergence(draws)
+    diverging = np.mean([chain.diverging for chain in chains])
+    return worst.rhat <= RHAT and min(worst.ess_bulk, worst.ess_tail) >= ESS and bool(diverging <= DIVERGENT_SHARE)
 
 
 def _whole(chain: Chain | None) -> Chain:
@@ -251,13 +350,13 @@ def _whole(chain: Chain | None) -> Chain:
     return chain
 
 
-def _compile(problem: Problem, settings: Settings, best: list[Optimum]) -> None:
+def _compile(problem: Problem, best: list[Optimum], settings: Settings) -> None:
     with double():
-        fixed = _fixed(problem, settings, best[0])
-        state = _begin(*fixed, jnp.zeros_like(fixed[-1].centre), jax.random.key(0))
+        white = Whitening(jnp.asarray(best[0].z), jnp.asarray(whitening(best[0].hessian)))
+        fixed = _fixed(problem, settings, white)
+        state = _begin(*fixed, jnp.zeros_like(white.centre), jax.random.key(0))
         jax.block_until_ready(_segment(*fixed, state))
 
 
-def _fixed(problem: Problem, settings: Settings, best: Optimum) -> tuple[Any, ...]:
-    white = Whitening(jnp.asarray(best.z), jnp.asarray(whitening(best.hessian)))
+def _fixed(problem: Problem, settings: Settings, white: Whitening) -> tuple[Any, ...]:
     return (problem.form, settings, as_arrays(dict(problem.prior)), as_arrays(problem.data), white)

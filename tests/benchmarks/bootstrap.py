@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 from bayesmix.compute import double
 from bayesmix.design import Designs
 from bayesmix.inference.geometry import Geometry
-from bayesmix.inference.sampler import Problem, as_arrays, optima
+from bayesmix.inference.sampler import Problem, as_arrays, settle
 from bayesmix.laws.base import Law
 from bayesmix.model import Data, Form, Model, Reference, expected_loss
 from bayesmix.noise import StudentT
@@ -41,7 +41,7 @@ def bootstrap(law: Law, runs: Runs, designs: Designs, copies: int = COPIES, seed
             data = all_data.target(t)
             problem = Problem(model.form, prior, data)
             fixed = (model.form, as_arrays(dict(prior)), as_arrays(data))
-            start = optima(problem, seed)[0].z
+            start = settle(problem, seed)[1][0].z
             for copy in range(copies):
                 counts = np.bincount(rng.integers(len(labels), size=len(labels)), minlength=len(labels))
                 weight = np.pad(counts[index.reshape(-1)].astype(float), (0, len(data.n) - len(runs)))

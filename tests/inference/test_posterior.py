@@ -96,14 +96,12 @@ def test_arviz_opens_the_file_unaided(additive, tmp_path):
     run, target = 5, 1
     chains, draws = additive.draws["E"].shape[:2]
     at = (2, 7, run, target)
-    law, drifted = (
-        found.draws.reshape(chains, draws, -1, 2)[at]
-        for found in (additive.loss(additive.designs), additive.predict(additive.designs, noise=False))
-    )
+    drifted = additive.predict(additive.designs, noise=False).draws.reshape(chains, draws, -1, 2)[at]
     late = np.log(additive.designs.tokens[run] / additive.reference.scale.tokens) / additive.reference.spread
     sigma, share, early = (draw[site][target] for site in ("sigma", "run_share", "early"))
-    sd = law * sigma * np.sqrt(share + (1 - share) * (1 + early**2 * np.exp(-2 * late)))
-    expected = stats.norm(drifted, sd).logpdf(additive.runs.loss[run, target])
+    growth = (1 + early**2 * np.exp(-2 * late)) / (1 + early**2)
+    sd = drifted * sigma * np.sqrt(share + (1 - share) * growth)
+    expected = stats.t(additive.model.noise.nu, drifted, sd).logpdf(additive.runs.loss[run, target])
     label = additive.runs.train_run[run]
     got = tree.log_likelihood["loss"].sel(train_run=label).values[2, 7, target]
     np.testing.assert_allclose(got, expected, rtol=1e-4)
