@@ -1,0 +1,96 @@
+"""A training run gone wrong: Student-t scatter, and how much the run counts beside a drift."""
+
+from __future__ import annotations
+
+import warnings
+
+import jax
+import numpy as np
+import pytest
+from scipy import stats
+
+import bayesmix.inference.sampler as sampler
+from bayesmix.compute import double
+from bayesmix.errors import DiagnosticsWarning
+from bayesmix.inference.fit import fit
+from bayesmix.inference.sampler import Problem, settle
+from bayesmix.laws.chinchilla import Chinchilla
+from bayesmix.model import Data, Model, Reference, log_likelihood
+from bayesmix.noise import Grouped, Rows
+from bayesmix.runs.table import Runs
+from tests.posteriors import simulated, truth_of
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.usefixtures("x64")
+def test_the_scatter_of_a_training_run_is_a_multivariate_student_t() -> None:
+    noise, theta = Grouped(nu=3.0), {"sigma": 0.02, "run_share": 0.4, "early": 0.5}
+    run = np.array([0, 1, 0, 2, 1, 0])
+    late, se = RNG.normal(size=6), np.array([0.0, 0.01, 0.0, 0.02, 0.0, 0.0])
+    loss, measured = RNG.uniform(2, 3, 6), RNG.uniform(2, 3, 6)
+    measured[2] = np.nan
+    got = noise.log_prob_by_run(theta, loss, Rows(run, late, se), measured, 4)  # type: ignore[arg-type]
+    own = 0.6 * 0.02**2 * (1 + 0.25 * np.exp(-2 * late)) / 1.25 + (se / loss) ** 2
+    for j in range(3):
+        rows = np.flatnonzero((run == j) & np.isfinite(measured))
+        shape = np.diag(own[rows]) + 0.4 * 0.02**2
+        errors = measured[rows] / loss[rows] - 1
+        expected = stats.multivariate_t(shape=shape, df=3.0).logpdf(errors) - np.log(loss[rows]).sum()
+        assert float(got[j]) == pytest.approx(expected)
+    assert float(got[3]) == pytest.approx(0, abs=1e-12)  # room for a run that is not there
+
+
+def test_simulated_scatter_has_the_tails_of_its_density() -> None:
+    noise, theta = Grouped(nu=4.0), {"sigma": 0.01, "run_share": 0.3, "early": 0.0}
+    rows = Rows(*(np.arange(20_000), np.zeros(20_000), np.zeros(20_000)))  # type: ignore[arg-type]
+    drawn = noise.sample(theta, np.ones(20_000), rows, jax.random.key(0))  # type: ignore[arg-type]
+    assert stats.kstest(np.asarray(drawn) - 1, stats.t(4.0, 0, 0.01).cdf).pvalue > 0.01
+
+
+def wrong_by(runs: Runs, label: str, factor: float) -> Runs:
+    loss = np.where((np.array(runs.train_run) == label)[:, None], factor, 1.0) * runs.loss
+    return Runs(runs.designs, runs.targets, loss)
+
+
+def test_beside_a_drift_a_run_gone_wrong_hardly_counts() -> None:
+    model, clean = Model(Chinchilla()), simulated(Model(Chinchilla())).only(["chat"])
+    label = clean.train_run[40]
+    found = {}
+    for name, runs in {"clean": clean, "wrong": wrong_by(clean, label, 1.1)}.items():
+        settled = model.at(Reference.of(clean))
+        assert settled.reference
+        with double():
+            prior, cells = settled.priors(3), settled.cells(runs.designs)
+            data = Data.of(runs, settled.reference, runs.targets, pad=True, cells=cells)
+        problem, best = settle(Problem(settled.form, prior, data), seed=0, starts=2)
+        position = sorted(set(runs.train_run)).index(label)
+        found[name] = np.asarray(problem.data.weight)[:, 0], position, best[0].z
+    weight, position, _ = found["wrong"]
+    real = len(set(clean.train_run))
+    assert weight[position] < 0.1 * np.median(weight[:real])
+    assert weight[position] < 0.2 * found["clean"][0][position]
+    np.testing.assert_allclose(found["wrong"][2], found["clean"][2], atol=0.4)  # coordinates hardly move
+
+
+@pytest.mark.usefixtures("x64")
+def test_without_drift_weights_are_no_matter() -> None:
+    model, runs = Model(Chinchilla(), discrepancy=None), simulated(Model(Chinchilla()))
+    model = model.at(Reference.of(runs))
+    assert model.reference
+    data = Data.of(runs, model.reference, runs.targets)
+    theta = {site: jax.numpy.asarray(value) for site, value in truth_of(model).items()}
+    heavier = data._replace(weight=2.0 * data.weight)
+    np.testing.assert_array_equal(log_likelihood(model.form, theta, data), log_likelihood(model.form, theta, heavier))
+
+
+def test_chains_that_disagree_go_on_and_as_many_draws_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(sampler, "_agree", lambda chains: len(asked) > 1 or bool(asked.append(len(chains))))
+    runs = simulated(Model(Chinchilla())).only(["chat"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DiagnosticsWarning)
+        longer = fit(Model(Chinchilla(), discrepancy=None), runs, seed=0, warmup=150, draws=200, extensions=2)
+    assert asked == [4, 4]  # twice as long, then four times
+    assert longer.draws["alpha"].shape[:2] == (4, 200)
+    assert longer.diagnostics.passed
