@@ -3,6 +3,9 @@
 __version__: str
 
 from . import laws as laws
+from . import plots as plots
+from .acquisition.appraise import Appraisal as Appraisal
+from .acquisition.appraise import appraise as appraise
 from .acquisition.campaign import Campaign as Campaign
 from .acquisition.campaign import Spec as Spec
 from .acquisition.candidates import Candidates as Candidates
@@ -27,6 +30,8 @@ from .cards import model_names as model_names
 from .decision.constraint import Near as Near
 from .decision.decide import Decision as Decision
 from .decision.decide import decide as decide
+from .decision.effects import Effects as Effects
+from .decision.effects import effects as effects
 from .decision.equivalence import Equivalents as Equivalents
 from .decision.equivalence import equivalents as equivalents
 from .decision.feasible import Feasible as Feasible

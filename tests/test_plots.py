@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from bayesmix.design import Designs, Mixture
+from bayesmix.design import Design, Designs, Mixture, Scale
 from bayesmix.errors import InputError
 from bayesmix.inference.backtest import Backtest
 from bayesmix.inference.compare import Comparison
@@ -20,15 +20,21 @@ from bayesmix.plots.sizes import plot_loss_by_size
 def test_loss_by_size_shows_bands_runs_and_where_they_end(additive):
     ax = Figure().subplots()
     mixture = Mixture.of(additive.domains, additive.designs.mixture[0])
-    tokens = float(additive.designs.tokens[0])
-    assert plot_loss_by_size(additive, mixture, tokens, target="proofs", ax=ax) is ax
-    median, points = ax.lines[0].get_xydata(), ax.lines[1].get_xydata()
+    scale = Scale(3e9, float(additive.designs.tokens[0]))
+    assert plot_loss_by_size(additive, Design(mixture, scale), target="proofs", ax=ax) is ax
+    lines = {line.get_label(): line for line in ax.lines}
+    median, points = lines["median"].get_xydata(), lines["measured"].get_xydata()
     assert len(points) == 4 and set(points[:, 0]) == set(additive.designs.params)
-    row = (additive.designs.params == points[0, 0]) & (additive.designs.tokens == tokens)
+    row = (additive.designs.params == points[0, 0]) & (additive.designs.tokens == scale.tokens)
     assert points[0, 1] in additive.runs.loss[row, 1]
-    at = Designs(additive.domains, mixture.on(additive.domains)[None], median[-1:, 0], np.array([tokens]))
+    at = Designs(additive.domains, mixture.on(additive.domains)[None], median[-1:, 0], np.array([scale.tokens]))
     np.testing.assert_allclose(median[-1, 1], additive.predict(at).quantile(0.5)[0, 1], rtol=1e-2)
-    assert "nats" in ax.get_ylabel()
+    assert "nats" in ax.get_ylabel() and "3B" in lines["N = 3B"].get_label()
+    others = lines["other runs, carried here"].get_xydata()
+    assert len(others) == len(additive.runs) - 4
+    # the law explains nearly all of a loss: what is carried to the curve lies on it
+    on_curve = np.interp(np.log(others[:, 0]), np.log(median[:, 0]), median[:, 1])
+    assert np.abs(others[:, 1] / on_curve - 1).max() < 0.03
 
 
 def comparison() -> Comparison:

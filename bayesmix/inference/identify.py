@@ -94,7 +94,7 @@ def check(posterior: Posterior, seed: int = 0) -> Check:
     return Check(informed, effective, len(runs), len(set(runs.train_run)), tuple(advice))
 
 
-def _entries(posterior: Posterior) -> dict[str, tuple[str, int | None]]:
+def entries(posterior: Posterior) -> dict[str, tuple[str, int | None]]:
     """Label → site and position, for the sites of the law."""
     domains = posterior.domains
     found: dict[str, tuple[str, int | None]] = {}
@@ -109,17 +109,17 @@ def _entries(posterior: Posterior) -> dict[str, tuple[str, int | None]]:
 
 
 def _informed(posterior: Posterior, seed: int) -> tuple[Informed, ...]:
-    entries = _entries(posterior)
-    prior = _prior_draws(posterior, seed)
+    found = entries(posterior)
+    prior = prior_draws(posterior, seed)
     likelihood, log_prior = log_likelihood_by_train_run(posterior), _log_prior(posterior)
     rows = []
     for t, target in enumerate(posterior.targets):
         values = {
             label: posterior.draws[site][:, :, t] if at is None else posterior.draws[site][:, :, t, at]
-            for label, (site, at) in entries.items()
+            for label, (site, at) in found.items()
         }
         felt = _sensitivity(values, likelihood[..., t], log_prior[..., t])
-        for label, (site, at) in entries.items():
+        for label, (site, at) in found.items():
             before = prior[site] if at is None else prior[site][:, at]
             unit = posterior.reference.loss[target] if site in posterior.model.law.amplitudes else 1.0
             # on the log scale, where most priors are stated; it is the same for a change of unit
@@ -128,7 +128,8 @@ def _informed(posterior: Posterior, seed: int) -> tuple[Informed, ...]:
     return tuple(rows)
 
 
-def _prior_draws(posterior: Posterior, seed: int) -> dict[str, np.ndarray]:
+def prior_draws(posterior: Posterior, seed: int) -> dict[str, np.ndarray]:
+    """Draws (draw, ...) of the sites of the law from the prior of one target, amplitudes in units of its loss."""
     with double():
         priors = posterior.model.law.priors(len(posterior.domains))
         beliefs = {s: b for s, b in posterior.model.priors(len(posterior.domains)).items() if s in priors}

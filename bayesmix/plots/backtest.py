@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from matplotlib.axes import Axes
+from scipy.stats import binom
 
+from bayesmix.design import count
 from bayesmix.inference.backtest import Backtest
 from bayesmix.inference.score import LEVELS
+from bayesmix.plots.style import BLUE, COLOURS, DENSE, GREY, ORANGE, calm, key, plain, size_axis, slanted, zero_line
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 MOST = 8
 
 
 def plot_coverage(backtest: Backtest, *, ax: Axes) -> Axes:
-    """Share of left-out losses inside the bands against what the bands promise, per target and pooled.
+    """Calibration: the share of left-out losses inside the bands against what the bands promise.
 
     Bands that are right lie on the diagonal, bands that are too narrow below it.
 
@@ -23,9 +27,11 @@ def plot_coverage(backtest: Backtest, *, ax: Axes) -> Axes:
     """
     figures = backtest.score
     levels = 100 * np.array(LEVELS)
-    ax.plot([0, 100], [0, 100], color="0.6", linewidth=0.8, zorder=0)
-    for t, target in enumerate(figures.targets if len(figures.targets) <= MOST else ()):
-        ax.plot(levels, 100 * figures.coverage[:, t], ".-", color=COLOURS[t], alpha=0.7, linewidth=0.8, label=target)
+    ax.plot([0, 100], [0, 100], color=GREY, linewidth=0.8, zorder=0)
+    few = len(figures.targets) <= MOST
+    for t, target in enumerate(figures.targets):
+        style = {"color": COLOURS[t], "alpha": 0.7, "label": plain(target)} if few else {"color": GREY, "alpha": 0.4}
+        ax.plot(levels, 100 * figures.coverage[:, t], ".-", linewidth=0.8, **style)
     pooled = [100 * figures.pooled(row) for row in figures.coverage]
     ax.plot(levels, pooled, "o-", color="black", linewidth=1.8, label="all targets")
     low, high = backtest.chance
@@ -33,9 +39,53 @@ def plot_coverage(backtest: Backtest, *, ax: Axes) -> Axes:
     ax.set_xlim(45, 100)
     ax.set_ylim(min(40.0, 100 * figures.coverage.min() - 3), 102)
     ax.set_xlabel("what the band promises (%)")
-    ax.set_ylabel("what it held (%)")
-    ax.legend(frameon=False, fontsize="small", loc="lower right")
-    return ax
+    ax.set_ylabel("left-out losses it held (%)")
+    key(ax, loc="lower right")
+    return calm(ax)
+
+
+def plot_coverage_by_size(
+    backtest: Backtest, *, ax: Axes, level: float = 0.9, along: Literal["params", "tokens"] = "params"
+) -> Axes:
+    """Share of left-out losses inside the band, at each size N or D, with what chance allows bands that are right.
+
+    Checkpoints and targets of one training run are counted as one, which is cautious.
+
+    Args:
+        backtest: what `backtest` returned.
+        ax: where to draw.
+        level: of the band.
+        along: whether sizes are N or D.
+    """
+    prediction, measured = backtest.prediction, backtest.measured
+    size = getattr(prediction.designs, along)
+    low, high = np.moveaxis(prediction.interval(level), -1, 0)
+    seen = np.isfinite(measured)
+    held = (low <= measured) & (measured <= high) & seen
+    sizes = np.unique(size)
+    runs = np.array(backtest.train_run)
+    shares = np.array([held[size == s].sum() / max(seen[size == s].sum(), 1) for s in sizes])
+    counts = np.array([len(set(runs[size == s])) for s in sizes])
+    chance = np.array([binom.interval(0.95, n, level) for n in counts]) / counts[:, None]
+    places = np.arange(len(sizes)) if len(sizes) < 3 else sizes
+    ax.axhline(100 * level, color=GREY, linewidth=0.8, zorder=0)
+    ax.vlines(places, *(100 * chance.T), color="0.5", linewidth=9, alpha=0.3, label="chance, if right (95 %)")
+    ax.plot(places, 100 * shares, "o-", color=BLUE, markersize=6, label=f"{100 * level:.0f} % band")
+    for place, share, number in zip(places, shares, counts, strict=True):
+        text = ax.annotate(f"{number}", (place, 100 * share), (7, -9), textcoords="offset points", fontsize="small")
+        text.set_color("0.4")
+    ax.set_ylim(min(45.0, 100 * shares.min() - 8), 104)
+    name = "left-out model parameters N" if along == "params" else "left-out training tokens D"
+    if len(sizes) < 3:
+        ax.set_xticks(places, [count(float(s)) for s in sizes])
+        ax.set_xlim(-0.6, len(sizes) - 0.4)
+        ax.set_xlabel(f"{name} (small figures: training runs)")
+    else:
+        ax.set_xlim(sizes[0] / 1.25, sizes[-1] * 1.25)
+        size_axis(ax.xaxis, f"{name} (small figures: training runs)")
+    ax.set_ylabel("left-out losses it held (%)")
+    key(ax, loc="lower left")
+    return calm(ax)
 
 
 def plot_misses(backtest: Backtest, *, ax: Axes) -> Axes:
@@ -49,6 +99,7 @@ def plot_misses(backtest: Backtest, *, ax: Axes) -> Axes:
     """
     low, middle, high = backtest.prediction.quantile([0.05, 0.5, 0.95])
     start, ticks = 0, []
+    dense = int(np.isfinite(backtest.measured).sum()) > DENSE
     for t in range(len(backtest.prediction.targets)):
         rows = np.flatnonzero(np.isfinite(backtest.measured[:, t]))
         rows = rows[np.argsort(middle[rows, t])]
@@ -57,12 +108,14 @@ def plot_misses(backtest: Backtest, *, ax: Axes) -> Axes:
         below, above = (100 * (edge[rows, t] / centre - 1) for edge in (low, high))
         miss = 100 * (backtest.measured[rows, t] / centre - 1)
         out = (miss < below) | (miss > above)
-        ax.fill_between(x, below, above, step="mid", color=COLOURS[0], alpha=0.25, linewidth=0)
-        ax.plot(x[~out], miss[~out], ".", color=COLOURS[0], markersize=3)
-        ax.plot(x[out], miss[out], ".", color=COLOURS[1], markersize=4)
+        ax.fill_between(x, below, above, step="mid", color=BLUE, alpha=0.25, linewidth=0, label="90 % band")
+        ax.plot(x[~out], miss[~out], ".", color=BLUE, markersize=3, rasterized=dense, label="inside")
+        ax.plot(x[out], miss[out], ".", color=ORANGE, markersize=4, rasterized=dense, label="outside")
         ticks.append(start + len(rows) / 2)
         start += len(rows) + max(3, len(rows) // 10)
-    ax.axhline(0.0, color="0.6", linewidth=0.8, zorder=0)
-    ax.set_xticks(ticks, backtest.prediction.targets, rotation=30, ha="right")
+    zero_line(ax)
+    names = [plain(target) for target in backtest.prediction.targets]
+    ax.set_xticks(ticks, names, **slanted(names))
     ax.set_ylabel("measured against predicted loss (%)")
-    return ax
+    key(ax)
+    return calm(ax)

@@ -6,10 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from bayesmix.inference.compare import Comparison
-
-MARKERS = "os^Dvp*X"
-# Okabe and Ito, told apart by colour-blind readers
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+from bayesmix.plots.style import COLOURS, MARKERS, calm, plain, rows_of, zero_line
 
 
 def plot_comparison(comparison: Comparison, *, ax: Axes) -> Axes:
@@ -23,7 +20,7 @@ def plot_comparison(comparison: Comparison, *, ax: Axes) -> Axes:
         ax: where to draw.
     """
     targets = comparison.targets
-    lines = np.arange(len(targets), dtype=float)
+    lines = rows_of(ax, targets)
     count = np.isfinite(comparison.log_density[0]).sum(axis=0)
     offsets = np.linspace(-0.25, 0.25, len(comparison.laws)) if len(comparison.laws) > 1 else [0.0]
     for place, position in enumerate(comparison.order):
@@ -39,12 +36,10 @@ def plot_comparison(comparison: Comparison, *, ax: Axes) -> Axes:
             markersize=6,
             capsize=2,
             linewidth=1.2,
-            label=f"{law} (weight {comparison.weights[law]:.2f})",
+            label=f"{plain(law)} (weight {comparison.weights[law]:.2f})",
         )
-    ax.axvline(0.0, color="0.6", linewidth=0.8, zorder=0)
-    ax.set_yticks(lines, targets)
-    ax.invert_yaxis()
+    zero_line(ax, vertical=True)
     how = f"left out by {comparison.by}" if comparison.by else "PSIS-LOO"
-    ax.set_xlabel(f"log density per loss behind the best law, nats ({how}; ± 2 se)")
+    ax.set_xlabel(f"log density per loss behind the best law,\nnats ({how}; ± 2 standard errors)")
     ax.legend(frameon=False, fontsize="small", loc="best")
-    return ax
+    return calm(ax)

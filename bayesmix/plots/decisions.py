@@ -4,45 +4,53 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import PercentFormatter
 
 from bayesmix.decision.decide import Decision
+from bayesmix.plots.style import BLUE, GREEN, GREY, ORANGE, calm, key_above, rows_of, share_axis
 
-SET = "#0072B2"  # from the palette of Okabe and Ito, told apart by colour-blind readers
-CHOSEN = "#D55E00"
-MARKS = {"natural": ("D", "#009E73"), "uniform": ("|", "0.35")}
+MARKS = {"natural": ("D", GREEN, 4.5), "uniform": ("|", GREY, 9.0)}
 
 
-def plot_shares(decision: Decision, *, ax: Axes) -> Axes:
+def plot_shares(decision: Decision, *, ax: Axes, most: int = 20) -> Axes:
     """The chosen share of every domain, and its range over the mixtures that do as well.
 
-    Largest share on top; natural, where it is known, and uniform are marked. An empty set draws no ranges, and the
-    title says so.
+    Largest share on top; natural, where it is known, and uniform are marked. Where no mixture is within the tolerance,
+    the bars are the central 90 % of the draws' own best shares instead, and the legend says so.
 
     Args:
         decision: what `decide` returned.
         ax: where to draw.
+        most: at most so many domains; the last row stands for all others together.
     """
     mixture, same = decision.mixture, decision.equivalents
-    domains = sorted(mixture.domains, key=lambda d: mixture[d])
-    rows = np.arange(len(domains))
-    if not same.empty:
-        low, high = np.array([same.ranges[d] for d in domains]).T
-        ax.barh(rows, high - low, left=low, height=0.42, color=SET, alpha=0.35, linewidth=0, label="as good")
-    ax.plot([mixture[d] for d in domains], rows, "o", color=CHOSEN, markersize=6, label="chosen", zorder=3)
-    for name, (marker, colour) in MARKS.items():
+    order = sorted(mixture.domains, key=lambda d: -mixture[d])
+    shown = order if len(order) <= most else order[: most - 1]
+    rest = order[len(shown) :]
+    rows = rows_of(ax, [*shown, *([f"{len(rest)} others"] if rest else [])])
+    if same.empty:
+        label, ranges = "best of each draw, 90 %", {d: (b.q05, b.q95) for d, b in decision.regret.shares.items()}
+    else:
+        label, ranges = f"as good ({same.epsilon:.1g} nats)", dict(same.ranges)
+    low, high = np.array([ranges[d] for d in shown]).T
+    ax.barh(rows[: len(shown)], high - low, left=low, height=0.46, color=BLUE, alpha=0.35, linewidth=0, label=label)
+    for name, (marker, colour, size) in MARKS.items():
         if name in decision.optimum.against:
-            other = decision.optimum.against[name].mixture.on(domains)
-            ax.plot(other, rows, marker, color=colour, markersize=9 if marker == "|" else 5, label=name, linestyle="")
-    ax.set_yticks(rows, domains)
+            other = decision.optimum.against[name].mixture.on(order)
+            ax.plot(_rolled(other, len(shown)), rows, marker, color=colour, markersize=size, label=name, linestyle="")
+    chosen = _rolled(mixture.on(order), len(shown))
+    ax.plot(chosen, rows, "o", color=ORANGE, markersize=6, label="chosen", zorder=3, linestyle="")
     ax.set_xlim(left=0)
-    ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    ax.set_xlabel("share of the training tokens")
-    held = f"{100 * same.probability:.0f} %"
-    title = "no mixture is" if same.empty else "as good:"
-    ax.set_title(f"{title} within {same.epsilon:.2g} nats of the best with probability {held}", fontsize="medium")
-    ax.legend(frameon=False, fontsize="small", loc="lower right")
-    return ax
+    ax.margins(x=0.04)
+    share_axis(ax.xaxis, "share of the training tokens")
+    ax.grid(axis="x", color=GREY, alpha=0.25, linewidth=0.6)
+    ax.set_axisbelow(True)
+    key_above(ax)
+    return calm(ax)
+
+
+def _rolled(shares: np.ndarray, shown: int) -> np.ndarray:
+    """The first shares, and the sum of the others where there are any."""
+    return shares if len(shares) == shown else np.append(shares[:shown], shares[shown:].sum())
 
 
 def plot_regret(decision: Decision, *, ax: Axes, bins: int = 40) -> Axes:
@@ -54,14 +62,13 @@ def plot_regret(decision: Decision, *, ax: Axes, bins: int = 40) -> Axes:
         bins: of the histogram.
     """
     losses = decision.regret.losses
-    ax.hist(losses, bins=bins, density=True, color=SET, alpha=0.45, linewidth=0, label="draws")
-    ax.axvline(float(losses.mean()), color=CHOSEN, linewidth=1.5, label=f"expected, {losses.mean():.1e} nats")
     high = float(np.quantile(losses, 0.95))
-    ax.axvline(high, color=CHOSEN, linewidth=1.5, linestyle="--", label=f"exceeded by 5 % of the draws, {high:.1e}")
+    ax.hist(losses, bins=bins, color=BLUE, alpha=0.45, linewidth=0, label=f"{len(losses)} draws")
+    ax.axvline(float(losses.mean()), color=ORANGE, linewidth=1.5, label=f"expected, {losses.mean():.1e} nats")
+    ax.axvline(high, color=ORANGE, linewidth=1.5, linestyle="--", label=f"exceeded by 5 % of the draws, {high:.1e}")
     ax.set_xlim(left=0)
     ax.ticklabel_format(axis="x", style="sci", scilimits=(-2, 2))
-    ax.set_yticks([])
     ax.set_xlabel("regret of the chosen mixture (nats)")
-    ax.set_ylabel("density over draws")
+    ax.set_ylabel("draws")
     ax.legend(frameon=False, fontsize="small")
-    return ax
+    return calm(ax)

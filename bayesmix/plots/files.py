@@ -1,11 +1,15 @@
-"""Figures as files."""
+"""Figures as files, and as pieces of a page."""
 
 from __future__ import annotations
 
+import io
 import os
+import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -13,6 +17,7 @@ from bayesmix.errors import InputError
 from bayesmix.files import atomic_write
 
 SUFFIXES = (".png", ".svg", ".pdf")
+DPI = 150
 
 
 def save_plots(
@@ -34,7 +39,7 @@ def save_plots(
     for plot, ax in zip(plots, figure.subplots(1, len(plots), squeeze=False)[0], strict=True):
         plot(ax)
     with atomic_write(path) as draft:
-        figure.savefig(draft, dpi=150)
+        figure.savefig(draft, dpi=DPI)
 
 
 def require_suffix(path: str | os.PathLike[str]) -> None:
@@ -43,3 +48,41 @@ def require_suffix(path: str | os.PathLike[str]) -> None:
     if suffix not in SUFFIXES:
         expected = f"a suffix among {', '.join(SUFFIXES)}"
         raise InputError("unknown kind of figure", expected=expected, got=suffix or "none", advice="Try name.png.")
+
+
+def svg_of(
+    plot: Callable[[Axes], object], *, name: str, width: float = 4.6, height: float = 3.2, ternary: bool = False
+) -> str:
+    """One plot as an ``<svg>`` element that goes into a page: no background, text as text, black as the page's own ink.
+
+    Args:
+        plot: draws on the axes it is given.
+        name: a word that no other figure of the page has; identifiers in the element begin with it.
+        width: in inches.
+        height: in inches.
+        ternary: whether the axes are ternary.
+    """
+    figure = Figure(figsize=(width, height), layout="constrained")
+    plot(figure.add_subplot(projection="ternary") if ternary else figure.subplots())
+    sheet = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # the browser has fonts that matplotlib has not
+        metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(sheet, format="svg", transparent=True, dpi=DPI, metadata=metadata)
+    return _for_page(sheet.getvalue(), name)
+
+
+def _for_page(text: str, name: str) -> str:
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{name}-", text)
+    text = re.sub(r"<svg [^>]*viewBox=\"([^\"]*)\"[^>]*>", _opening, text, count=1)
+    text = text.replace("xlink:href", "href")
+    # matplotlib leaves the fill of black text and shapes to the default, which is black whatever the page's ink is
+    text = re.sub(r"#000000\b", "currentColor", text)
+    return re.sub(r"'DejaVu Sans'(, [^;\"]*)?", "inherit-sans", text).replace("inherit-sans", "var(--sans)").strip()
+
+
+def _opening(found: re.Match[str]) -> str:
+    return f'<svg viewBox="{found[1]}" fill="currentColor" aria-hidden="true" focusable="false">'

@@ -1,53 +1,145 @@
-"""Loss against model size, with bands that go on beyond the fitted sizes."""
+"""Loss against N, D or compute, with bands that go on beyond the fitted sizes, and where the runs are."""
 
 from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter
 
-from bayesmix.design import Designs, Mixture, count
+from bayesmix.decision.worth import Axis, grow
+from bayesmix.design import Design, Designs, Scale, count
 from bayesmix.inference.posterior import Posterior
+from bayesmix.inference.stack import Stack
+from bayesmix.plots.style import BLUE, DENSE, GREY, ORANGE, bands, calm, flops_axis, key, plain, shade, size_axis
 
-BAND = "#0072B2"  # from the palette of Okabe and Ito, told apart by colour-blind readers
-POINT = "#D55E00"
-LEVELS = ((0.5, 0.45), (0.9, 0.22))
+POINTS = 40
+NEAR_SIZE, NEAR_MIXTURE = 0.05, 0.05
+"""A run belongs on the curve when its other size is within 5 %, and its mixture within 0.05 of total variation."""
+CARRIED = 200
+"""At most so many runs are carried to the curve."""
 
 
 def plot_loss_by_size(
-    posterior: Posterior, mixture: Mixture, tokens: float, *, target: str, ax: Axes, reach: float = 16.0
+    posterior: Posterior | Stack,
+    design: Design,
+    *,
+    target: str,
+    ax: Axes,
+    along: Axis = "params",
+    reach: float = 1.5,
+    carried: bool = True,
 ) -> Axes:
-    """Predicted loss of one mixture against N at a fixed number of tokens, with 50 and 90 % bands.
+    """Loss of one mixture against N, D or compute, with 50 and 90 % bands, beyond the fitted sizes as well.
 
-    Runs with the same tokens (within 5 %) and a mixture within 0.05 of total variation are drawn on top; sizes beyond
-    the fitted ones are shaded.
+    Runs on the curve itself are drawn as measured. Of the other runs it shows what is left when the law's difference
+    between them and the curve is taken off: measured loss × predicted loss on the curve / predicted loss of the run.
 
     Args:
         posterior: what is believed.
-        mixture: the mixture to show.
-        tokens: D of every point of the curve.
+        design: the mixture to show, at a scale that the curve passes through; the scale is marked.
         target: the target whose loss is shown.
         ax: where to draw.
-        reach: how far beyond the largest fitted size to go, as a factor.
+        along: what grows: ``params`` N, ``tokens`` D, or ``flops`` at the design's tokens per parameter.
+        reach: how far beyond the largest run, and beyond the design, to go, as a factor.
+        carried: whether to show the runs that are not on the curve.
     """
-    fitted = posterior.designs.params
-    params = np.geomspace(fitted.min() / 1.2, fitted.max() * reach, 60)
-    weights = np.tile(mixture.on(posterior.domains), (len(params), 1))
-    designs = Designs(posterior.domains, weights, params, np.full(len(params), float(tokens)))
-    prediction = posterior.predict(designs)
-    which = posterior.targets.index(target)
-    for level, alpha in LEVELS:
-        low, high = prediction.interval(level)[:, which].T
-        ax.fill_between(params, low, high, color=BAND, alpha=alpha, linewidth=0, label=f"{100 * level:.0f} % band")
-    ax.plot(params, prediction.quantile(0.5)[:, which], color=BAND, linewidth=1.5, label="median")
-    near = np.abs(np.log(posterior.designs.tokens / tokens)) < 0.05
-    near &= 0.5 * np.abs(posterior.designs.mixture - weights[0]).sum(1) < 0.05
-    ax.plot(fitted[near], posterior.runs.loss[near, which], "o", color=POINT, markersize=5, label="measured")
-    ax.axvspan(fitted.max(), params[-1], color="0.5", alpha=0.12, linewidth=0, label="no run is this large")
-    ax.set_xscale("log")
-    ax.set_xlim(params[0], params[-1])
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
-    ax.set_xlabel("model parameters N")
-    ax.set_ylabel(f"loss on {target} (nats per token)")
-    ax.legend(frameon=False, fontsize="small")
-    return ax
+    fitted, which = posterior.designs, posterior.targets.index(target)
+    place = _place(fitted, along)
+    own = float(_place(Designs.of(design), along)[0])
+    low, high = min(place.min(), own) / 1.15, max(place.max(), own) * reach
+    curve = np.geomspace(low, high, POINTS)
+    weights = design.mixture.on(posterior.domains)
+    bands(ax, curve, posterior.predict(_curve(posterior, design, along, curve)).draws[:, :, which])
+    near = _on_curve(fitted, design.scale, along) & (0.5 * np.abs(fitted.mixture - weights).sum(1) < NEAR_MIXTURE)
+    if carried:
+        rows = np.flatnonzero(~near & np.isfinite(posterior.runs.loss[:, which]))
+        _draw_carried(posterior, design, along, rows, which, ax)
+    if near.any():
+        measured = posterior.runs.loss[near, which]
+        ax.plot(place[near], measured, "o", color=ORANGE, markersize=5, label="measured", zorder=3)
+    shade(ax, place.max(), high)
+    if low < place.min() / 1.2:
+        shade(ax, low, place.min())
+    ax.axvline(own, color="black", linewidth=0.9, linestyle=":", label=f"{_named(design.scale, along)}")
+    ax.set_xlim(low, high)
+    _size_axis(ax, design.scale, along)
+    ax.set_ylabel(f"loss on {plain(target)} (nats/token)")
+    key(ax, loc="upper right")
+    return calm(ax)
+
+
+def plot_scales(designs: Designs, *, ax: Axes, flagship: Scale | None = None) -> Axes:
+    """Where in N and D the runs are, larger dots for more runs, and where the mixture is wanted.
+
+    Args:
+        designs: those of the runs.
+        ax: where to draw.
+        flagship: the scale to decide at.
+    """
+    cells, counts = np.unique(np.stack([designs.params, designs.tokens]), axis=1, return_counts=True)
+    area = 12 + 80 * np.sqrt(counts / counts.max())
+    dots = ax.scatter(*cells, s=area, color=BLUE, alpha=0.55, linewidth=0, label=f"{len(designs)} measured points")
+    dots.set_rasterized(len(counts) > DENSE)
+    sizes = cells
+    if flagship is not None:
+        at = np.array([[flagship.params], [flagship.tokens]])
+        ax.plot(*at, "*", color=ORANGE, markersize=13, label="to decide at", linestyle="")
+        sizes = np.hstack([cells, at])
+    (n_low, d_low), (n_high, d_high) = sizes.min(axis=1), sizes.max(axis=1)
+    ax.set_xlim(n_low / 1.6, n_high * 1.6)
+    ax.set_ylim(d_low / 1.6, d_high * 1.6)
+    size_axis(ax.xaxis, "model parameters N")
+    size_axis(ax.yaxis, "training tokens D")
+    key(ax, loc="upper left")
+    return calm(ax)
+
+
+def _place(designs: Designs, along: Axis) -> np.ndarray:
+    """Position (run) on the axis."""
+    return {"params": designs.params, "tokens": designs.tokens, "flops": designs.flops}[along]
+
+
+def _curve(posterior: Posterior | Stack, design: Design, along: Axis, at: np.ndarray) -> Designs:
+    """The mixture of the design at positions (point) along its curve."""
+    own = _place(Designs.of(design), along)[0]
+    scales = [grow(along)(design.scale, float(value / own)) for value in at]
+    weights = np.tile(design.mixture.on(posterior.domains), (len(at), 1))
+    n, d = np.array([[s.params, s.tokens] for s in scales]).T
+    return Designs(posterior.domains, weights, n, d)
+
+
+def _on_curve(designs: Designs, scale: Scale, along: Axis) -> np.ndarray:
+    """Whether the size that does not grow is that of the scale (run)."""
+    n, d = np.log(designs.params / scale.params), np.log(designs.tokens / scale.tokens)
+    return np.abs({"params": d, "tokens": n, "flops": d - n}[along]) < NEAR_SIZE
+
+
+def _draw_carried(
+    posterior: Posterior | Stack, design: Design, along: Axis, rows: np.ndarray, which: int, ax: Axes
+) -> None:
+    if not rows.size:
+        return
+    rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), CARRIED)).round().astype(int))]
+    runs = posterior.designs.take(rows)
+    at = _place(runs, along)
+    sizes, index = np.unique(at, return_inverse=True)
+    there = posterior.predict(_curve(posterior, design, along, sizes), noise=False).quantile(0.5)[index, which]
+    here = posterior.predict(runs, noise=False).quantile(0.5)[:, which]
+    ax.plot(
+        at, posterior.runs.loss[rows, which] * there / here, "o", color=GREY, alpha=0.5, markersize=3,
+        markeredgewidth=0, label="other runs, carried here", zorder=1.5, rasterized=len(rows) > DENSE,
+    )  # fmt: skip
+
+
+def _named(scale: Scale, along: Axis) -> str:
+    return {"params": f"N = {count(scale.params)}", "tokens": f"D = {count(scale.tokens)}"}.get(along, str(scale))
+
+
+def _size_axis(ax: Axes, scale: Scale, along: Axis) -> None:
+    match along:
+        case "params":
+            size_axis(ax.xaxis, f"model parameters N, at D = {count(scale.tokens)} tokens")
+        case "tokens":
+            size_axis(ax.xaxis, f"training tokens D, at N = {count(scale.params)} parameters")
+        case _:
+            ratio = count(scale.tokens / scale.params)
+            flops_axis(ax.xaxis, f"training compute 6·N·D (FLOPs), at D/N = {ratio}")

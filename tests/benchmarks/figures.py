@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from bayesmix.compute import keep_compiled_programs
-from bayesmix.design import Mixture
+from bayesmix.design import Design, Mixture, Scale
 from bayesmix.inference.fit import fit
 from bayesmix.laws.joint import Joint
 from bayesmix.model import Model
@@ -25,8 +25,8 @@ def main() -> None:
     posterior = fit(model, simulated(model).only(["chat"]), seed=0, progress=True)
     figure = Figure(figsize=(7, 3.6), layout="constrained")
     mixture = Mixture.of(posterior.domains, posterior.designs.mixture[0])
-    tokens = float(np.median(posterior.designs.tokens))
-    plot_loss_by_size(posterior, mixture, tokens, target="chat", ax=figure.subplots())
+    scale = Scale(4e9, float(np.median(posterior.designs.tokens)))
+    plot_loss_by_size(posterior, Design(mixture, scale), target="chat", ax=figure.subplots())
     FIGURES.mkdir(exist_ok=True)
     figure.savefig(FIGURES / "bands.png", dpi=130)
 

@@ -62,7 +62,7 @@ def test_shares_are_drawn_with_their_ranges(decision):
     order = [label.get_text() for label in ax.get_yticklabels()]
     chosen = next(line for line in ax.lines if line.get_label() == "chosen")
     np.testing.assert_allclose(chosen.get_xdata(), [decision.mixture[d] for d in order])
-    assert list(chosen.get_xdata()) == sorted(chosen.get_xdata())
+    assert list(chosen.get_xdata()) == sorted(chosen.get_xdata(), reverse=True) and ax.yaxis_inverted()
     for bar, domain in zip(ax.patches, order, strict=True):
         low, high = decision.equivalents.ranges[domain]
         assert (bar.get_x(), bar.get_x() + bar.get_width()) == pytest.approx((low, high))

@@ -1,0 +1,90 @@
+"""`appraise`: what each of many candidate runs is worth, and what it costs; `propose` picks from such a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bayesmix.acquisition.candidates import Candidates
+from bayesmix.acquisition.cost import CostOf, flops
+from bayesmix.acquisition.criteria import Acquisition, score
+from bayesmix.acquisition.pool import Pool
+from bayesmix.acquisition.propose import DRAWS
+from bayesmix.acquisition.stakes import Stakes
+from bayesmix.compute import double
+from bayesmix.inference.posterior import Posterior
+from bayesmix.inference.reweight import thinned
+
+
+@dataclass(frozen=True, eq=False)
+class Appraisal:
+    """Scores and costs of candidate runs, each as if it were the only one.
+
+    Attributes:
+        runs: the candidates.
+        scores: what each is worth (run), in `unit`.
+        costs: what each costs (run), in FLOPs.
+        unit: of the scores.
+        stakes: the decision they are about; None for a criterion that is about none.
+    """
+
+    runs: Pool
+    scores: np.ndarray
+    costs: np.ndarray
+    unit: str
+    stakes: Stakes | None
+
+    def worth(self, costs: np.ndarray) -> np.ndarray | None:
+        """The score (cost) a run must have to be worth `costs` FLOPs at the flagship; None without a decision."""
+        if self.stakes is None or not self.stakes.slope > 0:
+            return None
+        return self.stakes.slope * np.log1p(costs / self.stakes.flagship.flops)
+
+    @property
+    def frontier(self) -> np.ndarray:
+        """Positions of the runs that nothing cheaper equals, cheapest first."""
+        order = np.lexsort((-self.scores, self.costs))
+        best = np.maximum.accumulate(np.append(-np.inf, self.scores[order]))
+        return order[self.scores[order] > best[:-1]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        last = self.runs.last
+        rows = zip(last.params, last.tokens, self.scores, self.costs, self.runs.origin, strict=True)
+        keys = ("params", "tokens", "score", "cost", "origin")
+        return {"unit": self.unit, "candidates": [dict(zip(keys, row, strict=True)) for row in rows]}
+
+    def __str__(self) -> str:
+        best = int(np.argmax(self.scores))
+        return f"{len(self.runs)} candidate runs, worth up to {self.scores[best]:.3g} {self.unit}"
+
+    __repr__ = __str__
+
+
+def appraise(
+    posterior: Posterior,
+    among: Candidates | Pool,
+    *,
+    by: Acquisition,
+    per: CostOf = flops,
+    max_draws: int = DRAWS,
+    seed: int = 0,
+) -> Appraisal:
+    """What every candidate run is worth by itself.
+
+    Args:
+        posterior: what is believed now.
+        among: `candidates(...)`, or a pool.
+        by: what a run is worth.
+        per: what a run costs, in FLOPs.
+        max_draws: at most so many posterior draws are used.
+        seed: of candidates and nodes.
+    """
+    few = thinned(posterior, max_draws)
+    pool = among.on(few, seed) if isinstance(among, Candidates) else among
+    at = by.stakes(few)
+    with double():
+        view = by.view(few, at, int(np.bincount(pool.run).max()), seed)
+    return Appraisal(pool, score(by, view, few, pool), np.asarray(per(pool.last), float), by.unit, at)

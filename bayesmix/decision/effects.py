@@ -1,0 +1,103 @@
+"""`effects`: what a little more of each domain does to each target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from bayesmix.design import Design, Designs
+from bayesmix.errors import InputError
+
+
+class Predictor(Protocol):
+    """What is needed of a posterior, or of a stack of them."""
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Names of the training domains."""
+        ...
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the targets."""
+        ...
+
+    def predict(self, designs: Designs, seed: int = 0, noise: bool = True) -> Any:
+        """Draws of the loss of some designs."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Effects:
+    """By how much the loss of each target changes when a domain gets more, and the others less in proportion.
+
+    Attributes:
+        design: where it was looked at.
+        step: the share that moves to the domain.
+        domains: names of the training domains.
+        targets: names of the targets.
+        mean: relative change of the loss (target, domain), in percent; below 0 is better.
+        q05: its 5 % quantile (target, domain).
+        q95: its 95 % quantile (target, domain).
+    """
+
+    design: Design
+    step: float
+    domains: tuple[str, ...]
+    targets: tuple[str, ...]
+    mean: np.ndarray
+    q05: np.ndarray
+    q95: np.ndarray
+
+    @property
+    def sure(self) -> np.ndarray:
+        """Whether the central 90 % of the draws agree on the sign (target, domain)."""
+        return (self.q05 > 0) | (self.q95 < 0)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Ready for JSON: target → domain → change in percent."""
+        changes = {
+            target: {
+                domain: {k: float(getattr(self, k)[t, d]) for k in ("mean", "q05", "q95")}
+                for d, domain in enumerate(self.domains)
+            }
+            for t, target in enumerate(self.targets)
+        }
+        return {"step": self.step, "unit": "percent of the loss", "changes": changes}
+
+    def __str__(self) -> str:
+        width = max(len(t) for t in (*self.targets, "target"))
+        lines = [f"change of the loss (%) when {100 * self.step:g} % of the tokens move to a domain", ""]
+        lines.append(f"{'target':<{width}}  strongest")
+        for t, target in enumerate(self.targets):
+            order = np.argsort(-np.abs(self.mean[t]))[:3]
+            bands = [f"{self.mean[t, d]:+.2f} [{self.q05[t, d]:+.2f}, {self.q95[t, d]:+.2f}]" for d in order]
+            words = ", ".join(f"{self.domains[d]} {band}" for d, band in zip(order, bands, strict=True))
+            lines.append(f"{target:<{width}}  {words}")
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def effects(posterior: Predictor, design: Design, *, step: float = 0.01) -> Effects:
+    """What moving a share of the tokens to one domain, from all others in proportion, does to each target.
+
+    Args:
+        posterior: the fitted losses.
+        design: the mixture and the scale to look at.
+        step: the share that moves, 0.01 for one percent of the tokens.
+
+    Raises:
+        InputError: the step is no share, or the design uses unknown domains.
+    """
+    if not 0 < step < 1:
+        raise InputError("step is no share", expected="above 0 and below 1", got=step, advice="Try 0.01.")
+    here = design.mixture.on(posterior.domains)
+    mixtures = np.vstack([here, (1 - step) * here + step * np.eye(len(here))])
+    n, d = (np.full(len(mixtures), size) for size in (design.scale.params, design.scale.tokens))
+    draws = posterior.predict(Designs(posterior.domains, mixtures, n, d), noise=False).draws
+    change = 100 * (draws[:, 1:] / draws[:, :1] - 1)
+    low, high = np.quantile(change, [0.05, 0.95], axis=0)
+    return Effects(design, step, posterior.domains, posterior.targets, change.mean(axis=0).T, low.T, high.T)

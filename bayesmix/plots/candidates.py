@@ -1,0 +1,66 @@
+"""What candidate runs are worth against what they cost."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from bayesmix.acquisition.appraise import Appraisal
+from bayesmix.acquisition.proposal import Proposal
+from bayesmix.plots.style import COLOURS, DENSE, GREY, MARKERS, ORANGE, calm, flops_axis, key_above
+
+ORIGINS = {"sobol": "spread out", "vertex": "nearly one domain", "optimum": "near the optimum", "replicate": "repeats"}
+LEAST = 1e-3
+"""Scores below this part of the highest are drawn at it: on a logarithmic axis they would be all there is to see."""
+
+
+def plot_candidates(appraisal: Appraisal, *, ax: Axes, proposal: Proposal | None = None) -> Axes:
+    """Score of every candidate run against its cost, with the runs that nothing cheaper equals joined by a line.
+
+    Above the dotted line a run lowers the expected regret by more than its FLOPs would, spent on a longer flagship run.
+
+    Args:
+        appraisal: what `appraise` returned.
+        ax: where to draw.
+        proposal: what `propose` chose from the same candidates; marked.
+    """
+    top = float(appraisal.scores.max())
+    shown = np.maximum(appraisal.scores, LEAST * top) if top > 0 else appraisal.scores
+    for place, origin in enumerate(dict.fromkeys(appraisal.runs.origin)):
+        which = np.array(appraisal.runs.origin) == origin
+        label = ORIGINS.get(origin, origin)
+        # runs of one cost lie on one line: they are spread a little, so that they can be seen
+        spread = np.exp(np.random.default_rng(place).uniform(-0.02, 0.02, which.sum()))
+        ax.plot(
+            appraisal.costs[which] * spread, shown[which], MARKERS[place % 8], color=COLOURS[place % 8], alpha=0.5,
+            markersize=4, markeredgewidth=0, linestyle="", label=label, rasterized=bool(which.sum() > DENSE),
+        )  # fmt: skip
+    front = appraisal.frontier
+    ax.plot(
+        appraisal.costs[front],
+        shown[front],
+        color=GREY,
+        linewidth=1.2,
+        drawstyle="steps-post",
+        label="best at its price",
+    )
+    low, high = appraisal.costs.min() / 1.6, appraisal.costs.max() * 1.6
+    line = np.geomspace(low, high, 50)
+    needed = appraisal.worth(line)
+    if needed is not None and top > 0:
+        ax.plot(line, needed, color="black", linewidth=1.0, linestyle=":", label="worth its cost above")
+    if proposal is not None and len(proposal.runs):
+        marked = np.maximum(proposal.scores, LEAST * top)
+        ax.plot(
+            proposal.costs, marked, "o", color="none", markeredgecolor=ORANGE, markersize=11,
+            markeredgewidth=1.8, linestyle="", label="proposed",
+        )  # fmt: skip
+    ax.set_xlim(low, high)
+    if top > 0:
+        ax.set_yscale("log")
+        ax.set_ylim(0.7 * LEAST * top, 2 * max(top, 0.0 if needed is None else min(float(needed[-1]), 30 * top)))
+    flops_axis(ax.xaxis, "cost of the run (FLOPs)")
+    unit = "nats" if appraisal.unit.startswith("nats of expected regret") else appraisal.unit
+    ax.set_ylabel(f"expected regret it takes away ({unit})" if unit == "nats" else appraisal.unit)
+    key_above(ax)
+    return calm(ax)

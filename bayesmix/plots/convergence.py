@@ -1,0 +1,58 @@
+"""R-hat and effective sample size of all parameters at a glance; traces and ranks of one are ArviZ's to draw."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from bayesmix.inference.diagnostics import ESS, RHAT
+from bayesmix.inference.mixing import mixing
+from bayesmix.inference.posterior import Posterior
+from bayesmix.plots.style import BLUE, DENSE, ORANGE, calm, key_above, plain
+
+NAMED = 3
+LEAST = 1e-4
+
+
+def plot_convergence(posterior: Posterior, *, ax: Axes) -> Axes:
+    """R-hat against effective sample size, a dot a parameter and target; the shaded corners fail.
+
+    The worst of the parameters that fail are named.
+
+    Args:
+        posterior: a fitted posterior.
+        ax: where to draw.
+    """
+    found = mixing(posterior)
+    least = np.minimum(found.ess_bulk, found.ess_tail)
+    known = np.isfinite(found.rhat) & np.isfinite(least)
+    excess = np.maximum(found.rhat - 1, LEAST)
+    bad = (found.rhat > RHAT) | (least < ESS)
+    high = max(10 * (RHAT - 1), 2 * float(excess[known].max(initial=0)))
+    low_ess, high_ess = min(ESS / 2, 0.7 * float(least[known].min(initial=ESS))), 1.4 * float(least[known].max())
+    for which, colour, label in ((known & ~bad, BLUE, "parameters"), (known & bad, ORANGE, "that fail")):
+        ax.plot(
+            least[which], excess[which], "o", color=colour, alpha=0.5, markersize=4, markeredgewidth=0, linestyle="",
+            label=f"{which.sum()} {label}", rasterized=int(which.sum()) > DENSE,
+        )  # fmt: skip
+    ax.axhspan(RHAT - 1, high, color="0.5", alpha=0.15, linewidth=0, label="not enough")
+    ax.fill_betweenx([LEAST / 1.5, RHAT - 1], low_ess, ESS, color="0.5", alpha=0.15, linewidth=0)
+    for place in np.flatnonzero(known & bad)[np.argsort(-found.rhat[known & bad])][:NAMED]:
+        name = f"{found.parameter[place]} of {found.targets[found.target[place]]}"
+        text = ax.annotate(plain(name, 28), (least[place], excess[place]), (4, 3), textcoords="offset points")
+        text.set_fontsize("x-small")
+    if not known.all():
+        text = f"{(~known).sum()} parameters never moved"
+        ax.text(0.02, 0.96, text, transform=ax.transAxes, va="top", color=ORANGE, fontsize="small")
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_xlim(low_ess, max(high_ess, 1.2 * ESS))
+    ax.set_ylim(LEAST / 1.5, high)
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{1 + value:.5g}"))
+    ax.set_xlabel("effective draws (smaller of bulk and tail ESS)")
+    ax.set_ylabel("R-hat")
+    key_above(ax)
+    return calm(ax)

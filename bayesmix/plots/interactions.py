@@ -1,0 +1,78 @@
+"""Which domain helps or harms which target, and how sure that is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import TwoSlopeNorm
+
+from bayesmix.decision.effects import Effects
+from bayesmix.plots.style import plain, slanted
+
+COLOURS = "PuOr"  # orange is more loss, purple less; told apart by colour-blind readers
+WORDS = 60
+"""With no more cells than this, each says its number."""
+
+
+def plot_effects(effects: Effects, *, ax: Axes, most: int = 20, most_targets: int = 40) -> Axes:
+    """Change of the loss of each target (row) when one domain (column) gets more, as a heat map.
+
+    Cells whose sign is not sure, with a central 90 % interval that holds 0, carry a cross. Columns are the domains with
+    the largest effects, in the order of the table.
+
+    Args:
+        effects: what `effects` returned.
+        ax: where to draw.
+        most: at most so many domains.
+        most_targets: at most so many targets, those with the largest effects.
+    """
+    size = np.abs(effects.mean)
+    columns = np.sort(np.argsort(-size.max(axis=0), kind="stable")[:most])
+    rows = np.sort(np.argsort(-size.max(axis=1), kind="stable")[:most_targets])
+    cell = np.ix_(rows, columns)
+    # one strong effect should not bleach all others
+    limit = max(float(np.quantile(size[cell], 0.98)), 1e-9)
+    norm = TwoSlopeNorm(0.0, -limit, limit)
+    picture = ax.imshow(-effects.mean[cell], cmap=COLOURS, norm=norm, aspect="auto", interpolation="nearest")
+    small = 7.0 if max(len(rows), len(columns)) > 16 else 9.0
+    names = [plain(effects.domains[d], 14) for d in columns]
+    ax.set_xticks(np.arange(len(columns)), names, **slanted(names))
+    ax.set_yticks(np.arange(len(rows)), [plain(effects.targets[t]) for t in rows], fontsize=small)
+    ax.tick_params(length=0)
+    words = len(rows) * len(columns) <= WORDS
+    if words:
+        _write(effects, rows, columns, limit, ax)
+    else:
+        unsure = np.argwhere(~effects.sure[cell])
+        ax.plot(unsure[:, 1], unsure[:, 0], "x", color="black", markersize=2.5, markeredgewidth=0.6, linestyle="")
+    for side in ax.spines.values():
+        side.set_visible(False)
+    moved = f"{100 * effects.step:g} % of the tokens moved to it"
+    ax.set_xlabel(f"domain, with {moved}" + ("" if words else "; × where the sign is not sure"))
+    bar = ax.figure.colorbar(picture, ax=ax, shrink=0.85, pad=0.02, aspect=25)
+    ticks = [-limit, -limit / 2, 0.0, limit / 2, limit]
+    bar.set_ticks(ticks, labels=[_signed(-t) for t in ticks])
+    bar.ax.tick_params(labelsize="small")
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.set_label("change of the loss (%)")
+    return ax
+
+
+def _write(effects: Effects, rows: np.ndarray, columns: np.ndarray, limit: float, ax: Axes) -> None:
+    """The number of every cell and its 90 % interval; bold where the sign is sure."""
+    for y, t in enumerate(rows):
+        for x, d in enumerate(columns):
+            mean, low, high = (float(v[t, d]) for v in (effects.mean, effects.q05, effects.q95))
+            sure = bool(effects.sure[t, d])
+            dark = abs(mean) > 0.6 * limit
+            colour = "white" if dark else "0.1"
+            weight = "bold" if sure else "normal"
+            middle: Any = {"ha": "center", "va": "center", "color": colour}
+            ax.text(x, y - 0.1, _signed(mean), fontsize=8.5, fontweight=weight, **middle)
+            ax.text(x, y + 0.22, f"[{_signed(low)}, {_signed(high)}]", fontsize=6, **middle)
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "−") if value else "0"

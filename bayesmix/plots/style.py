@@ -1,0 +1,123 @@
+"""What the figures have in common: colours, bands, axes of sizes and shares, names that are safe to draw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis, XAxis
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
+
+from bayesmix.decision.optimum import clipped
+from bayesmix.design import count
+
+BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
+# Okabe and Ito (jfly.uni-koeln.de/color), told apart by colour-blind readers
+COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+MARKERS = "os^Dvp*X"
+GREY = "0.55"  # seen on white and on black
+
+BANDS = ((0.9, 0.22), (0.5, 0.3))
+"""Level and opacity of nested bands, the widest first; the inner one lies on the outer one."""
+DENSE = 500
+"""A layer of more marks than this is drawn as pixels in a file of vectors."""
+NAME = 18
+
+
+def plain(name: str, width: int = NAME) -> str:
+    """A name from the user's table as a text to draw: clipped, without mathematics, and never hidden from a legend."""
+    shown = "".join(c if c.isprintable() else " " for c in clipped(name, width)).replace("$", r"\$")
+    return f" {shown}" if shown.startswith("_") else shown
+
+
+def bands(ax: Axes, x: np.ndarray, draws: np.ndarray, colour: str = BLUE, name: str = "median") -> None:
+    """Nested 50 and 90 % bands of draws (draw, point) over x (point), and their median."""
+    for level, opacity in BANDS:
+        low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
+        label = f"{100 * level:.0f} % band"
+        ax.fill_between(x, low, high, color=colour, alpha=opacity, linewidth=0, label=label)
+    ax.plot(x, np.quantile(draws, 0.5, axis=0), color=colour, linewidth=1.5, label=name)
+
+
+def zero_line(ax: Axes, *, vertical: bool = False) -> None:
+    """A thin line at 0."""
+    (ax.axvline if vertical else ax.axhline)(0.0, color=GREY, linewidth=0.8, zorder=0)
+
+
+def size_axis(axis: Axis, label: str) -> None:
+    """A logarithmic axis of numbers of parameters or tokens, ticks as 190M."""
+    _logarithmic(axis, label, count)
+
+
+def flops_axis(axis: Axis, label: str = "training compute 6·N·D (FLOPs)") -> None:
+    """A logarithmic axis of FLOPs, ticks as 1e21."""
+    _logarithmic(axis, label, lambda value: f"{value:.0e}".replace("e+", "e"))
+
+
+def _logarithmic(axis: Axis, label: str, text: Callable[[float], str]) -> None:
+    (axis.axes.set_xscale if isinstance(axis, XAxis) else axis.axes.set_yscale)("log")
+    low, high = sorted(axis.get_view_interval())
+    subs = (1.0,) if high / max(low, 1e-300) > 300 else (1.0, 3.0) if high / low > 20 else (1.0, 2.0, 5.0)
+    axis.set_major_locator(LogLocator(10.0, subs=subs, numticks=7))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_label_text(label)
+
+
+def share_axis(axis: Axis, label: str) -> None:
+    """An axis of shares, ticks in percent."""
+    axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axis.set_label_text(label)
+
+
+def rows_of(ax: Axes, names: Sequence[str], width: int = NAME) -> np.ndarray:
+    """One row a name, the first on top; the heights of the rows (name)."""
+    rows = np.arange(len(names), dtype=float)
+    small = 7.0 if len(names) > 24 else 8.5 if len(names) > 12 else None
+    ax.set_yticks(rows, [plain(name, width) for name in names], fontsize=small)
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.tick_params(axis="y", length=0)
+    return rows
+
+
+def key(ax: Axes, *, loc: str = "best") -> None:
+    """A legend without a frame, each entry once."""
+    _legend(ax, loc=loc)
+
+
+def key_above(ax: Axes) -> None:
+    """A legend above the axes, where it hides nothing, in as many columns as there is room for."""
+    width = ax.figure.get_figwidth() * ax.get_position().width  # type: ignore[union-attr]
+    longest = max((len(label) for label in ax.get_legend_handles_labels()[1]), default=1)
+    columns = max(1, int(1.15 * width / (0.4 + 0.066 * longest)))
+    _legend(ax, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, borderaxespad=0.2, columnspacing=1.2)
+
+
+def _legend(ax: Axes, **where: Any) -> None:
+    once: dict[str, Any] = {}
+    for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+        once.setdefault(label, handle)
+    if once:
+        ax.legend([*once.values()], [*once], frameon=False, fontsize="small", handlelength=1.5, **where)
+
+
+def calm(ax: Axes) -> Axes:
+    """The axes without the two lines of their frame that say nothing."""
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def slanted(names: Sequence[str]) -> dict[str, Any]:
+    """How to write names below an axis: level where they fit, else slanted, or upright when there are many."""
+    if sum(map(len, names)) <= 50:
+        return {}
+    if len(names) > 16:
+        return {"rotation": 90, "ha": "right", "va": "center", "rotation_mode": "anchor", "fontsize": 7.0}
+    return {"rotation": 35, "ha": "right", "va": "top", "rotation_mode": "anchor"}
+
+
+def shade(ax: Axes, low: float, high: float, label: str = "beyond the runs") -> None:
+    """Shade a stretch of x where no run is."""
+    ax.axvspan(low, high, color="0.5", alpha=0.13, linewidth=0, label=label, zorder=0)

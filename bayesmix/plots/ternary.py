@@ -1,0 +1,153 @@
+"""Maps of any three domains: predicted loss, and regret of not knowing better."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import mpltern  # noqa: F401  registers the projection
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from bayesmix.decision.decide import Decision
+from bayesmix.decision.solve import problem
+from bayesmix.design import Design, Mixture
+from bayesmix.errors import InputError
+from bayesmix.inference.posterior import Posterior
+from bayesmix.inference.stack import Stack
+from bayesmix.plots.style import GREEN, ORANGE, plain
+
+STEPS = 24
+"""The grid has (STEPS + 1)(STEPS + 2)/2 mixtures."""
+DRAWS = 200
+LEVELS = 11
+LOSS, REGRET = "viridis_r", "cividis_r"  # light is low, and both are read by colour-blind readers
+MARKS = {"natural": ("D", GREEN), "uniform": ("s", "white")}
+
+
+def ternary_axes(figure: Figure, *position: int) -> Axes:
+    """Ternary axes in a figure, for the two maps below; `position` as for `Figure.add_subplot`."""
+    return figure.add_subplot(*position, projection="ternary")
+
+
+def plot_ternary_loss(
+    posterior: Posterior | Stack,
+    design: Design,
+    domains: Sequence[str] | None = None,
+    *,
+    ax: Axes,
+    targets: Mapping[str, float] | None = None,
+) -> Axes:
+    """Expected loss over three domains; all others keep their shares.
+
+    Args:
+        posterior: what is believed.
+        design: the shares of the other domains, and the scale; its mixture is marked.
+        domains: three domains; those with the largest shares when not given.
+        ax: ternary axes, of `ternary_axes`.
+        targets: target → weight of the loss that is shown; equal weights when not given.
+
+    Raises:
+        InputError: the domains are not three of the posterior's, or the design leaves nothing to them.
+    """
+    names = _three(posterior, design.mixture, domains)
+    corner, mixtures = _grid(design.mixture.on(posterior.domains), posterior.domains, names)
+    task = problem(posterior, design.scale, targets=targets, max_draws=DRAWS)
+    loss = np.array([task.combined(task.losses(h)).mean() for h in mixtures])
+    _map(ax, names, corner, loss, LOSS, "expected loss (nats/token)")
+    _mark(ax, names, {"chosen": design.mixture, **_known(posterior)})
+    return ax
+
+
+def plot_ternary_regret(
+    posterior: Posterior | Stack, decision: Decision, domains: Sequence[str] | None = None, *, ax: Axes
+) -> Axes:
+    """Expected regret over three domains: loss above the best allowed mixture of each draw; all others stay as chosen.
+
+    Args:
+        posterior: what the decision was made on.
+        decision: what `decide` returned.
+        domains: three domains; those with the largest shares when not given.
+        ax: ternary axes, of `ternary_axes`.
+
+    Raises:
+        InputError: the domains are not three of the posterior's, or the decision leaves nothing to them.
+    """
+    names = _three(posterior, decision.mixture, domains)
+    corner, mixtures = _grid(decision.mixture.on(posterior.domains), posterior.domains, names)
+    draws = len(decision.regret.losses)
+    task = problem(posterior, decision.optimum.scale, targets=decision.optimum.targets, max_draws=draws)
+    chosen = task.combined(task.losses(decision.mixture.on(posterior.domains)))
+    lowest = (chosen - decision.regret.losses).mean()  # the mean over the draws of each draw's lowest loss
+    regret = np.array([task.combined(task.losses(h)).mean() for h in mixtures]) - lowest
+    _map(ax, names, corner, regret, REGRET, "expected regret (nats)", spread=True)
+    _mark(ax, names, {"chosen": decision.mixture, **_known(posterior)})
+    return ax
+
+
+def _known(posterior: Posterior | Stack) -> dict[str, Mixture]:
+    natural = {} if posterior.natural is None else {"natural": posterior.natural}
+    return {**natural, "uniform": Mixture.uniform(posterior.domains)}
+
+
+def _three(posterior: Posterior | Stack, mixture: Mixture, domains: Sequence[str] | None) -> tuple[str, ...]:
+    shares = mixture.as_dict()
+    largest = sorted(posterior.domains, key=lambda d: -shares.get(d, 0.0))[:3]
+    names = tuple(domains or largest)
+    if len(set(names)) != 3 or not set(names) <= set(posterior.domains):
+        raise InputError(
+            "a ternary map needs three domains", expected=f"three of {list(posterior.domains)}", got=list(names),
+            advice="Name three.",
+        )  # fmt: skip
+    if not sum(shares.get(d, 0.0) for d in names) > 0:
+        raise InputError(
+            "the three domains have no share to divide", expected="a share above 0", got=0.0, advice="Name others."
+        )
+    return names
+
+
+def _grid(mixture: np.ndarray, domains: tuple[str, ...], names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Positions in the triangle (point, 3), and mixtures (point, domain) that divide what the three have."""
+    steps = [(i, j, STEPS - i - j) for i in range(STEPS + 1) for j in range(STEPS + 1 - i)]
+    corner = np.array(steps, dtype=float) / STEPS
+    # a law may be infinite where a domain it needs has no weight
+    inside = np.maximum(corner, 1e-3)
+    inside = inside / inside.sum(axis=1, keepdims=True)
+    columns = [domains.index(d) for d in names]
+    mixtures = np.tile(mixture, (len(corner), 1))
+    mixtures[:, columns] = mixture[columns].sum() * inside
+    return corner, mixtures
+
+
+def _map(
+    ax: Any, names: tuple[str, ...], corner: np.ndarray, value: np.ndarray, colours: str, label: str, spread=False
+) -> None:
+    """Filled contours; with `spread`, levels grow by a factor, since regret is flat near the optimum."""
+    low, high = float(value.min()), float(np.quantile(value, 0.98))
+    levels = np.linspace(low, high, LEVELS)
+    if spread:
+        levels = np.append(0.0, np.geomspace(max(low, high / 300), high, LEVELS - 1))
+    filled = ax.tricontourf(*corner.T, value, levels=levels, cmap=colours, extend="max")
+    for axis, name in zip((ax.taxis, ax.laxis, ax.raxis), names, strict=True):
+        axis.set_label_text(plain(name))
+        axis.set_label_position("tick1")
+        axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axis.set_tick_params(labelsize="small")
+    bar = ax.figure.colorbar(filled, ax=ax, shrink=0.75, pad=0.13, format="%.2g" if spread else "%.3g")
+    bar.set_label(label)
+
+
+def _mark(ax: Any, names: tuple[str, ...], mixtures: Mapping[str, Mixture]) -> None:
+    for name, mixture in mixtures.items():
+        own = np.array([mixture.as_dict().get(d, 0.0) for d in names])
+        if own.sum() <= 0:
+            continue
+        marker, colour = MARKS.get(name, ("o", ORANGE))
+        size = 9 if name == "chosen" else 6
+        ax.plot(
+            *(own / own.sum())[:, None], marker, color=colour, markersize=size, markeredgecolor="black",
+            markeredgewidth=0.8, linestyle="", label=name, clip_on=False,
+        )  # fmt: skip
+    ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(-0.2, 1.05))
