@@ -25,6 +25,7 @@ from bayesmix.inference.fit import fit
 from bayesmix.inference.posterior import Posterior
 from bayesmix.inference.reweight import KHAT, reweighted
 from bayesmix.inference.storage import load_posterior, save_posterior
+from bayesmix.progress import SHOWN
 from bayesmix.runs.table import Runs
 
 ATTEMPTS = 5
@@ -234,7 +235,7 @@ class Campaign:
         """A new fit, kept beside the ledger under the fingerprint of its runs, so that it is made once."""
         path = self.ledger.path.with_name(f"{self.ledger.path.stem}-{runs.fingerprint[:12]}.nc")
         if not path.exists():
-            save_posterior(fit(posterior.model, runs, seed=seed), path)
+            save_posterior(fit(posterior.model, runs, seed=seed, progress=SHOWN.get()), path)
         return load_posterior(path)
 
     def as_dict(self) -> dict[str, Any]:

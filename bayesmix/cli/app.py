@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bayesmix.cli import options
 from bayesmix.cli.campaign import app as campaign
 from bayesmix.cli.check import check
 from bayesmix.cli.compare import backtest, compare
@@ -22,6 +23,7 @@ from bayesmix.cli.pocket import app as pocket
 from bayesmix.cli.predict import predict
 from bayesmix.cli.replay import replay
 from bayesmix.errors import BayesmixError
+from bayesmix.progress import bars
 
 INTERRUPTED = 130
 OURS = "This is a fault of bayesmix, not of your input."
@@ -64,14 +66,13 @@ def program(
 
 
 def _command(function: Callable[..., Any], *examples: str, name: str | None = None) -> None:
-    lines = ["\b", "Examples:", *(f"  {example}" for example in examples)]
-    app.command(name, epilog="\n".join(lines), no_args_is_help=function not in (demo, models))(function)
+    app.command(name, epilog=options.examples(*examples), no_args_is_help=function not in (demo, models))(function)
 
 
 _command(
     fit,
     "bayesmix fit runs.csv --model joint --out posterior.nc",
-    'bayesmix fit runs.csv --model additive --where "params < 1e9" --targets wiki,code',
+    'bayesmix fit runs.csv --where "params < 1e9" --targets wiki,code',
     "bayesmix fit ratios.csv metrics.csv --preset olmix --params 30M --tokens 3B",
 )
 _command(
@@ -82,24 +83,24 @@ _command(
 _command(
     optimize,
     "bayesmix optimize posterior.nc --params 7e9 --tokens 150e9 --risk cvar:0.9",
-    "bayesmix optimize posterior.nc --params 7B --tokens 150B --bounds web=0.2:0.6 \\",
-    "    --weights wiki=0.7,code=0.3 --against ours=mixture.json --out optimum.json",
-    "bayesmix optimize posterior.nc --params 7B --tokens 150B --natural natural.json \\",
-    "    --near natural=0.2 --promise natural=1%:0.95 --hand-over olmix=ratios.csv",
+    "bayesmix optimize posterior.nc --params 7B --tokens 150B \\",
+    "    --bounds web=0.2:0.6 --weights wiki=0.7,code=0.3 --out optimum.json",
+    "bayesmix optimize posterior.nc --params 7B --tokens 150B \\",
+    "    --natural natural.json --near natural=0.2 --promise natural=1%:0.95",
 )
 _command(
     path,
     "bayesmix path posterior.nc --params 1B --tokens 20B --to 100 --along flops",
     "bayesmix path posterior.nc --flops 1e21 --params 100M:10B",
     "bayesmix path posterior.nc --params 1B --tokens 20B --pareto wiki,code",
-    "bayesmix path posterior.nc --params 1B --tokens 20B --crossover uniform,ours \\",
-    "    --against ours=mixture.json",
+    "bayesmix path posterior.nc --params 1B --tokens 20B \\",
+    "    --crossover uniform,ours --against ours=mixture.json",
 )
 _command(check, "bayesmix check posterior.nc", "bayesmix check posterior.nc --json")
 _command(
     compare,
-    "bayesmix compare runs.csv --models additive,joint --by mixture --plot laws.png",
-    "bayesmix compare runs.csv --models additive,joint,exponential --loo --out stacked.nc",
+    "bayesmix compare runs.csv --models additive,joint --by mixture",
+    "bayesmix compare runs.csv --models additive,joint --loo --out stacked.nc",
 )
 _command(
     backtest,
@@ -121,7 +122,7 @@ _command(
 _command(models, "bayesmix models", "bayesmix models joint")
 _command(
     replay,
-    "bayesmix replay runs.csv --judge 'params == 1.2e9' --strategy regret,random --seeds 20",
+    "bayesmix replay runs.csv --judge 'params == 1.2e9' --strategy regret,random",
 )
 app.add_typer(campaign, name="campaign")
 app.add_typer(pocket)
@@ -134,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: what follows the word `bayesmix`; those of the process when not given.
     """
     Debug.on = False
-    with plain_warnings():
+    with plain_warnings(), bars():
         try:
             app(None if arguments is None else list(arguments), prog_name="bayesmix")
         except SystemExit as stop:  # typer has said what there is to say, but for Ctrl-C

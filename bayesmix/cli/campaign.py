@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -15,27 +16,31 @@ NOTHING_TO_RUN = 5
 
 app = typer.Typer(
     help="Choose runs one after the other: init, ask, tell, ask again. A killed process cannot break its ledger.",
-    epilog="\n".join(
-        [
-            "\b",
-            "Examples:",
-            "  bayesmix campaign init pilots.db posterior.nc --params 7e9 --tokens 150e9 \\",
-            "      --scale 190M:4B --scale 190M:16B --budget 1e21",
-            "  bayesmix campaign ask pilots.db --json > job.json",
-            "  bayesmix campaign tell pilots.db t0001 wiki=2.31 code=1.02 --flops 4.7e18",
-            "  bayesmix campaign fail pilots.db t0002 --why 'node lost'",
-            "  bayesmix campaign export pilots.db --out told.csv",
-        ]
+    epilog=options.examples(
+        "bayesmix campaign init pilots.db posterior.nc --params 7e9 --tokens 150e9 \\",
+        "    --scale 190M:4B --scale 190M:16B --budget 1e21",
+        "bayesmix campaign ask pilots.db --json > job.json",
+        "bayesmix campaign tell pilots.db t0001 wiki=2.31 code=1.02 --flops 4.7e18",
+        "bayesmix campaign fail pilots.db t0002 --why 'node lost'",
+        "bayesmix campaign export pilots.db --out told.csv",
     ),
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 
+
+def _command(*examples: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return app.command(no_args_is_help=True, epilog=options.examples(*examples))
+
+
 Ledger = Annotated[Path, typer.Argument(metavar="LEDGER", help="The file of the campaign.")]
 Trial = Annotated[str, typer.Argument(metavar="TRIAL", help="Its id, such as t0001.")]
 
 
-@app.command(no_args_is_help=True)
+@_command(
+    "bayesmix campaign init pilots.db posterior.nc --params 7e9 --tokens 150e9 \\",
+    "    --scale 190M:4B --scale 190M:16B --budget 1e21",
+)
 def init(
     ledger: Ledger,
     posterior: options.PosteriorFile,
@@ -55,10 +60,15 @@ def init(
     ] = None,
     budget: Annotated[float | None, typer.Option(metavar="FLOPS", help="For all runs together.")] = None,
     fixed: Annotated[float, typer.Option(metavar="FLOPS", help="What every run costs besides training.")] = 0.0,
-    count: Annotated[int, typer.Option(min=1, help="Space-filling mixtures to choose from, at every scale.")] = 64,
+    count: Annotated[
+        int, typer.Option(metavar="INT", min=1, help="Space-filling mixtures to choose from, at every scale.")
+    ] = 64,
     seed: options.Seed = 0,
 ) -> None:
-    """Begin a campaign: which run teaches most about the mixture to choose at a scale."""
+    """Begin a campaign: which runs teach most about a choice?
+
+    The choice is that of a mixture for a run of --params and --tokens; runs may have the sizes of --scale.
+    """
     from bayesmix.acquisition.campaign import Campaign, Spec
     from bayesmix.cli.choice import read_toml
     from bayesmix.decision.constraint import parse_bounds
@@ -81,14 +91,17 @@ def init(
     advise(f"wrote {ledger}; next: bayesmix campaign ask {ledger}")
 
 
-@app.command(no_args_is_help=True)
+@_command("bayesmix campaign ask pilots.db -n 4", "bayesmix campaign ask pilots.db --json > job.json")
 def ask(
     ledger: Ledger,
-    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many runs at most.")] = 1,
+    count: Annotated[int, typer.Option("-n", "--count", metavar="INT", min=1, help="How many runs at most.")] = 1,
     anyway: Annotated[bool, typer.Option("--anyway", help="Ask even if the run is not worth its cost.")] = False,
     json: options.Json = False,
 ) -> None:
-    """Choose the next runs and register them; exit code 5 when no run is worth its cost or the budget is spent."""
+    """Choose the next runs and register them.
+
+    Exit code 5 when no run is worth its cost, or the budget is spent.
+    """
     from bayesmix.acquisition.campaign import Campaign
     from bayesmix.compute import keep_compiled_programs
 
@@ -99,12 +112,12 @@ def ask(
         raise typer.Exit(NOTHING_TO_RUN)
 
 
-@app.command(no_args_is_help=True)
+@_command("bayesmix campaign tell pilots.db t0001 wiki=2.31 code=1.02 --flops 4.7e18")
 def tell(
     ledger: Ledger,
     trial: Trial,
     losses: Annotated[list[str], typer.Argument(metavar="TARGET=LOSS…", help="What was measured.")],
-    flops: Annotated[float | None, typer.Option(help="What the run really cost.")] = None,
+    flops: Annotated[float | None, typer.Option(metavar="FLOPS", help="What the run really cost.")] = None,
     json: options.Json = False,
 ) -> None:
     """Record the losses of a run that has ended."""
@@ -118,11 +131,11 @@ def tell(
     result(f"{told.id} told: {len(measured)} losses", told.as_dict() if json else None)
 
 
-@app.command(no_args_is_help=True)
+@_command("bayesmix campaign fail pilots.db t0002 --why 'node lost'")
 def fail(
     ledger: Ledger,
     trial: Trial,
-    why: Annotated[str, typer.Option(help="For the record.")] = "",
+    why: Annotated[str, typer.Option(metavar="TEXT", help="For the record.")] = "",
     abandon: Annotated[bool, typer.Option("--abandon", help="Never ask for this design again.")] = False,
     json: options.Json = False,
 ) -> None:
@@ -133,7 +146,7 @@ def fail(
     result(f"{ended.id} {ended.status}", ended.as_dict() if json else None)
 
 
-@app.command(no_args_is_help=True)
+@_command("bayesmix campaign status pilots.db")
 def status(ledger: Ledger, json: options.Json = False) -> None:
     """What was asked for, what came of it, and what it cost."""
     from bayesmix.acquisition.campaign import Campaign
@@ -142,12 +155,15 @@ def status(ledger: Ledger, json: options.Json = False) -> None:
     result(campaign, campaign.as_dict() if json else None)
 
 
-@app.command(no_args_is_help=True)
+@_command("bayesmix campaign export pilots.db --out told.csv")
 def export(
     ledger: Ledger,
     out: Annotated[str, typer.Option(metavar="FILE", help="CSV or Parquet table of runs, or JSON of everything.")],
 ) -> None:
-    """Write what was told as a table that `bayesmix fit` reads, or with .json the whole history."""
+    """Write what was told as a table that `bayesmix fit` reads.
+
+    With a file that ends in .json, the whole history.
+    """
     from bayesmix.acquisition.campaign import Campaign
     from bayesmix.files import atomic_write
     from bayesmix.runs.tables import write_table

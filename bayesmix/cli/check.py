@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from bayesmix.cli import options
-from bayesmix.cli.output import result
+from bayesmix.cli.output import advise, result
 
 
 def check(posterior: options.PosteriorFile, json: options.Json = False) -> None:
@@ -18,6 +18,7 @@ def check(posterior: options.PosteriorFile, json: options.Json = False) -> None:
     from bayesmix.inference.storage import load_posterior
 
     known = load_posterior(posterior)
+    advise("looking at what the runs inform and what keeps its prior")
     found = check_posterior(known)
     tables = {"diagnostics": known.diagnostics.as_dict(), "check": found.as_dict()}
     result(f"{known.diagnostics}\n\n{found}", tables) if not json else result(None, tables)

@@ -51,7 +51,7 @@ def compare(
     normalize: options.Normalize = False,
     json: options.Json = False,
 ) -> None:
-    """Weigh laws by how well each predicts runs that it has not seen.
+    """Weigh laws by how well they predict runs they have not seen.
 
     Fits every law to the table, then again without each group. Prints log scores and stacking weights; with --out the
     laws in these proportions become one posterior, which predict and optimize take.
@@ -122,7 +122,7 @@ def backtest(
     normalize: options.Normalize = False,
     json: options.Json = False,
 ) -> None:
-    """Had you stopped one size earlier, would the bands have been right?
+    """Say whether bands would have been right one size earlier.
 
     Leaves the largest runs out (or mixtures, or training runs), fits the rest, and compares bands with what the
     left-out runs measured. RIGHT, NARROW or WIDE is about the 90 % bands.

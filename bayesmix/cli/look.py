@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bayesmix.cli import options
-from bayesmix.cli.output import result
+from bayesmix.cli.output import advise, result
 
 
 def lint(
@@ -53,7 +53,7 @@ def prior_check(
     normalize: options.Normalize = False,
     json: options.Json = False,
 ) -> None:
-    """Show what the prior of a model expects of losses, next to those that were measured."""
+    """Show what a prior expects of losses, beside those measured."""
     table = options.table_arguments(preset, where, params, tokens, rename)
 
     from bayesmix.cards import load_card
@@ -65,6 +65,7 @@ def prior_check(
     chosen = options.names(targets) or list(found.targets) or None
     data = load_runs(options.source(runs), targets=chosen, normalize=normalize, **table)
     keep_compiled_programs()
+    advise(f"drawing losses from the prior of {found.name}")
     check = compare(found.model, data, seed=seed)
     result(check, check.as_dict() if json else None)
 

@@ -99,6 +99,12 @@ OutJson = Annotated[str | None, typer.Option(metavar="FILE", help="Write the ans
 Seed = Annotated[int, typer.Option(metavar="INT", min=0, help="Same seed, same answer.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
+
+def examples(*lines: str) -> str:
+    """The end of a command's help; a line that begins with a space goes on with the one before it."""
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
+
+
 SUFFIXES = {"k": 1e3, "M": 1e6, "B": 1e9, "G": 1e9, "T": 1e12}
 
 

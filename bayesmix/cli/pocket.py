@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
-from bayesmix.cli.options import Seed, size
+from bayesmix.cli.options import Seed, examples, size
 from bayesmix.cli.output import advise
 
 Setting = Annotated[str, typer.Option(metavar="NAME", help="multimodal, language or vision.")]
@@ -14,15 +15,27 @@ Out = Annotated[str, typer.Option(metavar="FILE", help="Where the result goes.")
 
 app = typer.Typer(
     name="pocket",
-    help="Train tiny models on real data mixtures, on a CPU (needs `bayesmix[pocket]`).",
+    help="Train tiny models on real mixtures (needs bayesmix[pocket]).",
     no_args_is_help=True,
     rich_markup_mode=None,
+    epilog=examples(
+        "bayesmix pocket plan --setting multimodal --out plan.csv",
+        "bayesmix pocket sweep plan.csv --out runs.jsonl",
+        "bayesmix pocket table runs.jsonl --out runs.csv",
+    ),
 )
 
 
-@app.command(no_args_is_help=True)
+def _command(*lines: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return app.command(no_args_is_help=True, epilog=examples(*lines))
+
+
+@_command("bayesmix pocket corpus --setting multimodal")
 def corpus(setting: Setting) -> None:
-    """Fetch the packages of a setting and make its sequences, in the user's cache folder."""
+    """Make the sequences of a setting from public packages.
+
+    They are kept in the cache folder of the user.
+    """
     from bayesmix.pocket.corpora import corpus_path, load_corpus
 
     made = load_corpus(setting)
@@ -31,7 +44,7 @@ def corpus(setting: Setting) -> None:
     print(f"{made.vocabulary} symbols, fingerprint {made.fingerprint}, in {corpus_path(setting)}")
 
 
-@app.command(no_args_is_help=True)
+@_command("bayesmix pocket plan --setting vision --out plan.csv")
 def plan(setting: Setting, out: Out) -> None:
     """Write the plan of the set of runs that comes with the package."""
     from bayesmix.pocket.corpora import load_corpus
@@ -43,7 +56,9 @@ def plan(setting: Setting, out: Out) -> None:
     print(f"{len(jobs)} runs")
 
 
-@app.command(no_args_is_help=True)
+@_command(
+    "bayesmix pocket train --setting language --params-size S0 \\", "    --mixture code=0.5,prose=0.5 --tokens 1M"
+)
 def train(
     setting: Setting,
     params_size: Annotated[str, typer.Option(metavar="SIZE", help="S0, S1, S2, S3 or S4.")],
@@ -71,25 +86,28 @@ def train(
     print(",".join(str(values[0]) for values in columns.values()))
 
 
-@app.command(no_args_is_help=True)
+@_command("bayesmix pocket sweep plan.csv --out runs.jsonl --processes 2")
 def sweep(
     plan: Annotated[str, typer.Argument(metavar="PLAN", help="A CSV table of runs to train.")],
     out: Out,
     processes: Annotated[int | None, typer.Option(metavar="INT", min=1, help="Default: one for every core.")] = None,
 ) -> None:
-    """Train the runs of a plan, one JSON line each; the same command goes on where it was stopped."""
+    """Train the runs of a plan, one JSON line each.
+
+    The same command goes on where it was stopped.
+    """
     from bayesmix.pocket.plan import read_plan
     from bayesmix.pocket.sweep import sweep as swept
 
     print(f"{swept(read_plan(plan), out, processes, advise)} runs trained")
 
 
-@app.command(no_args_is_help=True)
+@_command("bayesmix pocket table runs.jsonl --out runs.csv")
 def table(
     runs: Annotated[str, typer.Argument(metavar="RUNS.jsonl", help="The file of a sweep.")],
     out: Out,
 ) -> None:
-    """Write the finished runs of a sweep as a table that `bayesmix fit` reads."""
+    """Write finished runs as a table that `bayesmix fit` reads."""
     from bayesmix.pocket.sweep import write_runs
 
     print(f"{write_runs(runs, out)} rows")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -29,14 +30,20 @@ def replay(
         list[str] | None, typer.Option(metavar="TARGET=W,…", help="Weights of the targets; equal when not given.")
     ] = None,
     preset: options.Preset = None,
-    first: Annotated[int, typer.Option(min=1, help="Random runs that everyone begins with.")] = 10,
-    until: Annotated[int | None, typer.Option(min=1, help="Runs to reveal; all when not given.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="How often, each with other random first runs.")] = 20,
-    refit: Annotated[str, typer.Option(help="laplace, nuts, or laplace-or-nuts.")] = "laplace",
+    first: Annotated[int, typer.Option(metavar="INT", min=1, help="Random runs that everyone begins with.")] = 10,
+    until: Annotated[int | None, typer.Option(metavar="INT", min=1, help="Runs to reveal; all when not given.")] = None,
+    seeds: Annotated[
+        int, typer.Option(metavar="INT", min=1, help="How often, each with other random first runs.")
+    ] = 20,
+    refit: Annotated[str, typer.Option(metavar="HOW", help="laplace, nuts, or laplace-or-nuts.")] = "laplace",
     out: Annotated[str | None, typer.Option(metavar="FILE", help="Write every step as JSON.")] = None,
     json: options.Json = False,
 ) -> None:
-    """Replay recorded runs: would choosing them by what they teach have been cheaper than choosing at random?"""
+    """Replay recorded runs: which way of choosing them is cheapest?
+
+    Reveals the runs of a pool one by one, as each strategy picks them, and judges the mixture it would choose by runs
+    that were held out. With --json, and in --out, every step is listed.
+    """
     import numpy as np
 
     from bayesmix.acquisition.replay import Replays, refit_named
@@ -45,6 +52,7 @@ def replay(
     from bayesmix.compute import keep_compiled_programs
     from bayesmix.design import Mixture, Scale
     from bayesmix.files import atomic_write
+    from bayesmix.progress import bar
     from bayesmix.runs.load import load_runs
 
     update, law, source = refit_named(refit), load_model(model), options.source(runs)
@@ -55,15 +63,15 @@ def replay(
     named = [_strategy(name, scale, mixtures) for name in options.names(strategies) or ("regret", "random")]
     of_targets = options.weights(weights or [], None)
     keep_compiled_programs()
+    given: dict[str, Any] = {"targets": of_targets, "first": first, "until": until, "refit": update}
+    looks = max(min(until or len(chosen), len(set(chosen.train_run))) - first + 1, 1)
     traces = []
-    for seed in range(seeds):
-        for strategy in named:
-            traces.append(
-                once(
-                    law, chosen, judged, strategy, targets=of_targets, first=first, until=until, refit=update, seed=seed
-                )
-            )
-            advise(f"seed {seed}, {strategy.name}: regret {traces[-1].steps[-1].regret:.4g} nats")
+    with bar(doing="replaying", total=seeds * len(named) * looks, unit="fit") as done:
+        given["every"] = lambda _: done.update() or True
+        for seed in range(seeds):
+            for strategy in named:
+                traces.append(once(law, chosen, judged, strategy, seed=seed, **given))
+                done.write(f"seed {seed}, {strategy.name}: regret {traces[-1].steps[-1].regret:.4g} nats", sys.stderr)
     found = Replays(tuple(traces))
     if out:
         with atomic_write(out) as draft:

@@ -18,6 +18,7 @@ from bayesmix.decision.solve import problem
 from bayesmix.decision.worth import Axis, grow
 from bayesmix.design import Mixture, Scale, count
 from bayesmix.errors import InputError
+from bayesmix.progress import bar
 
 SHOWN = 3  # domains in a printed path
 
@@ -76,8 +77,11 @@ class Path:
 
 def path(posterior: Posterior, scales: Sequence[Scale], *, look: int = 200, **options: Unpack[Options]) -> Path:
     """The optimum at every scale; `look` draws are optimised by themselves, other options are those of `optimize`."""
-    optima = tuple(optimize(posterior, scale, **options) for scale in scales)
-    return Path(optima, np.stack([_best_shares(posterior, o, look, options) for o in optima]))
+    optima, bands = [], []
+    for scale in bar(scales, doing="path", unit="scale"):
+        optima.append(optimize(posterior, scale, **options))
+        bands.append(_best_shares(posterior, optima[-1], look, options))
+    return Path(tuple(optima), np.stack(bands))
 
 
 def _best_shares(posterior: Posterior, optimum: Optimum, look: int, options: Options) -> np.ndarray:
@@ -154,7 +158,7 @@ def compute_optimal(
         return optimize(posterior, scale(log_params), **options).value
 
     grid = np.linspace(np.log(low), np.log(high), points)
-    values = np.array([value(x) for x in grid])
+    values = np.array([value(x) for x in bar(grid, doing="sizes", unit="size")])
     best = int(np.argmin(values))
     around = grid[max(best - 1, 0)], grid[min(best + 1, points - 1)]
     options_brent = {"xatol": 0.01, "maxiter": 12}

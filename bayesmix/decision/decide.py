@@ -16,6 +16,7 @@ from bayesmix.decision.optimum import Optimum, clipped
 from bayesmix.decision.regret import RegretReport, SplitRisk, regret, split_risk
 from bayesmix.decision.worth import Multiplier, compute_multiplier
 from bayesmix.design import Mixture, Scale
+from bayesmix.progress import bar
 
 WIDTH = 80
 SHARE, SPAN = 7, 13
@@ -130,31 +131,31 @@ def decide(
         InputError: unknown targets or domains.
         InfeasibleError: no mixture meets the constraints, or none found keeps the promises.
     """
-    best = optimize(posterior, scale, **options)
-    targets, within = options.get("targets"), options.get("within")
-    draws = options.get("max_draws")
-    few = min(look, draws or look)
-    plain = options.get("objective") is None or not options["objective"].name  # type: ignore[union-attr]
-    split = None
-    if plain and not options.get("promises"):
-        split = split_risk(
-            posterior, scale, targets=targets, risk=options.get("risk"), within=within, max_draws=draws,
-            noise=options.get("noise", False), seed=options.get("seed", 0),
-        )  # fmt: skip
-    return Decision(
-        optimum=best,
-        regret=regret(
+    with bar(doing="deciding", total=4) as done:
+        best = optimize(posterior, scale, **options)
+        done.update()
+        targets, within = options.get("targets"), options.get("within")
+        draws = options.get("max_draws")
+        few = min(look, draws or look)
+        plain = options.get("objective") is None or not options["objective"].name  # type: ignore[union-attr]
+        split = None
+        if plain and not options.get("promises"):
+            split = split_risk(
+                posterior, scale, targets=targets, risk=options.get("risk"), within=within, max_draws=draws,
+                noise=options.get("noise", False), seed=options.get("seed", 0),
+            )  # fmt: skip
+        done.update()
+        cost = regret(
             posterior, scale, best.mixture, targets=targets, within=within, against=options.get("against"),
             max_draws=few,
-        ),
-        equivalents=equivalents(
+        )  # fmt: skip
+        done.update()
+        same = equivalents(
             posterior, scale, epsilon=epsilon, probability=probability, targets=targets, within=within, max_draws=few
-        ),
-        split=split,
-        worth={
-            name: compute_multiplier(
-                posterior, scale, best.mixture, than=other.mixture, targets=targets, max_draws=draws
-            )
-            for name, other in best.against.items()
-        },
-    )  # fmt: skip
+        )
+        done.update()
+    worth = {
+        name: compute_multiplier(posterior, scale, best.mixture, than=other.mixture, targets=targets, max_draws=draws)
+        for name, other in best.against.items()
+    }
+    return Decision(best, cost, same, split, worth)

@@ -11,6 +11,7 @@ from bayesmix.decision.interface import Posterior
 from bayesmix.decision.optimize import Options, optimize
 from bayesmix.decision.optimum import Optimum, clipped
 from bayesmix.design import Scale
+from bayesmix.progress import bar
 
 EDGE = 1e-3  # weight of the other target at the ends, so that ties are broken in its favour
 
@@ -65,4 +66,5 @@ def pareto(
     """
     weights = np.clip(np.linspace(0.0, 1.0, points), EDGE, 1 - EDGE)
     chosen = [{**options, "targets": {first: float(w), second: float(1 - w)}} for w in weights]
-    return Front(first, second, tuple(optimize(posterior, scale, **each) for each in chosen))
+    optima = tuple(optimize(posterior, scale, **each) for each in bar(chosen, doing="front", unit="weight"))
+    return Front(first, second, optima)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -49,10 +50,12 @@ class Said:
 type Call = Callable[..., Said]
 
 
-def run_program(*arguments: object) -> Said:
+def run_program(*arguments: object, **environment: str) -> Said:
     """The program in a process of its own."""
     command = [sys.executable, "-c", "import sys; from bayesmix.cli import main; sys.exit(main())"]
-    done = subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, *map(str, arguments)], capture_output=True, text=True, check=False, env=os.environ | environment
+    )
     return Said(done.returncode, done.stdout, done.stderr)
 
 

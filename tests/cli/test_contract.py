@@ -12,6 +12,7 @@ import pytest
 
 from bayesmix.inference.storage import load_posterior
 from tests.cli.conftest import DOMAINS, TARGETS, Call, Said, run_program, runs_frame
+from tests.cli.words import calls_in, commands, understood
 
 QUANTILES = ["q05", "q25", "q50", "q75", "q95"]
 OPTIMIZE = ("--params", "1e9", "--tokens", "20B")
@@ -324,14 +325,24 @@ def test_models_lists_cards_and_shows_one(call: Call) -> None:
     assert json.loads(call("models", "joint", "--json").out)["law"] == "joint"
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["", "fit", "predict", "optimize", "path", "demo", "lint", "prior-check", "models", "campaign", "replay"],
-)
-def test_every_help_has_an_example(command: str, call: Call) -> None:
-    said = call(*command.split(), "--help")
-    assert said.code == 0
-    assert not command or f"\n    bayesmix {command}" in said.out
+@pytest.mark.parametrize("command", sorted(commands()), ids=" ".join)
+def test_every_help_has_an_example_that_the_command_understands(command: tuple[str, ...], call: Call) -> None:
+    said = call(*command, "--help")
+    assert said.code == 0 and all(len(line) <= 80 for line in said.out.splitlines()), said.out
+    shown = [words for words in calls_in(said.out) if words[: len(command)] == list(command)]
+    assert shown, said.out
+    for words in shown:
+        understood(words)
+
+
+def test_the_list_of_commands_cuts_no_sentence(call: Call) -> None:
+    for group in ((), ("campaign",), ("pocket",)):
+        assert "..." not in call(*group, "--help").out.partition("Commands:")[2]
+
+
+def test_shell_completion_knows_the_commands() -> None:
+    asked = {"_BAYESMIX_COMPLETE": "complete_bash", "COMP_WORDS": "bayesmix pr", "COMP_CWORD": "1"}
+    assert run_program(**asked).out.split() == ["predict", "prior-check"]
 
 
 def test_the_program_says_its_version(call: Call) -> None:
