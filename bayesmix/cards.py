@@ -26,13 +26,25 @@ from bayesmix.discrepancy import Drift
 from bayesmix.errors import InputError
 from bayesmix.laws.base import Law
 from bayesmix.laws.repeated import Repeated
-from bayesmix.model import Model
+from bayesmix.model import POOLING, Model
 from bayesmix.noise import Grouped, Noise
 from bayesmix.priors import Prior
 from bayesmix.runs.contract import near
 
 ABOUT = ("name", "title", "description")
-KEYS = (*ABOUT, "law", "law_options", "stock", "noise", "discrepancy", "domains", "targets", "prior", "sampler")
+KEYS = (
+    *ABOUT,
+    "law",
+    "law_options",
+    "stock",
+    "noise",
+    "discrepancy",
+    "pooling",
+    "domains",
+    "targets",
+    "prior",
+    "sampler",
+)
 SAMPLER: Mapping[str, type] = {"chains": int, "warmup": int, "draws": int, "target_accept": float}
 NONE = "none"
 WORDS = ("interval", "entries", "unit", "says")
@@ -83,6 +95,7 @@ class Card:
             "law": self.model.law.name,
             "noise": self.model.noise.name,
             "discrepancy": self.model.discrepancy.name if self.model.discrepancy else NONE,
+            "pooling": self.model.pooling,
             "domains": list(self.domains),
             "targets": list(self.targets),
             "sampler": dict(self.sampler),
@@ -156,7 +169,7 @@ def card_text(model: Model, domains: int) -> str:
     law = model.law.law if isinstance(model.law, Repeated) else model.law
     discrepancy = model.discrepancy.name if model.discrepancy else NONE
     table: dict[str, Any] = {"name": model.name, "law": law.name, "noise": model.noise.name}
-    table |= {"discrepancy": discrepancy, "domains": domains}
+    table |= {"discrepancy": discrepancy, "pooling": model.pooling, "domains": domains}
     if options := {f.name: getattr(law, f.name) for f in fields(law)}:  # type: ignore[arg-type]
         table["law_options"] = options
     if isinstance(model.law, Repeated):
@@ -178,7 +191,8 @@ def read_card(text: str, name: str) -> Card:
     law, noise = _law(table, what), _noise(table, what)
     domains = table.get("domains", ())
     entries = domains if isinstance(domains, int) else len(_names(domains, f"domains of {what}")) or None
-    bare = Model(law, noise=noise, discrepancy=_discrepancy(table, noise, what), name=name)
+    pooling = _one_of(table.get("pooling", POOLING[0]), POOLING, f"the pooling of {what}")
+    bare = Model(law, noise=noise, discrepancy=_discrepancy(table, noise, what), name=name, pooling=pooling)
     model, prior = _with_priors(bare, _table(table, "prior", what), entries, what)
     return Card(
         name=name,

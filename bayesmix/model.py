@@ -25,6 +25,7 @@ from bayesmix.priors import Prior
 from bayesmix.runs.table import Runs
 
 DRIFT = ("drift", "drift_mix")
+POOLING = ("none", "partial")
 
 
 @dataclass(frozen=True, eq=False)
@@ -293,6 +294,8 @@ class Model:
         discrepancy: how the law itself is wrong; None believes the law at every scale, which makes bands too narrow.
         reference: where amplitudes are defined; by default the middle of the runs it is fitted to.
         name: a word for tables and reports; by default the name of the law.
+        pooling: "none", or "partial" to let the targets share what they have in common when the model is fitted; see
+            `inference.laplace.pooled`.
     """
 
     law: Law
@@ -301,8 +304,13 @@ class Model:
     discrepancy: Drift | None = field(default_factory=Drift)
     reference: Reference | None = None
     name: str = ""
+    pooling: str = "none"
 
     def __post_init__(self) -> None:
+        if self.pooling not in POOLING:
+            raise InputError(
+                "no such pooling", expected=f"one of {POOLING}", got=repr(self.pooling), advice="Correct it."
+            )
         if not isinstance(self.prior, Prior):
             object.__setattr__(self, "prior", Prior(self.prior))
         if not self.name:

@@ -114,6 +114,22 @@ def test_the_surface_is_exact_at_its_cells_and_widens_with_every_octave() -> Non
     assert (cells.extend(far)[1] ** 2).sum() == pytest.approx(9, rel=0.15)  # variance grows by one an octave
 
 
+def test_what_is_added_beyond_the_runs_is_nothing_among_them_and_grows_with_the_distance() -> None:
+    designs, _, cells = table()
+    assert np.abs(cells.beyond(designs)).max() == 0
+    largest, longest = designs.params.max(), designs.tokens.max()
+    octave = np.array([0.0, 1.0, 4.0, 4.0])
+    beyond = Designs(
+        designs.domains,
+        np.tile(cells.centre, (4, 1)),
+        np.append(largest * 2.0 ** octave[:3], 2e8),
+        np.append(np.full(3, 6e9), longest * 2.0**4),
+    )
+    root = cells.beyond(beyond)
+    np.testing.assert_allclose(np.diag(root @ root.T), octave, atol=0.02)  # half a cell is not beyond
+    assert (root @ root.T)[2, 3] == pytest.approx(0.5 * (4 + 4 - np.hypot(4, 4)), abs=0.02)  # different ways out
+
+
 def test_cells_are_merged_where_there_would_be_too_many() -> None:
     rng = np.random.default_rng(0)
     designs = Designs((), np.empty((500, 0)), 10 ** rng.uniform(7, 10, 500), 10 ** rng.uniform(9, 12, 500))

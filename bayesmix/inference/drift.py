@@ -91,20 +91,29 @@ def paths(cells: Cells, sites: Mapping[str, np.ndarray], spread: np.ndarray, see
 
 
 def surface(
-    cells: Cells, sites: Mapping[str, np.ndarray], spread: np.ndarray, designs: Designs, seed: int
+    cells: Cells,
+    sites: Mapping[str, np.ndarray],
+    spread: np.ndarray,
+    further: np.ndarray,
+    designs: Designs,
+    seed: int,
 ) -> np.ndarray:
-    """f (draw, run, target) at new designs; designs of one (N, D) share a value.
+    """f + g (draw, run, target) at new designs; designs of one (N, D) share a value.
 
     Args:
         cells: of the runs.
         sites: the drift of the draws (draw, target, ...).
         spread: `drift` (draw, target).
+        further: `drift_far` (draw, target).
         designs: where to look.
         seed: of what the cells leave open.
     """
     scales, index = np.unique(np.stack([designs.params, designs.tokens]), axis=1, return_inverse=True)
     _, first = np.unique(index.reshape(-1), return_index=True)
-    weights, root = cells.extend(designs.take(first))
-    xi = np.random.default_rng(seed).normal(size=(*spread.shape, scales.shape[1]))
-    values = sites["drift_surface"] @ weights.T + spread[..., None] * (xi @ root.T)
+    there = designs.take(first)
+    weights, root = cells.extend(there)
+    rng = np.random.default_rng(seed)
+    shape = (*spread.shape, scales.shape[1])
+    values = sites["drift_surface"] @ weights.T + spread[..., None] * (rng.normal(size=shape) @ root.T)
+    values += further[..., None] * (rng.normal(size=shape) @ cells.beyond(there).T)
     return values[..., index.reshape(-1)].swapaxes(1, 2)

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from bayesmix.compute import double
 from bayesmix.errors import DataWarning, DiagnosticsError, DiagnosticsWarning, InputError
 from bayesmix.inference.drift import drift_draws
+from bayesmix.inference.laplace import pooled
 from bayesmix.inference.posterior import Posterior
 from bayesmix.inference.sampler import Chain, Problem, Settings, sample, weights_of
 from bayesmix.model import Data, Model, Reference
@@ -36,8 +37,9 @@ def fit(
 ) -> Posterior:
     """Sample the posterior of the model given the runs, with NUTS in float64.
 
-    Targets are independent of each other: each has its own parameters and its own chains. Chains start at points spread
-    around the best of several optimisations. The same seed gives the same draws.
+    Targets are independent of each other, but for a prior they share where the model asks for pooling: each has its
+    own parameters and its own chains. Chains start at points spread around the best of several optimisations. The same
+    seed gives the same draws.
 
     Args:
         model: law, prior and noise.
@@ -70,7 +72,7 @@ def fit(
     model = model if model.reference else model.at(Reference.of(runs))
     assert model.reference is not None
     with double():
-        prior = model.priors(len(runs.domains))
+        prior = pooled(model, runs, seed=seed).priors(len(runs.domains))
         data = Data.of(runs, model.reference, runs.targets, pad=True, cells=model.cells(runs.designs))
     problems = [Problem(model.form, prior, data.target(t)) for t in range(len(runs.targets))]
     settings = Settings(chains, warmup, draws, target_accept, extensions=extensions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,18 +13,23 @@ import numpy as np
 from numpyro.distributions import MultivariateStudentT
 
 from bayesmix.compute import double
+from bayesmix.errors import InputError
 from bayesmix.inference.drift import drift_draws
 from bayesmix.inference.geometry import Geometry
+from bayesmix.inference.pool import shared_priors
 from bayesmix.inference.posterior import Posterior
 from bayesmix.inference.reweight import smoothed
 from bayesmix.inference.sampler import Problem, as_arrays, settle, weights_of
 from bayesmix.inference.start import whitening
 from bayesmix.model import Data, Form, Model, Reference
+from bayesmix.priors import Prior
 from bayesmix.runs.table import Runs
 
 TAILS = 8.0
 """Degrees of freedom of what is sampled from: heavier tails than a Gaussian's keep the weights bounded."""
 OVERSAMPLING = 4
+LEAST = 3
+"""Fewer targets say nothing about how much targets differ."""
 
 
 def laplace(
@@ -48,7 +54,7 @@ def laplace(
     model = model if model.reference else model.at(Reference.of(runs))
     assert model.reference is not None
     with double():
-        prior = model.priors(len(runs.domains))
+        prior = pooled(model, runs, seed=seed).priors(len(runs.domains))
         data = Data.of(runs, model.reference, runs.targets, pad=True, cells=model.cells(runs.designs))
         each = [_one(Problem(model.form, prior, data.target(t)), seed, draws, starts) for t in range(len(runs.targets))]
     theta = {site: np.stack([found[site][:, 0] for found, *_ in each], axis=1)[None] for site in each[0][0]}
@@ -58,6 +64,41 @@ def laplace(
     versions = {package: importlib.metadata.version(package) for package in ("bayesmix", "jax", "numpyro")}
     found = Posterior(model, runs, theta, stats, seed, versions, drift=drift_draws(model, runs, theta, weight, seed))
     return found, np.array([khat for _, khat, _ in each])
+
+
+def pooled(model: Model, runs: Runs, *, seed: int = 0, draws: int = 400) -> Model:
+    """The model as its targets believe in it: where it asks for partial pooling, with priors learned from all of them.
+
+    Every target keeps its own parameters. Each is approximated alone first; see `shared_priors` for what they then have
+    in common. Amplitudes (E, A, B, M) are not pooled: they are what makes a target.
+
+    The priors are learned from the same runs that are fitted afterwards, as empirical Bayes does; with a handful of
+    targets the bands are a little too narrow for it.
+
+    Args:
+        model: with a reference.
+        runs: at least three targets, where there is pooling.
+        seed: of the separate fits.
+        draws: of each of them.
+
+    Raises:
+        InputError: there are too few targets.
+    """
+    if model.pooling == "none":
+        return model
+    if len(runs.targets) < LEAST:
+        raise InputError(
+            "pooling needs several targets",
+            expected=f"at least {LEAST}",
+            got=len(runs.targets),
+            advice="Leave pooling at 'none'.",
+        )
+    alone = replace(model, pooling="none")
+    flat = laplace(alone, runs, seed=seed, draws=draws)[0].flat
+    with double():
+        priors = alone.priors(len(runs.domains))
+        shared = shared_priors(priors, flat, priors.keys() - alone.law.amplitudes)
+    return replace(alone, prior=Prior(alone.prior | shared))
 
 
 def _one(problem: Problem, seed: int, draws: int, starts: int) -> tuple[dict[str, np.ndarray], float, Problem]:

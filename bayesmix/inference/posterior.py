@@ -183,10 +183,11 @@ class Posterior:
         return loss * (1 + common) + self._law_draws(designs, at_reference=True) * apart
 
     def _drift_at(self, designs: Designs, seed: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """f (draw, run, target) at the designs, and the increments (draw, target, path) of the paths."""
+        """f + g (draw, run, target) at the designs, and the increments (draw, target, path) of the paths."""
         sites = {site: flat_draws(value) for site, value in self.drift.items()}
         at = self.seed if seed is None else seed
-        common = drift.surface(self._cells, sites, self.flat["drift"], designs, at)
+        spreads = self.flat["drift"], self.flat["drift_far"]
+        common = drift.surface(self._cells, sites, *spreads, designs, at)
         return common, drift.paths(self._cells, sites, self.flat["drift_mix"], self.seed)
 
     def _on_domains(self, designs: Designs | Design) -> Designs:

@@ -31,9 +31,9 @@ def maximise(
     z = start
     f, g = value_and_grad(z)
     curvature = hessian(z)
+    if not (np.isfinite(f) and np.isfinite(g).all() and np.isfinite(curvature).all()):
+        return None
     for _ in range(STEPS):
-        if not (np.isfinite(f) and np.isfinite(g).all() and np.isfinite(curvature).all()):
-            return None
         values, vectors = np.linalg.eigh(curvature)
         step = -vectors @ ((vectors.T @ g) / np.maximum(np.abs(values), SMALLEST_CURVATURE))
         decrement = -float(g @ step)
@@ -49,7 +49,8 @@ def maximise(
         else:
             break
         z, f, g = candidate, f_new, g_new
-        curvature = hessian(z)
+        found = hessian(z)  # far out in a tail it may overflow where the density does not
+        curvature = found if np.isfinite(found).all() else curvature
     return Optimum(z, float(f), curvature)
 
 

@@ -118,9 +118,11 @@ def test_the_table_names_all_that_it_weighs(comparison):
 
 
 def test_held_out_density_is_that_of_the_predictive_draws(additive):
-    test = additive.runs.take(np.arange(3))
+    some = additive.runs.take(np.arange(3))
+    draws = additive.predict(some.designs, seed=1).draws
+    # in the middle of the band, where the density hardly changes over the window
+    test = replace(some, loss=np.quantile(draws, 0.4, axis=0))
     log_density = log_predictive_density(additive, test)
-    draws = additive.predict(test.designs, seed=1).draws
     near = np.quantile(np.abs(draws - test.loss), 0.2, axis=0)
     share = (np.abs(draws - test.loss) < near).mean(axis=0)
     np.testing.assert_allclose(np.exp(log_density), share / (2 * near), rtol=0.15)
