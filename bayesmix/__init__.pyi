@@ -88,6 +88,9 @@ from .noise import Grouped as Grouped
 from .noise import Noise as Noise
 from .noise import StudentT as StudentT
 from .priors import Prior as Prior
+from .report.content import Report as Report
+from .report.content import make_report as make_report
+from .report.page import write_report as write_report
 from .runs.lint import LintReport as LintReport
 from .runs.lint import lint as lint
 from .runs.load import load_designs as load_designs

@@ -22,6 +22,7 @@ from bayesmix.cli.path import path
 from bayesmix.cli.pocket import app as pocket
 from bayesmix.cli.predict import predict
 from bayesmix.cli.replay import replay
+from bayesmix.cli.report import report
 from bayesmix.errors import BayesmixError
 from bayesmix.progress import bars
 
@@ -95,6 +96,12 @@ _command(
     "bayesmix path posterior.nc --params 1B --tokens 20B --pareto wiki,code",
     "bayesmix path posterior.nc --params 1B --tokens 20B \\",
     "    --crossover uniform,ours --against ours=mixture.json",
+)
+_command(
+    report,
+    "bayesmix report posterior.nc --params 7B --tokens 150B --out report.html",
+    "bayesmix report posterior.nc --params 7B --tokens 150B \\",
+    "    --natural natural.json --scale 190M:4B --scale 190M:16B",
 )
 _command(check, "bayesmix check posterior.nc", "bayesmix check posterior.nc --json")
 _command(

@@ -79,7 +79,7 @@ def init(
     spec = Spec(
         posterior=posterior,
         flagship=Scale(options.size(params, "--params"), options.size(tokens, "--tokens")),
-        scales=tuple(_scale(text) for text in scale),
+        scales=tuple(options.scale(text) for text in scale),
         targets=options.weights(weights or [], None),
         constraints=table,
         count=count,
@@ -184,15 +184,3 @@ def export(
     columns |= {f"weight.{d}": runs.mixture[:, i] for i, d in enumerate(runs.domains)}
     write_table(columns | {f"loss.{t}": runs.loss[:, i] for i, t in enumerate(runs.targets)}, out)
     advise(f"wrote {out}")
-
-
-def _scale(text: str):
-    from bayesmix.design import Scale
-
-    number, colon, budget = text.partition(":")
-    if not colon:
-        raise InputError(
-            f"--scale {text!r} is not understood", expected="params:tokens, as in --scale 190M:4B", got=repr(text),
-            advice="Correct it.",
-        )  # fmt: skip
-    return Scale(options.size(number, "--scale"), options.size(budget, "--scale"))

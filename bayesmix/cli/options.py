@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bayesmix.errors import InputError
+
+if TYPE_CHECKING:
+    from bayesmix.design import Scale
 
 Table = Annotated[
     list[str],
@@ -201,3 +204,20 @@ def number(text: str, option: str) -> float:
         raise InputError(
             f"{option} is not a number", expected="a number such as 7e9 or 0.5", got=repr(text), advice="Correct it."
         ) from None
+
+
+def scale(text: str) -> Scale:
+    """A size of run: ``190M:4B`` is 190M parameters on 4B tokens.
+
+    Raises:
+        InputError: it is none.
+    """
+    from bayesmix.design import Scale
+
+    params, colon, tokens = text.partition(":")
+    if not colon:
+        raise InputError(
+            f"--scale {text!r} is not understood", expected="params:tokens, as in --scale 190M:4B", got=repr(text),
+            advice="Correct it.",
+        )  # fmt: skip
+    return Scale(size(params, "--scale"), size(tokens, "--scale"))

@@ -61,6 +61,6 @@ def plot_candidates(appraisal: Appraisal, *, ax: Axes, proposal: Proposal | None
         ax.set_ylim(0.7 * LEAST * top, 2 * max(top, 0.0 if needed is None else min(float(needed[-1]), 30 * top)))
     flops_axis(ax.xaxis, "cost of the run (FLOPs)")
     unit = "nats" if appraisal.unit.startswith("nats of expected regret") else appraisal.unit
-    ax.set_ylabel(f"expected regret it takes away ({unit})" if unit == "nats" else appraisal.unit)
+    ax.set_ylabel(f"regret it takes away ({unit})" if unit == "nats" else appraisal.unit)
     key_above(ax)
     return calm(ax)

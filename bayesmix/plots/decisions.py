@@ -70,5 +70,5 @@ def plot_regret(decision: Decision, *, ax: Axes, bins: int = 40) -> Axes:
     ax.ticklabel_format(axis="x", style="sci", scilimits=(-2, 2))
     ax.set_xlabel("regret of the chosen mixture (nats)")
     ax.set_ylabel("draws")
-    ax.legend(frameon=False, fontsize="small")
+    key_above(ax)
     return calm(ax)

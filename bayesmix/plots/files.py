@@ -15,9 +15,17 @@ from matplotlib.figure import Figure
 
 from bayesmix.errors import InputError
 from bayesmix.files import atomic_write
+from bayesmix.plots.style import BLUE, GREEN, ORANGE
 
 SUFFIXES = (".png", ".svg", ".pdf")
 DPI = 150
+INKS = {
+    "#000000": "currentColor",
+    BLUE.lower(): f"var(--blue, {BLUE})",
+    ORANGE.lower(): f"var(--orange, {ORANGE})",
+    GREEN.lower(): f"var(--green, {GREEN})",
+}
+"""Colours that a page may change, since what is seen on white is dim on black."""
 
 
 def save_plots(
@@ -79,9 +87,9 @@ def _for_page(text: str, name: str) -> str:
     text = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{name}-", text)
     text = re.sub(r"<svg [^>]*viewBox=\"([^\"]*)\"[^>]*>", _opening, text, count=1)
     text = text.replace("xlink:href", "href")
-    # matplotlib leaves the fill of black text and shapes to the default, which is black whatever the page's ink is
-    text = re.sub(r"#000000\b", "currentColor", text)
-    return re.sub(r"'DejaVu Sans'(, [^;\"]*)?", "inherit-sans", text).replace("inherit-sans", "var(--sans)").strip()
+    for colour, inks in INKS.items():
+        text = text.replace(colour, inks)
+    return re.sub(r"'DejaVu Sans'(, [^;\"]*)?", "var(--sans, sans-serif)", text).strip()
 
 
 def _opening(found: re.Match[str]) -> str:

@@ -59,7 +59,7 @@ def plot_loss_by_size(
     shade(ax, place.max(), high)
     if low < place.min() / 1.2:
         shade(ax, low, place.min())
-    ax.axvline(own, color="black", linewidth=0.9, linestyle=":", label=f"{_named(design.scale, along)}")
+    ax.axvline(own, ymax=0.5, color="black", linewidth=0.9, linestyle=":", label=_named(design.scale, along))
     ax.set_xlim(low, high)
     _size_axis(ax, design.scale, along)
     ax.set_ylabel(f"loss on {plain(target)} (nats/token)")

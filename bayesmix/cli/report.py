@@ -1,0 +1,77 @@
+"""`bayesmix report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bayesmix.cli import options
+from bayesmix.cli.output import advise, result
+
+
+def report(
+    posterior: options.PosteriorFile,
+    params: options.Params,
+    tokens: options.Tokens,
+    out: Annotated[str, typer.Option(metavar="FILE", help="Where the page goes.")] = "report.html",
+    scale: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--scale",
+            metavar="N:D",
+            help="A size that further runs may have, as 190M:4B; repeatable.",
+            show_default="the smallest, the middle and the largest run",
+        ),
+    ] = None,
+    risk: options.Criterion = "mean",
+    weights: options.TargetWeights = None,
+    targets: options.OnlyTargets = None,
+    bounds: options.Bounds = None,
+    stock: options.Stock = None,
+    epochs: options.Epochs = None,
+    near: options.Near = None,
+    support: options.Support = False,
+    constraints: options.Constraints = None,
+    promise: options.Promise = None,
+    against: options.Against = None,
+    natural: options.Natural = None,
+    run_noise: options.RunNoise = False,
+    epsilon: Annotated[
+        float | None, typer.Option(metavar="NATS", help="Regret that counts as nothing.", show_default="1e-3 or more")
+    ] = None,
+    max_draws: options.MaxDraws = None,
+    seed: options.Seed = 0,
+    json: options.Json = False,
+) -> None:
+    """Write one page that says which mixture, how sure that is, and what to do next.
+
+    Below the verdict stands the evidence: the runs, the diagnostics, loss bands, the decision, the next run, the card.
+    The file needs no network and no script. Exit code 3 when the diagnostics fail: the page then says that no answer
+    can be given.
+    """  # fmt: skip
+    number, budget = options.size(params, "--params"), options.size(tokens, "--tokens")
+    pilots = [options.scale(text) for text in scale or []]
+
+    from bayesmix.cli import choice
+    from bayesmix.design import Scale
+    from bayesmix.files import atomic_write
+    from bayesmix.report.content import make_report
+    from bayesmix.report.page import html
+
+    known = choice.open_posterior(posterior, natural)
+    given = choice.asked(
+        known, risk=risk, weights=weights, targets=targets, bounds=bounds, stock=stock, epochs=epochs, near=near,
+        support=support, constraints=constraints, promise=promise, against=against, run_noise=run_noise,
+        max_draws=max_draws, seed=seed,
+    )  # fmt: skip
+    with atomic_write(out) as draft:  # the place is tried before the work is done
+        advise("weighing mixtures and further runs; a table of many domains takes minutes")
+        found = make_report(
+            known, Scale(number, budget), pilots=pilots, epsilon=epsilon, source=Path(posterior).name, **given
+        )
+        draft.write_text(html(found), encoding="utf-8")
+    result(found, found.as_dict() if json else None)
+    advise(f"wrote {out}")
+    choice.leave(known, found.decision.optimum.converged)

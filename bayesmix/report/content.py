@@ -1,0 +1,316 @@
+"""`Report`: everything the page says, as one noun; the page and the JSON read the same table."""
+
+from __future__ import annotations
+
+import textwrap
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, Unpack
+
+import numpy as np
+
+from bayesmix.acquisition.appraise import Appraisal, appraise
+from bayesmix.acquisition.candidates import candidates
+from bayesmix.acquisition.cost import flops
+from bayesmix.acquisition.criteria import RegretReduction
+from bayesmix.acquisition.pool import Pool
+from bayesmix.acquisition.proposal import Proposal
+from bayesmix.acquisition.propose import DRAWS, propose
+from bayesmix.cards import card_text, read_card
+from bayesmix.decision.decide import Decision, decide
+from bayesmix.decision.effects import Effects, effects
+from bayesmix.decision.optimize import Options
+from bayesmix.design import Design, Designs, Mixture, Scale, count
+from bayesmix.errors import DiagnosticsWarning
+from bayesmix.inference.identify import Check, check
+from bayesmix.inference.posterior import Posterior
+from bayesmix.inference.prediction import Prediction
+from bayesmix.inference.reweight import thinned
+from bayesmix.inference.stack import Stack
+from bayesmix.runs.lint import LintReport, lint
+from bayesmix.runs.table import Runs
+
+LEVELS = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
+LIKELIHOODS = 20_000_000
+"""The check of a table looks at so many log densities (draw × training run × target) at most."""
+FEWEST = 200
+MIXTURES = 64
+NAMED = 5
+TRADES = 10
+
+type Status = Literal["ANSWER", "REVIEW", "NO ANSWER"]
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """The answer for one scale, with the evidence it rests on.
+
+    Attributes:
+        posterior: what is believed.
+        decision: which mixture, how sure, what else would do.
+        prediction: draws of the loss that a run of each named mixture would measure.
+        named: the mixtures of `prediction`, ``chosen`` first.
+        lint: findings about the runs.
+        check: what the parameters rest on; None for a stack, which has no parameters of its own.
+        effects: what more of each domain does to each target, at the chosen mixture.
+        pilots: sizes that further runs may have.
+        appraisal: what candidate runs are worth; None for a stack.
+        proposal: the run to make next; None for a stack.
+        source: where the posterior came from, in words.
+        allowed: the mixtures that were allowed, in words.
+    """
+
+    posterior: Posterior | Stack
+    decision: Decision
+    prediction: Prediction
+    named: Mapping[str, Mixture]
+    lint: LintReport
+    check: Check | None
+    effects: Effects
+    pilots: tuple[Scale, ...]
+    appraisal: Appraisal | None
+    proposal: Proposal | None
+    source: str = ""
+    allowed: str = "every mixture"
+    seed: int = 0
+
+    @property
+    def scale(self) -> Scale:
+        """The scale the mixture is for."""
+        return self.decision.optimum.scale
+
+    @property
+    def status(self) -> Status:
+        """ANSWER; REVIEW: an answer, with remarks to read first; NO ANSWER: the computation cannot be trusted."""
+        if not (self.posterior.diagnostics.passed and self.decision.optimum.converged):
+            return "NO ANSWER"
+        return "REVIEW" if self.remarks else "ANSWER"
+
+    @property
+    def why_not(self) -> tuple[str, ...]:
+        """Why no answer can be given, in sentences; empty where one can."""
+        diagnostics = self.posterior.diagnostics
+        failing = [t for t in diagnostics.targets if t.fails]
+        why = [f"{t.target}: {problem}" for t in failing for problem in t.problems]
+        if not self.decision.optimum.converged:
+            why.append("the optimiser stopped before it reached its tolerance; loosen the constraints")
+        return tuple(why)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What to look at before acting on an answer, in sentences."""
+        found: list[str] = []
+        if self.lint.failed:
+            found.append("The table of runs has faults that should be mended before it is fitted.")
+        if self.posterior.diagnostics.verdict == "REVIEW":
+            found.append("The sampler has remarks: the draws can be used, but read them.")
+        beyond = self.prediction.extrapolation
+        if beyond is not None and beyond.flags[0]:
+            found.append(f"The answer lies beyond the runs ({beyond.flags[0]}): there it rests on the law.")
+        if self.decision.equivalents.empty:
+            found.append("No mixture is near the best in most draws: the runs do not tell which is best.")
+        return tuple(found)
+
+    @property
+    def headline(self) -> str:
+        """The verdict in one sentence."""
+        if self.status == "NO ANSWER":
+            return f"No answer can be given for {self.wanted}."
+        return f"For {self.wanted}, train on {self.shares}."
+
+    @property
+    def wanted(self) -> str:
+        """The scale in words."""
+        return f"{count(self.scale.params)} parameters and {count(self.scale.tokens)} tokens"
+
+    @property
+    def shares(self) -> str:
+        """The chosen mixture in words, the largest shares by name."""
+        mixture = self.decision.mixture
+        order = sorted(mixture.domains, key=lambda d: -mixture[d])
+        named = [d for d in order[:NAMED] if mixture[d] >= 0.005]
+        parts = [f"{d} {100 * mixture[d]:.0f}\u00a0%" for d in named]
+        rest = len(order) - len(named)
+        left = 100 * (1 - sum(mixture[d] for d in named))
+        if rest and left >= 0.5:
+            parts.append(f"{rest} other{'s' if rest > 1 else ''} {left:.0f}\u00a0%")
+        return ", ".join(parts[:-1]) + f" and {parts[-1]}" if len(parts) > 1 else parts[0]
+
+    @cached_property
+    def table(self) -> dict[str, Any]:
+        """Every number of the page by name; what is not finite is no number in JSON, and a dash on the page."""
+        return _table_of(self)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return self.table
+
+    def __str__(self) -> str:
+        lines = [f"{self.status}: {self.headline}"]
+        if self.status == "NO ANSWER":
+            lines += self.why_not
+        else:
+            best = self.decision.optimum
+            lines.append(
+                f"Its expected loss is {best.loss}; acting now costs {self.decision.regret.regret.mean:.1e} nats."
+            )
+            lines += [f"Better than {name} with probability {c.worse:.2f}." for name, c in best.against.items()]
+            lines += self.remarks
+            lines += [f"Next: {self.proposal.reason}."] if self.proposal else []
+        return "\n".join(row for line in lines for row in textwrap.wrap(line, 80, subsequent_indent="  "))
+
+    __repr__ = __str__
+
+
+def make_report(
+    posterior: Posterior | Stack,
+    scale: Scale,
+    *,
+    pilots: Sequence[Scale] | None = None,
+    epsilon: float | None = None,
+    source: str = "",
+    **options: Unpack[Options],
+) -> Report:
+    """The answer for one scale, with the evidence it rests on.
+
+    Args:
+        posterior: what is believed.
+        scale: N and D of the run the mixture is for.
+        pilots: sizes that further runs may have; by default the smallest, the middle and the largest that were run.
+        epsilon: regret that counts as nothing, in nats; see `equivalents`.
+        source: where the posterior came from, for the page.
+        **options: those of `optimize`.
+
+    Raises:
+        InputError: unknown targets or domains.
+        InfeasibleError: no mixture meets the constraints.
+    """
+    seed = options.get("seed", 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DiagnosticsWarning)  # the page says it
+        decision = decide(posterior, scale, epsilon=epsilon, **options)
+        few = thinned(posterior, DRAWS) if isinstance(posterior, Posterior) else posterior
+        named = {"chosen": decision.mixture} | {n: c.mixture for n, c in decision.optimum.against.items()}
+        prediction = few.predict(Designs.of(*(Design(m, scale) for m in named.values())), seed=seed)
+        sizes = tuple(pilots) if pilots else usual_pilots(posterior.runs)
+        appraisal, proposal = _next(few, decision, sizes, options) if isinstance(few, Posterior) else (None, None)
+        within = options.get("within")
+        return Report(
+            posterior,
+            decision,
+            prediction,
+            named,
+            lint(posterior.runs),
+            _checked(posterior, seed) if isinstance(posterior, Posterior) else None,
+            effects(few, decision.optimum.design),
+            sizes,
+            appraisal,
+            proposal,
+            source,
+            str(within) if within else "every mixture",
+            seed,
+        )
+
+
+def usual_pilots(runs: Runs) -> tuple[Scale, ...]:
+    """The smallest, the middle and the largest size of training run, by FLOPs, among those that were made."""
+    last = Pool.of_runs(runs).last
+    sizes = sorted({(n, d) for n, d in zip(last.params.tolist(), last.tokens.tolist(), strict=True)}, key=np.prod)
+    return tuple(dict.fromkeys(Scale(*sizes[i]) for i in (0, len(sizes) // 2, len(sizes) - 1)))
+
+
+def _next(
+    posterior: Posterior, decision: Decision, pilots: tuple[Scale, ...], options: Options
+) -> tuple[Appraisal, Proposal]:
+    within, scale, seed = options.get("within"), decision.optimum.scale, options.get("seed", 0)
+    by = RegretReduction(scale, options.get("targets"), within)
+    pool = candidates(within, pilots, MIXTURES, flagship=scale).on(posterior, seed)
+    return appraise(posterior, pool, by=by, seed=seed), propose(posterior, pool, by=by, per=flops, seed=seed)
+
+
+def _checked(posterior: Posterior, seed: int) -> Check:
+    """The check, on fewer draws where the table is large."""
+    densities = len(set(posterior.runs.train_run)) * len(posterior.targets)
+    return check(thinned(posterior, max(FEWEST, LIKELIHOODS // densities)), seed)
+
+
+def _table_of(report: Report) -> dict[str, Any]:
+    posterior, decision, runs = report.posterior, report.decision, report.posterior.runs
+    chosen = decision.as_dict()
+    chosen["equivalents"]["trades"] = chosen["equivalents"]["trades"][:TRADES]
+    return {
+        "verdict": {
+            "status": report.status,
+            "headline": report.headline,
+            "why_not": list(report.why_not),
+            "remarks": list(report.remarks),
+        },
+        "question": {
+            "params": report.scale.params,
+            "tokens": report.scale.tokens,
+            "flops": report.scale.flops,
+            "risk": decision.optimum.risk,
+            "targets": dict(decision.optimum.targets),
+            "allowed": report.allowed,
+        },
+        "runs": {
+            "rows": len(runs),
+            "train_runs": len(set(runs.train_run)),
+            "domains": len(runs.domains),
+            "targets": len(runs.targets),
+            "params": [float(runs.params.min()), float(runs.params.max())],
+            "tokens": [float(runs.tokens.min()), float(runs.tokens.max())],
+        },
+        "lint": report.lint.as_dict(),
+        "diagnostics": posterior.diagnostics.as_dict(),
+        "check": report.check.as_dict() if report.check else None,
+        "bands": _bands(report),
+        "beyond": _beyond(report.prediction),
+        "decision": chosen,
+        "effects": report.effects.as_dict(),
+        "next": report.proposal.as_dict() if report.proposal else None,
+        "pilots": [{"params": s.params, "tokens": s.tokens} for s in report.pilots],
+        "appendix": _appendix(report),
+    }
+
+
+def _bands(report: Report) -> dict[str, dict[str, dict[str, float]]]:
+    """target → mixture → mean and quantiles of the loss a run would measure."""
+    quantiles = report.prediction.quantile(list(LEVELS.values()))
+    figures = {"mean": report.prediction.mean, **dict(zip(LEVELS, quantiles, strict=True))}
+    return {
+        target: {
+            name: {figure: float(values[m, t]) for figure, values in figures.items()}
+            for m, name in enumerate(report.named)
+        }
+        for t, target in enumerate(report.posterior.targets)
+    }
+
+
+def _beyond(prediction: Prediction) -> dict[str, float] | None:
+    """How far the chosen design lies beyond the runs."""
+    beyond = prediction.extrapolation
+    if beyond is None:
+        return None
+    return {name: float(getattr(beyond, name)[0]) for name in ("params", "tokens", "mixture")}
+
+
+def _appendix(report: Report) -> dict[str, Any]:
+    posterior = report.posterior
+    members = posterior.members if isinstance(posterior, Stack) else {posterior.name: posterior}
+    texts = {name: card_text(member.model, len(member.domains)) for name, member in members.items()}
+    first = next(iter(members.values()))
+    chains, draws = next(iter(first.draws.values())).shape[:2]
+    return {
+        "source": report.source,
+        "model": posterior.name,
+        "cards": {name: read_card(text, name).as_dict() | {"toml": text} for name, text in texts.items()},
+        "fingerprint": posterior.runs.fingerprint,
+        "chains": chains,
+        "draws": draws,
+        "seed": first.seed,
+        "seed_of_report": report.seed,
+        "versions": dict(first.versions),
+    }

@@ -1,0 +1,184 @@
+"""The figures of the page, as pieces of SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from bayesmix.design import Mixture
+from bayesmix.inference.identify import entries
+from bayesmix.inference.posterior import Posterior
+from bayesmix.inference.reweight import thinned
+from bayesmix.plots.candidates import plot_candidates
+from bayesmix.plots.convergence import plot_convergence
+from bayesmix.plots.decisions import plot_regret, plot_shares
+from bayesmix.plots.files import svg_of
+from bayesmix.plots.interactions import plot_effects
+from bayesmix.plots.learned import plot_learned
+from bayesmix.plots.shares import plot_loss_by_share
+from bayesmix.plots.sizes import plot_loss_by_size, plot_scales
+from bayesmix.plots.ternary import plot_ternary_regret
+from bayesmix.report.content import Report
+
+DRAWS = 1000
+MULTIPLES = 6
+LEARNED, PARAMETERS = 2, 30
+DOMAINS, TARGETS = 20, 40
+WIDTH, HEIGHT = 4.6, 3.1
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One figure of the page.
+
+    Attributes:
+        svg: the element.
+        caption: what is to be seen, in a sentence.
+        says: what a reader who does not see it is told.
+        wide: whether it takes the whole width.
+    """
+
+    svg: str
+    caption: str
+    says: str
+    wide: bool = False
+
+
+def pictures(report: Report) -> dict[str, list[Picture]]:
+    """Section → its figures."""
+    return {
+        section: [*made(report)]
+        for section, made in (
+            ("runs", _runs),
+            ("sampler", _sampler),
+            ("bands", _bands),
+            ("decision", _decision),
+            ("next", _next),
+        )
+    }
+
+
+def first_targets(report: Report, most: int) -> list[str]:
+    """The targets that weigh most, in the order of the table."""
+    weights = report.decision.optimum.targets
+    kept = sorted(report.posterior.targets, key=lambda t: -weights[t])[:most]
+    return [t for t in report.posterior.targets if t in kept]
+
+
+def _runs(report: Report) -> Iterator[Picture]:
+    designs = report.posterior.designs
+    yield _picture(
+        "scales",
+        lambda ax: plot_scales(designs, ax=ax, flagship=report.scale),
+        "Where the runs are in N and D, larger dots for more measured points, and the scale to decide at.",
+    )
+
+
+def _sampler(report: Report) -> Iterator[Picture]:
+    posterior = report.posterior
+    if not isinstance(posterior, Posterior):
+        return
+    yield _picture(
+        "convergence",
+        lambda ax: plot_convergence(posterior, ax=ax),
+        "Every parameter of every target: chains agree where R-hat is near 1, and have drawn enough far to the right.",
+    )
+    few = thinned(posterior, DRAWS)
+    for place, target in enumerate(first_targets(report, LEARNED)):
+        rows = min(PARAMETERS, len(entries(posterior)))
+        yield _picture(
+            f"learned-{place}",
+            lambda ax, target=target: plot_learned(few, target=target, ax=ax, most=PARAMETERS),
+            f"What the runs taught about the parameters of {target}: a bar over the whole width keeps its prior.",
+            height=max(HEIGHT, 1.2 + 0.155 * rows),
+        )
+
+
+def _bands(report: Report) -> Iterator[Picture]:
+    design, posterior = report.decision.optimum.design, _few(report)
+    for place, target in enumerate(first_targets(report, MULTIPLES)):
+        yield _picture(
+            f"size-{place}",
+            lambda ax, target=target: plot_loss_by_size(posterior, design, target=target, ax=ax),
+            f"Loss on {target} of the chosen mixture against model size, with the runs carried to it by the law.",
+        )
+    first = first_targets(report, 1)[0]
+    yield _picture(
+        "tokens",
+        lambda ax: plot_loss_by_size(posterior, design, target=first, ax=ax, along="tokens"),
+        f"Loss on {first} of the chosen mixture against training tokens.",
+    )
+    domain = max(posterior.domains, key=lambda d: report.decision.mixture[d])
+    if len(posterior.domains) > 1:
+        yield _picture(
+            "share",
+            lambda ax: plot_loss_by_share(posterior, design, domain, target=first, ax=ax),
+            f"Expected loss on {first} as the share of {domain} changes and the others keep their proportions.",
+        )
+
+
+def _decision(report: Report) -> Iterator[Picture]:
+    decision, found = report.decision, report.effects
+    shown = min(len(decision.mixture.domains), DOMAINS)
+    yield _picture(
+        "shares",
+        lambda ax: plot_shares(decision, ax=ax, most=DOMAINS),
+        "The chosen share of every domain, and how far it may move with the others following while the mixture "
+        "stays as good.",
+        height=max(2.4, 1.2 + 0.22 * shown),
+    )
+    yield _picture(
+        "regret",
+        lambda ax: plot_regret(decision, ax=ax),
+        "What acting now costs in every draw, against the mixture that is best in that draw.",
+    )
+    if sum(_positive(decision.mixture)) >= 3:
+        yield _picture(
+            "ternary",
+            lambda ax: plot_ternary_regret(_few(report), decision, ax=ax),
+            "Expected regret over the three largest domains, all others as chosen.",
+            ternary=True,
+            height=3.4,
+        )
+    rows, columns = min(len(found.targets), TARGETS), min(len(found.domains), DOMAINS)
+    yield _picture(
+        "effects",
+        lambda ax: plot_effects(found, ax=ax, most=DOMAINS, most_targets=TARGETS),
+        "Which domain helps (purple) or harms (orange) which target, from the chosen mixture.",
+        height=max(HEIGHT, 1.4 + 0.17 * rows),
+        width=WIDTH if columns <= 8 else 2 * WIDTH,
+    )
+
+
+def _next(report: Report) -> Iterator[Picture]:
+    if report.appraisal is None:
+        return
+    appraisal = report.appraisal
+    yield _picture(
+        "candidates",
+        lambda ax: plot_candidates(appraisal, ax=ax, proposal=report.proposal),
+        "What every candidate run would take away from the expected regret, against what it costs.",
+    )
+
+
+def _few(report: Report) -> Any:
+    """The posterior with no more draws than a figure needs."""
+    return thinned(report.posterior, DRAWS) if isinstance(report.posterior, Posterior) else report.posterior
+
+
+def _positive(mixture: Mixture) -> list[bool]:
+    return [share >= 0.005 for share in mixture.weights.tolist()]
+
+
+def _picture(
+    name: str,
+    plot: Callable[[Any], object],
+    caption: str,
+    *,
+    width: float = WIDTH,
+    height: float = HEIGHT,
+    ternary: bool = False,
+) -> Picture:
+    svg = svg_of(plot, name=f"plot-{name}", width=width, height=height, ternary=ternary)
+    return Picture(svg, caption, f"Figure: {caption}", wide=width > WIDTH)
