@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bayesmix.design import count
-from bayesmix.pocket.corpora import HELD, PLACES, SETTINGS, load_corpus
+from bayesmix.pocket.corpora import HELD, PLACES, SETTINGS, Corpus, load_corpus
 from bayesmix.pocket.packages import packages
+from bayesmix.pocket.plan import LARGEST, TOKENS, plan
 from bayesmix.pocket.sizes import REACH, SIZES, WIDEN
-from bayesmix.pocket.train import BATCH, COOLDOWN, RATE, WARM_UP
+from bayesmix.pocket.train import BATCH, COOLDOWN, RATE, WARM_UP, train
 from bayesmix.runs.load import load_runs
 from bayesmix.runs.tables import read_frame, shipped
 
@@ -34,16 +38,20 @@ SOURCES = {  # target: packages, what is taken, how it becomes symbols
     "textures": ((), "gratings, chequers and clouds, drawn at random", PICTURE),
     "artwork": (("ukui-wallpapers",), "wallpapers", PICTURE),
 }
+SMALL, PART = "S0", 64  # what the error of measurement is measured with
 FLAWS = {
     "": (
         "Symbols are characters, samples or patches, not subwords; losses of different kinds are not comparable.",
         "Context is 64 symbols, so nothing is learnt from further back.",
         "Held-out blocks come from the same files as training data: the Bible, the speaker, the photographs are known.",
-        "All runs are measured on the same held-out sequences. Their sampling error (about 1 %) is common to all runs, "
-        "shifts the level of a target and is not in the scatter; so the table has no `loss_se`.",
         "Points of one `train_run` share weights up to 0.8 D of the shorter one and are not independent.",
         "The learning rate is the same multiple of 1/width everywhere; it was not tuned for each size or mixture.",
         "Depth grows with width, and with it how far back a model sees (12 symbols a block).",
+        f"The largest size, {LARGEST}, was trained on a few mixtures only.",
+        "`cpu_seconds` is that of one thread of a virtual machine that did other work too: good to a factor of 1.5. "
+        "Use `flops` to compare.",
+        "Losses come back from the same seed to the noise of the platform: sums in another order, as on another "
+        "processor, change the training by rounding, which grows to about as much as half of what another seed does.",
     ),
     "multimodal": ("Prose, code and headers share an alphabet; speech and image share nothing with them.",),
     "language": ("The four domains share an alphabet; troff leaves traces in the German pages.",),
@@ -55,10 +63,11 @@ def readme(setting: str) -> str:
     """What a reader of the table has to know."""
     name, corpus = f"pocket-{setting}", load_corpus(setting)
     runs, frame = load_runs(name), read_frame(name)
+    planned = plan(setting, corpus)
+    done = len({job.train_run for job in planned} & set(runs.train_run))
     used = dict.fromkeys(each for target in SETTINGS[setting].targets for each in SOURCES[target][0])
     sizes = [size for size in SIZES.values() if size.params in set(runs.params)]
-    held = sorted(set(frame[frame["hold_out"].isin(["mixture", "both"])]["mixture"]))
-    out = frame[frame["hold_out"].isin(["size", "both"])]["size"].unique()
+    held = dict.fromkeys(job.mixture for job in planned if job.hold_out in ("mixture", "both"))
     domains = [
         f"| {target} | {corpus.tokens[target] / 1e6:.2f}M ({share:.1%}) | {SOURCES[target][1]} | "
         f"{', '.join(SOURCES[target][0]) or 'none'} |"
@@ -81,9 +90,9 @@ def readme(setting: str) -> str:
         [
             f"# {name}",
             "",
-            f"{runs}. Made by `bayesmix pocket` on a CPU in {_hours(frame):.1f} CPU-hours of training; only measured "
-            "losses are here, no corpus. Losses are nats per symbol. This page is made by "
-            "`python -m tests.benchmarks.pocket_readme`.",
+            f"{runs}. {done} of the {len(planned)} training runs of the plan are here, trained by `bayesmix pocket` in "
+            f"{_hours(frame):.1f} CPU-hours. Only measured losses are here, no corpus. Losses are nats per symbol. "
+            "This page is made by `python -m tests.benchmarks.pocket_readme`.",
             "",
             "## Domains",
             "",
@@ -113,11 +122,15 @@ def readme(setting: str) -> str:
             "|---|---:|---|---:|---:|---|",
             *points,
             "",
-            f"Declared hold-out (column `hold_out`): sizes {', '.join(out) or 'none yet'}; mixtures {', '.join(held)}.",
+            f"Declared hold-out (column `hold_out`): `size` is the largest size, {LARGEST}, `mixture` the mixtures "
+            f"{', '.join(held)}, `both` is both. Runs with another seed than 0 repeat two mixtures at two sizes.",
             "",
             "## Known flaws",
             "",
             *(f"* {flaw}" for flaw in (*FLAWS[""], *FLAWS[setting])),
+            "* All runs are measured on the same held-out sequences. Their sampling error is common to all runs, "
+            "shifts the level of a target and is not in the scatter, so the table has no `loss_se`. Its standard "
+            f"error, from parts of {PART} sequences and one run of {SMALL}: {sampling_error(setting, corpus)}.",
             "",
             "## Packages",
             "",
@@ -136,6 +149,22 @@ def readme(setting: str) -> str:
             "",
         ]
     )  # fmt: skip
+
+
+def sampling_error(setting: str, corpus: Corpus) -> str:
+    """Standard error of the loss over held-out sequences, for each target, of a model trained for seconds."""
+    held = {
+        f"{target}/{first}": each[first : first + PART]
+        for target, each in corpus.held.items()
+        for first in range(0, len(each), PART)
+    }
+    even = np.full(len(corpus.domains), 1 / len(corpus.domains))
+    (point,) = train(replace(corpus, held=held), SMALL, even, TOKENS[setting][:1])
+    said = []
+    for target in corpus.held:
+        parts = np.array([loss for name, loss in point.loss.items() if name.startswith(f"{target}/")])
+        said.append(f"{target} {100 * parts.std(ddof=1) / len(parts) ** 0.5 / parts.mean():.1f} %")
+    return ", ".join(said)
 
 
 def _hours(frame: Any) -> float:
