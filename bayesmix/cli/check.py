@@ -21,6 +21,6 @@ def check(posterior: options.PosteriorFile, json: options.Json = False) -> None:
     advise("looking at what the runs inform and what keeps its prior")
     found = check_posterior(known)
     tables = {"diagnostics": known.diagnostics.as_dict(), "check": found.as_dict()}
-    result(f"{known.diagnostics}\n\n{found}", tables) if not json else result(None, tables)
+    result(f"{known.diagnostics}\n\n{found}", tables if json else None)
     if not known.diagnostics.passed:
         raise typer.Exit(3)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Annotated
 
 import typer
 
 from bayesmix.cli import options
-from bayesmix.cli.output import advise, result
+from bayesmix.cli.output import WIDTH, advise, result
 
 
 def lint(
@@ -83,5 +84,8 @@ def models(
         return
     cards = [load_card(each) for each in model_names()]
     width = max(len(card.name) for card in cards)
-    lines = [f"{card.name:<{width}}  {card.title}" for card in cards]
+    lines = [
+        textwrap.fill(f"{card.name:<{width}}  {card.title}", WIDTH, subsequent_indent=" " * (width + 2))
+        for card in cards
+    ]
     result("\n".join(lines), {card.name: card.as_dict() for card in cards} if json else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import sys
 import textwrap
@@ -65,6 +66,7 @@ def plain_warnings() -> Iterator[None]:
             said.add(str(message))
             advise(f"warning: {message}" if issubclass(category, UserWarning) else f"{category.__name__}: {message}")
 
+    logging.getLogger("arviz_stats").setLevel(logging.ERROR)  # points at web pages; what it found is in our tables
     with warnings.catch_warnings():
         for category in (DataWarning, DiagnosticsWarning):
             warnings.simplefilter("always", category)

@@ -36,7 +36,8 @@ def predict(
     """Predict the loss of designs, with bands.
 
     One row a design and target: mean, sd and quantiles of the loss a run would measure (what is unknown about the law,
-    and the scatter of runs), and law_q05, law_q95 without that scatter. Designs stay in the order given.
+    and the scatter of runs), and law_q05, law_q95 without that scatter. Designs stay in the order given. A terminal
+    gets a table to read, a pipe gets CSV.
     """
     from bayesmix.compute import keep_compiled_programs
     from bayesmix.inference.storage import load_any
@@ -56,7 +57,7 @@ def predict(
         rows = zip(*columns.values(), strict=True)
         result(None, {"predictions": [dict(zip(columns, row, strict=True)) for row in rows]})
     elif not out:
-        _print_csv(columns)
+        _print_table(columns) if sys.stdout.isatty() else _print_csv(columns)
     if not known.diagnostics.passed:
         advise(f"warning: the diagnostics of {posterior} fail, so these bands are not to be trusted")
         raise typer.Exit(3)
@@ -104,6 +105,20 @@ def _summarise(posterior: Posterior | Stack, designs: Designs, seed: int) -> dic
     assert beyond is not None
     by_run = {"params_beyond": beyond.params, "tokens_beyond": beyond.tokens, "mixture_outside": beyond.mixture}
     return each | {name: np.repeat(value, len(posterior.targets)) for name, value in by_run.items()}
+
+
+def _print_table(columns: dict[str, Any]) -> None:
+    """What fits a terminal: the loss a run would measure and its 90 % band."""
+    from bayesmix.design import count
+
+    label = next(iter(columns))
+    ids, targets = ([str(each)[:24] for each in columns[name]] for name in (label, "target"))
+    wide, narrow = max(map(len, [*ids, label])), max(map(len, [*targets, "target"]))
+    print(f"{label:<{wide}}  {'params':>7}  {'tokens':>7}  {'target':<{narrow}}  {'loss':>6}  90 % band")
+    numbers = zip(*(columns[name] for name in ("params", "tokens", "mean", "q05", "q95")), strict=True)
+    for one, target, (params, tokens, mean, low, high) in zip(ids, targets, numbers, strict=True):
+        size = f"{count(params):>7}  {count(tokens):>7}"
+        print(f"{one:<{wide}}  {size}  {target:<{narrow}}  {mean:6.3f}  [{low:.3f}, {high:.3f}]")
 
 
 def _print_csv(columns: dict[str, Any]) -> None:

@@ -74,6 +74,22 @@ def test_predict_prints_what_it_would_write(posterior: Path, designs_csv: Path, 
         pd.testing.assert_frame_equal(table, printed, check_dtype=False)
 
 
+def test_predict_shows_a_terminal_a_table(
+    posterior: Path, designs_csv: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bayesmix.cli.predict.sys.stdout.isatty", lambda: True)
+    lines = call("predict", posterior, "--designs", designs_csv).out.splitlines()
+    assert len(lines) == 7 and "90 % band" in lines[0] and all(len(line) <= 80 for line in lines)
+    assert lines[1].split()[:4] == ["big", "1B", "20B", "prose"]
+
+
+def test_check_speaks_in_words_and_in_json(posterior: Path, call: Call) -> None:
+    said = call("check", posterior)
+    assert said.code == 0 and "PASS" in said.out and not said.out.startswith("{")
+    assert all(len(line) <= 80 for line in said.out.splitlines()) and "http" not in said.err
+    assert {"diagnostics", "check"} == set(json.loads(call("check", posterior, "--json").out))
+
+
 def test_predict_carries_run_ids_over_and_numbers_designs_without(
     posterior: Path, designs_csv: Path, tmp_path: Path, call: Call
 ) -> None:
@@ -319,7 +335,9 @@ def test_prior_check_shows_prior_beside_observed(runs_csv: Path, call: Call) -> 
 
 
 def test_models_lists_cards_and_shows_one(call: Call) -> None:
-    assert {"additive", "joint", "chinchilla"} <= set(call("models").out.split())
+    listed = call("models").out
+    assert {"additive", "joint", "chinchilla"} <= set(listed.split())
+    assert all(len(line) <= 80 for line in listed.splitlines())
     shown = call("models", "joint").out
     assert "90 % interval" in shown and all(len(line) <= 80 for line in shown.splitlines())
     assert json.loads(call("models", "joint", "--json").out)["law"] == "joint"
