@@ -1,7 +1,8 @@
-"""Make docs/active.md: which run next, replayed on published runs. Run `uv run python -m tests.benchmarks.active`.
+"""Make docs/active.md: which run next, replayed on recorded runs. Run `uv run python -m tests.benchmarks.active`.
 
 Every replay is kept in the folder given with --cache, so that an interrupted run goes on where it stopped; `--only` and
-`--seeds` make pieces, and the page is written from the pieces there are.
+`--seeds` make pieces, and the page is written from the pieces there are. The Gaussian process is a script of its own,
+because it needs PyTorch: `--tasks` writes what it reads, and its picks are replayed where they are there.
 """
 
 from __future__ import annotations
@@ -12,15 +13,19 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, override
 
 import numpy as np
 
-from bayesmix.acquisition.criteria import PredictionGain, RegretReduction
-from bayesmix.acquisition.replay import Trace, paired, replay
+from bayesmix.acquisition.criteria import RegretReduction
+from bayesmix.acquisition.pool import Pool
+from bayesmix.acquisition.replay import Step, Trace, paired, replay
 from bayesmix.acquisition.strategies import D_OPTIMAL, AtRandom, ByCriterion, SpaceFilling, Strategy
 from bayesmix.compute import keep_compiled_programs
+from bayesmix.decision.objective import target_weights
 from bayesmix.design import Mixture, Scale
 from bayesmix.files import atomic_write
+from bayesmix.inference.posterior import Posterior
 from bayesmix.laws.additive import Additive
 from bayesmix.model import Model
 from bayesmix.runs.load import load_runs
@@ -31,6 +36,8 @@ DATA = ROOT.parent / "shared" / "data"
 PAGE = ROOT / "docs" / "active.md"
 FIGURE = ROOT / "docs" / "figures" / "active-{}.png"
 OURS = "regret per FLOP"
+BELIEF = Model(Additive(), discrepancy=None)  # the drift makes a refit forty times slower, and every strategy shares it
+GAUSSIAN = "BoTorch GP"
 
 
 @dataclass(frozen=True)
@@ -40,8 +47,8 @@ class Bench:
     name: str
     pool: Callable[[], Runs]
     judged: Callable[[], Runs]
-    scale: Scale
-    targets: dict[str, float]
+    scale: Callable[[], Scale]
+    targets: dict[str, float] | None
     first: int
     until: int
     every: int
@@ -69,32 +76,121 @@ def regmix(split: str) -> Runs:
     return load_runs(DATA / "regmix" / "runs.csv", where=f"split == '{split}'")
 
 
+def pocket(largest: bool) -> Runs:
+    """The runs of the largest pocket model, or those of the smaller ones."""
+    runs = load_runs("pocket-multimodal")
+    return runs.take((runs.params == runs.params.max()) == largest)
+
+
+def pocket_flagship() -> Scale:
+    """Where the pocket runs are judged."""
+    judged = pocket(largest=True)
+    return Scale(float(judged.params.max()), float(judged.tokens.max()))
+
+
 BENCHES = {
     b.name: b
     for b in (
         Bench(
-            "slimpajama", slimpajama_pool, slimpajama_judged, Scale(1.235e9, 4.6078e10), {"openhermes": 1.0},
-            first=10, until=40, every=3,
+            "slimpajama", slimpajama_pool, slimpajama_judged, lambda: Scale(1.235e9, 4.6078e10), {"openhermes": 1.0},
+            first=10, until=34, every=3,
             what="100 runs at 310M and 680M to choose from, judged on the 20 mixtures at 1235M, for OpenHermes, which "
             "is in no training mixture.",
         ),
         Bench(
-            "regmix", lambda: regmix("train"), lambda: regmix("test"), Scale(1310720, 1e9), {"pile_cc": 1.0},
-            first=40, until=100, every=5,
+            "regmix", lambda: regmix("train"), lambda: regmix("test"), lambda: Scale(1310720, 1e9), {"pile_cc": 1.0},
+            first=40, until=64, every=3,
             what="512 mixtures at 1M parameters to choose from, judged on 256 others, for Pile-CC. All runs cost the "
             "same.",
+        ),
+        Bench(
+            "pocket", lambda: pocket(largest=False), lambda: pocket(largest=True), pocket_flagship, None,
+            first=6, until=24, every=2,
+            what="The runs that come with the package, `pocket-multimodal`: the smaller models to choose from, judged "
+            "on the mixtures of the largest, all targets weighed alike.",
         ),
     )
 }  # fmt: skip
 
 
-def strategies(bench: Bench) -> dict[str, Strategy]:
+@dataclass(frozen=True)
+class Recorded(Strategy):
+    """The order in which another program bought the runs, by seed."""
+
+    needs_posterior: ClassVar[bool] = False
+    orders: dict[int, list[int]]
+
+    @override
+    def pick(self, posterior: Posterior | None, pool: Pool, left: np.ndarray, made: np.ndarray, seed: int) -> int:
+        order = self.orders[seed]
+        assert order[: len(made)] == made.tolist()
+        return order[len(made)]
+
+    @property
+    @override
+    def name(self) -> str:
+        return GAUSSIAN
+
+
+def strategies(bench: Bench, cache: Path) -> dict[str, Strategy]:
     """Ours first; the decision is between the judged mixtures."""
-    designs = bench.judged().designs
-    mixtures = [Mixture.of(designs.domains, h) for h in np.unique(designs.mixture, axis=0)]
-    ours = ByCriterion(RegretReduction(bench.scale, among=mixtures), label=OURS)
-    flagship = ByCriterion(PredictionGain(bench.scale, among=mixtures), label="flagship information per FLOP")
-    return {s.name: s for s in (ours, AtRandom(), SpaceFilling(), D_OPTIMAL, flagship)}
+    ours = ByCriterion(RegretReduction(bench.scale(), among=mixtures(bench)), label=OURS)
+    picks = gaussian_picks(bench, cache)
+    recorded = [Recorded({seed: found["order"] for seed, found in picks.items()})] if picks else []
+    return {s.name: s for s in (ours, AtRandom(), SpaceFilling(), D_OPTIMAL, *recorded)}
+
+
+def mixtures(bench: Bench) -> list[Mixture]:
+    """The judged mixtures, in the order of the judged runs."""
+    last = Pool.of_runs(bench.judged()).last
+    return [last[i].mixture for i in range(len(last))]
+
+
+def gaussian_picks(bench: Bench, cache: Path) -> dict[int, dict[str, list[int]]]:
+    """What `gaussian_process.py` bought and decided, by seed; nothing where it has not run."""
+    path = cache / f"{bench.name}.picks"
+    return {int(seed): found for seed, found in json.loads(path.read_text()).items()} if path.exists() else {}
+
+
+def combined_loss(bench: Bench, runs: Runs) -> np.ndarray:
+    """Weighted measured loss (run) at the end of every training run."""
+    last = Pool.of_runs(runs).last
+    ends = runs.take(np.array([runs.designs.ids.index(i) for i in last.ids]))
+    return ends.loss @ np.array(target_weights(runs.targets, bench.targets))
+
+
+def write_task(bench: Bench, cache: Path, seeds: int) -> None:
+    """The file `gaussian_process.py` reads: pool, decisions and the random runs each seed begins with."""
+    pool, scale = bench.pool(), bench.scale()
+    last = Pool.of_runs(pool).last
+    sizes = np.log(np.column_stack([last.params, last.tokens]))
+    decisions = np.array([m.on(last.domains) for m in mixtures(bench)])
+    flagship = np.tile(np.log([scale.params, scale.tokens]), (len(decisions), 1))
+    task = {
+        "inputs": np.hstack([last.mixture, sizes]).tolist(),
+        "loss": combined_loss(bench, pool).tolist(),
+        "cost": last.flops.tolist(),
+        "decisions": np.hstack([decisions, flagship]).tolist(),
+        "until": bench.until,
+        "first": {s: np.random.default_rng(s).permutation(len(last))[: bench.first].tolist() for s in range(seeds)},
+    }
+    with atomic_write(cache / f"{bench.name}.task") as draft:
+        draft.write_text(json.dumps(task))
+
+
+def gaussian_decides(bench: Bench, cache: Path) -> dict[int, Trace]:
+    """The same runs as under the Gaussian process's picks, with the decision left to its own posterior mean."""
+    cost = Pool.of_runs(bench.pool()).last.flops
+    truth = combined_loss(bench, bench.judged())
+    traces = {}
+    for seed, found in gaussian_picks(bench, cache).items():
+        steps = [
+            Step(n, float(cost[found["order"][:n]].sum()), float(truth[decided] - truth.min()), np.nan, 0.0)
+            for n, decided in enumerate(found["decided"], start=bench.first)
+            if (n - bench.first) % bench.every == 0 or n == bench.until
+        ]
+        traces[seed] = Trace(f"{GAUSSIAN}, deciding too", seed, tuple(steps))
+    return traces
 
 
 def piece(bench: Bench, strategy: Strategy, seed: int, cache: Path) -> Trace:
@@ -104,7 +200,7 @@ def piece(bench: Bench, strategy: Strategy, seed: int, cache: Path) -> Trace:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             trace = replay(
-                Model(Additive()), bench.pool(), bench.judged(), strategy, targets=bench.targets, first=bench.first,
+                BELIEF, bench.pool(), bench.judged(), strategy, targets=bench.targets, first=bench.first,
                 until=bench.until, every=lambda n: (n - bench.first) % bench.every == 0, seed=seed,
             )  # fmt: skip
         with atomic_write(path) as draft:
@@ -118,17 +214,18 @@ def whole_pool(bench: Bench, cache: Path) -> Trace:
     if not path.exists():
         pool = bench.pool()
         runs = len(set(pool.train_run))
-        trace = replay(Model(Additive()), pool, bench.judged(), AtRandom(), targets=bench.targets, first=runs)
+        trace = replay(BELIEF, pool, bench.judged(), AtRandom(), targets=bench.targets, first=runs)
         path.write_text(json.dumps(trace.as_dict()))
     return Trace.from_dict(json.loads(path.read_text()))
 
 
 def traces(bench: Bench, cache: Path) -> dict[str, dict[int, Trace]]:
     """The pieces there are: strategy → seed → trace."""
-    found: dict[str, dict[int, Trace]] = {name: {} for name in strategies(bench)}
+    found: dict[str, dict[int, Trace]] = {name: {} for name in strategies(bench, cache)}
     for path in sorted(cache.glob(f"{bench.name}-*-*.json")):
         trace = Trace.from_dict(json.loads(path.read_text()))
         found[trace.strategy][trace.seed] = trace
+    found[f"{GAUSSIAN}, deciding too"] = gaussian_decides(bench, cache)
     return {name: by_seed for name, by_seed in found.items() if by_seed}
 
 
@@ -240,12 +337,17 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=list(BENCHES), choices=list(BENCHES))
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--page", action="store_true", help="write the page from the pieces there are, and run nothing")
+    parser.add_argument("--tasks", action="store_true", help="write the tasks of the Gaussian process, and run nothing")
     options = parser.parse_args()
     options.cache.mkdir(parents=True, exist_ok=True)
+    if options.tasks:
+        for name in options.only:
+            write_task(BENCHES[name], options.cache, options.seeds)
+        return
     keep_compiled_programs()
     for seed in range(0 if options.page else options.seeds):
         for name in options.only:
-            for strategy in strategies(BENCHES[name]).values():
+            for strategy in strategies(BENCHES[name], options.cache).values():
                 trace = piece(BENCHES[name], strategy, seed, options.cache)
                 print(name, strategy.name, seed, f"{1e3 * trace.steps[-1].regret:.2f} mnats", flush=True)
     page(options.cache)
