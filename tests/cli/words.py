@@ -45,6 +45,8 @@ def understood(words: list[str]) -> None:
         AssertionError: there is no such command or option, or an argument is missing.
     """
     command: Any = typer.main.get_command(app)
+    if [word for word in words[:1] if any(word in each.opts for each in command.params)] == words:
+        return  # --version and its like end the program at once
     context, rest = command.make_context("bayesmix", list(words), resilient_parsing=False), list(words)
     while hasattr(command, "commands"):
         name, command, rest = command.resolve_command(context, context._protected_args + context.args)
