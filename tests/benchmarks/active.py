@@ -93,21 +93,22 @@ BENCHES = {
     for b in (
         Bench(
             "slimpajama", slimpajama_pool, slimpajama_judged, lambda: Scale(1.235e9, 4.6078e10), {"openhermes": 1.0},
-            first=10, until=34, every=3,
+            first=10, until=31, every=3,
             what="100 runs at 310M and 680M to choose from, judged on the 20 mixtures at 1235M, for OpenHermes, which "
             "is in no training mixture.",
         ),
         Bench(
             "regmix", lambda: regmix("train"), lambda: regmix("test"), lambda: Scale(1310720, 1e9), {"pile_cc": 1.0},
-            first=40, until=64, every=3,
+            first=40, until=60, every=5,
             what="512 mixtures at 1M parameters to choose from, judged on 256 others, for Pile-CC. All runs cost the "
             "same.",
         ),
         Bench(
-            "pocket", lambda: pocket(largest=False), lambda: pocket(largest=True), pocket_flagship, None,
-            first=6, until=24, every=2,
+            "pocket", lambda: pocket(largest=False), lambda: pocket(largest=True), pocket_flagship,
+            dict.fromkeys(("prose", "code", "speech", "image"), 0.25),
+            first=6, until=21, every=3,
             what="The runs that come with the package, `pocket-multimodal`: the smaller models to choose from, judged "
-            "on the mixtures of the largest, all targets weighed alike.",
+            "on the mixtures of the largest, the four kinds of data weighed alike.",
         ),
     )
 }  # fmt: skip

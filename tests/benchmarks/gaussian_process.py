@@ -2,7 +2,7 @@
 # requires-python = ">=3.11"
 # dependencies = ["botorch>=0.15", "numpy>=2"]
 # ///
-"""Bayesian optimisation of a recorded pool with a BoTorch Gaussian process: which run it buys next, and what it decides.
+"""Bayesian optimisation of a recorded pool with a BoTorch Gaussian process: what it buys, and what it decides.
 
 A script of its own, so that PyTorch is no dependency of the project: `uv run --script gaussian_process.py TASK.json
 PICKS.json`. The task is written by `tests.benchmarks.active`, which reads the picks.
@@ -81,15 +81,17 @@ def one(task: dict, first: list[int]) -> dict[str, list]:
 
 
 def main() -> None:
-    """Replay every seed of the task."""
+    """Replay every seed of the task that has no picks yet."""
     torch.set_default_dtype(torch.float64)
     torch.set_num_threads(1)
-    task = json.loads(Path(sys.argv[1]).read_text())
-    picks = {}
+    task, out = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
+    picks = json.loads(out.read_text()) if out.exists() else {}
     for seed, first in task["first"].items():
+        if seed in picks:
+            continue
         picks[seed] = one(task, first)
         print(seed, picks[seed]["order"][len(first) :][:8], flush=True)
-        Path(sys.argv[2]).write_text(json.dumps(picks))
+        out.write_text(json.dumps(picks))
 
 
 if __name__ == "__main__":
