@@ -155,15 +155,17 @@ def _sensitivity(
 ) -> dict[str, tuple[float, float]]:
     """Label → power-scaling sensitivity to the prior and to the likelihood."""
     seen = np.isfinite(likelihood).all((0, 1))
+    # names of domains may hold what ArviZ does not allow in those of variables
+    plain = {f"parameter {i}": label for i, label in enumerate(values)}
     groups = {
-        "posterior": dict(values),
+        "posterior": {name: values[label] for name, label in plain.items()},
         "log_likelihood": {"loss": likelihood[..., seen]},
         "log_prior": {"all": log_prior},
     }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a Pareto tail that does not fit leaves a large value, which says enough
         table: Any = az.psense_summary(az.from_dict(groups))
-    return {str(label): (float(row["prior"]), float(row["likelihood"])) for label, row in table.iterrows()}
+    return {plain[str(name)]: (float(row["prior"]), float(row["likelihood"])) for name, row in table.iterrows()}
 
 
 def _effective_runs(posterior: Posterior) -> dict[str, float]:

@@ -38,13 +38,11 @@ def plot_convergence(posterior: Posterior, *, ax: Axes) -> Axes:
         )  # fmt: skip
     ax.axhspan(RHAT - 1, high, color="0.5", alpha=0.15, linewidth=0, label="not enough")
     ax.fill_betweenx([LEAST / 1.5, RHAT - 1], low_ess, ESS, color="0.5", alpha=0.15, linewidth=0)
-    for place in np.flatnonzero(known & bad)[np.argsort(-found.rhat[known & bad])][:NAMED]:
-        name = f"{found.parameter[place]} of {found.targets[found.target[place]]}"
-        text = ax.annotate(plain(name, 28), (least[place], excess[place]), (4, 3), textcoords="offset points")
-        text.set_fontsize("x-small")
-    if not known.all():
-        text = f"{(~known).sum()} parameters never moved"
-        ax.text(0.02, 0.96, text, transform=ax.transAxes, va="top", color=ORANGE, fontsize="small")
+    worst = np.flatnonzero(known & bad)[np.argsort(-found.rhat[known & bad])][:NAMED]
+    lines = [plain(f"{found.parameter[i]} of {found.targets[found.target[i]]}", 36) for i in worst]
+    lines = ["worst:", *lines] if lines else []
+    lines += [f"{(~known).sum()} parameters never moved"] if not known.all() else []
+    ax.text(0.98, 0.97, "\n".join(lines), transform=ax.transAxes, ha="right", va="top", fontsize="x-small")
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_xlim(low_ess, max(high_ess, 1.2 * ESS))

@@ -135,8 +135,15 @@ def _map(
         axis.set_label_position("tick1")
         axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axis.set_tick_params(labelsize="small")
-    bar = ax.figure.colorbar(filled, ax=ax, shrink=0.75, pad=0.13, format="%.2g" if spread else "%.3g")
+    bar = ax.figure.colorbar(
+        filled, ax=ax, shrink=0.75, pad=0.13, format="%.2g" if spread else f"%.{_decimals(levels)}f"
+    )
     bar.set_label(label)
+
+
+def _decimals(levels: np.ndarray) -> int:
+    """How many decimals tell the levels apart."""
+    return int(max(0, np.ceil(-np.log10(max(float(np.diff(levels).min()), 1e-9)))))
 
 
 def _mark(ax: Any, names: tuple[str, ...], mixtures: Mapping[str, Mixture]) -> None:
