@@ -32,6 +32,8 @@ def plot_convergence(posterior: Posterior, *, ax: Axes) -> Axes:
     high = max(10 * (RHAT - 1), 2 * float(excess[known].max(initial=0)))
     low_ess, high_ess = min(ESS / 2, 0.7 * float(least[known].min(initial=ESS))), 1.4 * float(least[known].max())
     for which, colour, label in ((known & ~bad, BLUE, "parameters"), (known & bad, ORANGE, "that fail")):
+        if not which.any():
+            continue
         ax.plot(
             least[which], excess[which], "o", color=colour, alpha=0.5, markersize=4, markeredgewidth=0, linestyle="",
             label=f"{which.sum()} {label}", rasterized=int(which.sum()) > DENSE,

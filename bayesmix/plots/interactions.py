@@ -14,6 +14,7 @@ from bayesmix.plots.style import plain, slanted
 COLOURS = "PuOr"  # orange is more loss, purple less; told apart by colour-blind readers
 WORDS = 60
 """With no more cells than this, each says its number."""
+ROOM = 0.75  # inches that an interval takes
 
 
 def plot_effects(effects: Effects, *, ax: Axes, most: int = 20, most_targets: int = 40) -> Axes:
@@ -61,17 +62,18 @@ def plot_effects(effects: Effects, *, ax: Axes, most: int = 20, most_targets: in
 
 
 def _write(effects: Effects, rows: np.ndarray, columns: np.ndarray, limit: float, ax: Axes) -> None:
-    """The number of every cell and its 90 % interval; bold where the sign is sure."""
+    """The number of every cell, bold where the sign is sure, and its 90 % interval where there is room for it."""
+    width = ax.figure.get_figwidth() * ax.get_position().width / len(columns)  # type: ignore[union-attr]
+    roomy = width > ROOM
     for y, t in enumerate(rows):
         for x, d in enumerate(columns):
             mean, low, high = (float(v[t, d]) for v in (effects.mean, effects.q05, effects.q95))
-            sure = bool(effects.sure[t, d])
-            dark = abs(mean) > 0.6 * limit
-            colour = "white" if dark else "0.1"
+            sure, dark = bool(effects.sure[t, d]), abs(mean) > 0.6 * limit
+            middle: Any = {"ha": "center", "va": "center", "color": "white" if dark else "0.1"}
             weight = "bold" if sure else "normal"
-            middle: Any = {"ha": "center", "va": "center", "color": colour}
-            ax.text(x, y - 0.1, _signed(mean), fontsize=8.5, fontweight=weight, **middle)
-            ax.text(x, y + 0.22, f"[{_signed(low)}, {_signed(high)}]", fontsize=6, **middle)
+            ax.text(x, y - 0.1 * roomy, _signed(mean), fontsize=8.5, fontweight=weight, **middle)
+            if roomy:
+                ax.text(x, y + 0.22, f"[{_signed(low)}, {_signed(high)}]", fontsize=6, **middle)
 
 
 def _signed(value: float) -> str:

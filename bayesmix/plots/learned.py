@@ -73,7 +73,7 @@ def plot_learned(posterior: Posterior, *, target: str, ax: Axes, most: int = 30,
     ax.hlines(rows, inner_low, inner_high, color=BLUE, linewidth=2.6 * thin, label="50 %")
     ax.plot(middle, rows, "o", color="white", markeredgecolor=BLUE, markersize=3.5, linestyle="", label="median")
     ax.set_xlim(0, 100)
-    ax.set_xlabel(f"quantile of the prior (%), parameters of {plain(target)}")
+    ax.set_xlabel(f"{plain(target)}: quantile of the prior (%)")
     key_above(ax)
     return calm(ax)
 

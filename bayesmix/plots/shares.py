@@ -10,7 +10,7 @@ from bayesmix.errors import InputError
 from bayesmix.inference.extrapolation import NEAR
 from bayesmix.inference.posterior import Posterior
 from bayesmix.inference.stack import Stack
-from bayesmix.plots.style import bands, calm, key, plain, shade, share_axis
+from bayesmix.plots.style import bands, calm, key, plain, shade, share_axis, titled
 
 POINTS = 51
 
@@ -56,7 +56,8 @@ def plot_loss_by_share(
     ax.set_xlim(shares[0], shares[-1])
     others = f"{plain(against)} gives way" if against else "the others in proportion"
     share_axis(ax.xaxis, f"share of {plain(domain)}, {others}")
-    ax.set_ylabel(f"{'' if noise else 'expected '}loss on {plain(target)} (nats/token)")
+    ax.set_ylabel("loss (nats/token)" if noise else "expected loss (nats/token)")
+    titled(ax, target)
     key(ax)
     return calm(ax)
 

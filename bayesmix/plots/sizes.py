@@ -9,7 +9,7 @@ from bayesmix.decision.worth import Axis, grow
 from bayesmix.design import Design, Designs, Scale, count
 from bayesmix.inference.posterior import Posterior
 from bayesmix.inference.stack import Stack
-from bayesmix.plots.style import BLUE, DENSE, GREY, ORANGE, bands, calm, flops_axis, key, plain, shade, size_axis
+from bayesmix.plots.style import BLUE, DENSE, GREY, ORANGE, bands, calm, flops_axis, key, shade, size_axis, titled
 
 POINTS = 40
 NEAR_SIZE, NEAR_MIXTURE = 0.05, 0.05
@@ -62,7 +62,8 @@ def plot_loss_by_size(
     ax.axvline(own, ymax=0.5, color="black", linewidth=0.9, linestyle=":", label=_named(design.scale, along))
     ax.set_xlim(low, high)
     _size_axis(ax, design.scale, along)
-    ax.set_ylabel(f"loss on {plain(target)} (nats/token)")
+    ax.set_ylabel("loss (nats/token)")
+    titled(ax, target)
     key(ax, loc="upper right")
     return calm(ax)
 

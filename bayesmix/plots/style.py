@@ -109,6 +109,11 @@ def calm(ax: Axes) -> Axes:
     return ax
 
 
+def titled(ax: Axes, target: str) -> None:
+    """Which target is shown, above the axes on the left."""
+    ax.set_title(plain(target, 36), loc="left", fontsize="medium")
+
+
 def slanted(names: Sequence[str]) -> dict[str, Any]:
     """How to write names below an axis: level where they fit, else slanted, or upright when there are many."""
     if sum(map(len, names)) <= 50:

@@ -36,6 +36,8 @@ LEVELS = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
 LIKELIHOODS = 20_000_000
 """The check of a table looks at so many log densities (draw × training run × target) at most."""
 FEWEST = 200
+LOOKED_AT = 250_000
+"""Regret and ranges look at so many losses (draw × domain × target) at most, but never at less than 100 draws."""
 MIXTURES = 64
 NAMED = 5
 TRADES = 10
@@ -190,7 +192,7 @@ def make_report(
     seed = options.get("seed", 0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DiagnosticsWarning)  # the page says it
-        decision = decide(posterior, scale, epsilon=epsilon, **options)
+        decision = decide(posterior, scale, epsilon=epsilon, look=_look(posterior), **options)
         few = thinned(posterior, DRAWS) if isinstance(posterior, Posterior) else posterior
         named = {"chosen": decision.mixture} | {n: c.mixture for n, c in decision.optimum.against.items()}
         prediction = few.predict(Designs.of(*(Design(m, scale) for m in named.values())), seed=seed)
@@ -212,6 +214,11 @@ def make_report(
             str(within) if within else "every mixture",
             seed,
         )
+
+
+def _look(posterior: Posterior | Stack) -> int:
+    """How many draws regret and the mixtures that do as well look at; each is optimised by itself."""
+    return int(np.clip(LOOKED_AT // (len(posterior.domains) * len(posterior.targets)), 100, 500))
 
 
 def usual_pilots(runs: Runs) -> tuple[Scale, ...]:
