@@ -1,11 +1,13 @@
 """Make docs/decisions-guide.md from docs' words and real fits. Run with `uv run python -m tests.benchmarks.decisions`.
 
-Every fit is kept in the folder given with --cache, so that an interrupted run goes on where it stopped.
+Every fit and every part of the page is kept in the folder given with --cache, so that an interrupted run goes on where
+it stopped and leaves no part empty that was there.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import time
 import warnings
@@ -235,10 +237,12 @@ def main() -> None:
     options.cache.mkdir(parents=True, exist_ok=True)
     keep_compiled_programs()
     runs = slimpajama()
-    parts: dict[str, str] = {}
+    kept = options.cache / "parts.json"
+    parts: dict[str, str] = json.loads(kept.read_text()) if kept.exists() else {}
 
     def ready(name: str, text: str) -> None:
         parts[name] = text
+        kept.write_text(json.dumps(parts))
         GUIDE.write_text(page(parts), encoding="utf-8")
         print(f"## {name}\n\n{text}\n", flush=True)
 
