@@ -248,10 +248,7 @@ def table(bench: Bench, found: dict[str, dict[int, Trace]]) -> str:
         }
         bad = np.mean([step.khat >= 0.7 for s in shared for step in by_seed[s].steps])
         against = "–" if name == OURS or OURS not in areas else str(paired(areas[OURS], areas[name])).split(" over")[0]
-        if np.isfinite(ends["error"]):
-            law = f"{100 * ends['error']:.2f} | {100 * bad:.0f} %"
-        else:
-            law = "– | –"
+        law = f"{100 * ends['error']:.2f} | {100 * bad:.0f} %" if np.isfinite(ends["error"]) else "– | –"
         rows.append(f"| {name} | {np.mean(areas[name]):.2f} | {against} | {1e3 * ends['regret']:.2f} | {law} |")
     return "\n".join([rows[0], "", *rows[1:]])
 
