@@ -155,17 +155,17 @@ def _sensitivity(
 ) -> dict[str, tuple[float, float]]:
     """Label → power-scaling sensitivity to the prior and to the likelihood."""
     seen = np.isfinite(likelihood).all((0, 1))
-    # names of domains may hold what ArviZ does not allow in those of variables
-    plain = {f"parameter {i}": label for i, label in enumerate(values)}
+    # one variable of all parameters: many are slow, and names of domains are not always names ArviZ allows
     groups = {
-        "posterior": {name: values[label] for name, label in plain.items()},
+        "posterior": {"parameter": np.stack([*values.values()], axis=-1)},
         "log_likelihood": {"loss": likelihood[..., seen]},
         "log_prior": {"all": log_prior},
     }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a Pareto tail that does not fit leaves a large value, which says enough
         table: Any = az.psense_summary(az.from_dict(groups), threshold=np.inf)  # what is too much is said here
-    return {plain[str(name)]: (float(row["prior"]), float(row["likelihood"])) for name, row in table.iterrows()}
+    felt = table[["prior", "likelihood"]].to_numpy(float)
+    return {label: (float(prior), float(loss)) for label, (prior, loss) in zip(values, felt, strict=True)}
 
 
 def _effective_runs(posterior: Posterior) -> dict[str, float]:

@@ -20,25 +20,29 @@ def plot_shares(decision: Decision, *, ax: Axes, most: int = 20) -> Axes:
     Args:
         decision: what `decide` returned.
         ax: where to draw.
-        most: at most so many domains; the last row stands for all others together.
+        most: at most so many domains; what the others have together is said in a corner.
     """
     mixture, same = decision.mixture, decision.equivalents
     order = sorted(mixture.domains, key=lambda d: -mixture[d])
-    shown = order if len(order) <= most else order[: most - 1]
-    rest = order[len(shown) :]
-    rows = rows_of(ax, [*shown, *([f"{len(rest)} others"] if rest else [])])
+    shown, rest = order[:most], order[most:]
+    rows = rows_of(ax, shown)
     if same.empty:
         label, ranges = "best of each draw, 90 %", {d: (b.q05, b.q95) for d, b in decision.regret.shares.items()}
     else:
         label, ranges = f"as good ({same.epsilon:.1g} nats)", dict(same.ranges)
     low, high = np.array([ranges[d] for d in shown]).T
-    ax.barh(rows[: len(shown)], high - low, left=low, height=0.46, color=BLUE, alpha=0.35, linewidth=0, label=label)
+    ax.barh(rows, high - low, left=low, height=0.46, color=BLUE, alpha=0.35, linewidth=0, label=label)
     for name, (marker, colour, size) in MARKS.items():
         if name in decision.optimum.against:
-            other = decision.optimum.against[name].mixture.on(order)
-            ax.plot(_rolled(other, len(shown)), rows, marker, color=colour, markersize=size, label=name, linestyle="")
-    chosen = _rolled(mixture.on(order), len(shown))
-    ax.plot(chosen, rows, "o", color=ORANGE, markersize=6, label="chosen", zorder=3, linestyle="")
+            other = decision.optimum.against[name].mixture.on(order)[: len(shown)]
+            ax.plot(other, rows, marker, color=colour, markersize=size, label=name, linestyle="")
+    ax.plot(
+        mixture.on(order)[: len(shown)], rows, "o", color=ORANGE, markersize=6, label="chosen", zorder=3, linestyle=""
+    )
+    if rest:
+        which = "1 smaller domain has" if len(rest) == 1 else f"{len(rest)} smaller domains have"
+        text = f"{which} {100 * sum(mixture[d] for d in rest):.0f} %"
+        ax.text(0.99, 0.02, text, transform=ax.transAxes, ha="right", va="bottom", fontsize="small", color=GREY)
     ax.set_xlim(left=0)
     ax.margins(x=0.04)
     share_axis(ax.xaxis, "share of the training tokens")
@@ -46,11 +50,6 @@ def plot_shares(decision: Decision, *, ax: Axes, most: int = 20) -> Axes:
     ax.set_axisbelow(True)
     key_above(ax)
     return calm(ax)
-
-
-def _rolled(shares: np.ndarray, shown: int) -> np.ndarray:
-    """The first shares, and the sum of the others where there are any."""
-    return shares if len(shares) == shown else np.append(shares[:shown], shares[shown:].sum())
 
 
 def plot_regret(decision: Decision, *, ax: Axes, bins: int = 40) -> Axes:
