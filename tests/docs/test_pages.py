@@ -4,52 +4,62 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import matplotlib
+import numpy as np
 import pandas as pd
 import pytest
 
 import bayesmix as bm
+from bayesmix.inference.drift import drift_draws
+from bayesmix.inference.fit import fit
+from bayesmix.inference.geometry import draw_prior
+from bayesmix.model import Data
 from tests.cli.words import calls_in, understood
 from tests.docs.pages import ROOT, blocks, pages, run, with_output
 
 PYTHON = [page for page in pages() if any(language == "python" for language, _ in blocks(page))]
-FEW: dict[str, dict[str, Any]] = {
-    "fit": {"chains": 2, "warmup": 60, "draws": 60, "extensions": 0},
-    "backtest": {"chains": 2, "warmup": 60, "draws": 60},
-}
+DRAWS = 400
 
 
 def name(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-@pytest.fixture(scope="module")
-def kept() -> dict[Any, Any]:
-    """Posteriors by what was asked for: most pages fit the same law to the same runs."""
-    return {}
+def unsampled(model: bm.Model, runs: bm.Runs, *, seed: int = 0, **settings: Any) -> bm.Posterior:
+    """Draws of the prior, with the arguments of `fit`: a fit takes long, and is tested elsewhere."""
+    inspect.signature(fit).bind(model, runs, seed=seed, **settings)
+    model = model if model.reference else model.at(bm.Reference.of(runs))
+    assert model.reference is not None
+    keys = jax.random.split(jax.random.key(seed), DRAWS)
+    with jax.enable_x64(True):
+        drawn = jax.vmap(lambda key: draw_prior(model.priors(len(runs.domains)), len(runs.targets), key))(keys)
+    unit = np.array([model.reference.loss[target] for target in runs.targets])
+    draws = {
+        site: np.asarray(each).reshape((4, DRAWS // 4, *each.shape[1:]))
+        * (unit if site in model.law.amplitudes else 1.0)
+        for site, each in drawn.items()
+    }
+    calm = np.zeros((4, DRAWS // 4, len(runs.targets)))
+    energy = np.random.default_rng(seed).normal(size=calm.shape)
+    stats = {name: calm for name in ("diverging", "steps", "accept", "potential")} | {"energy": energy}
+    with jax.enable_x64(True):
+        data = Data.of(runs, model.reference, runs.targets, pad=True, cells=model.cells(runs.designs))
+    return bm.Posterior(
+        model, runs, draws, stats, seed, drift=drift_draws(model, runs, draws, np.asarray(data.weight), seed)
+    )
 
 
 @pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch, kept: dict[Any, Any], tmp_path: Path) -> None:
-    """Sampling with few draws, each fit once; a folder with a runs.csv as the README has it; no windows."""
-
-    def quick(verb: Callable[..., Any], few: dict[str, Any]) -> Callable[..., Any]:
-        def called(*args: Any, **kwargs: Any) -> Any:
-            given = inspect.signature(verb).bind(*args, **kwargs).arguments
-            asked = (verb.__name__, str(given["model"]), given["runs"].fingerprint, given.get("by"))
-            if asked not in kept:
-                kept[asked] = verb(**given | few)
-            return kept[asked]
-
-        return called
-
-    for verb, few in FEW.items():
-        monkeypatch.setattr(bm, verb, quick(getattr(bm, verb), few))
+def hasty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No sampling; a folder with a runs.csv as the README has it; no windows."""
+    for place in (bm, sys.modules[bm.backtest.__module__]):
+        monkeypatch.setattr(place, "fit", unsampled)
     readme_runs().to_csv(tmp_path / "runs.csv", index=False)
     monkeypatch.chdir(tmp_path)
     matplotlib.use("agg")
