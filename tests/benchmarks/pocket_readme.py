@@ -50,8 +50,8 @@ FLAWS = {
         f"The largest size, {LARGEST}, was trained on a few mixtures only.",
         "`cpu_seconds` is that of one thread of a virtual machine that did other work too: good to a factor of 1.5. "
         "Use `flops` to compare.",
-        "Losses come back from the same seed to the noise of the platform: sums in another order, as on another "
-        "processor, change the training by rounding, which grows to about as much as half of what another seed does.",
+        "The same seed gives the same losses to the noise of the platform: a test trains the smallest run again and "
+        "allows 0.1 %. In long runs rounding grows, at worst to what another seed changes.",
     ),
     "multimodal": ("Prose, code and headers share an alphabet; speech and image share nothing with them.",),
     "language": ("The four domains share an alphabet; troff leaves traces in the German pages.",),
