@@ -61,8 +61,10 @@ def plot_regret(decision: Decision, *, ax: Axes, bins: int = 40) -> Axes:
         bins: of the histogram.
     """
     losses = decision.regret.losses
-    high = float(np.quantile(losses, 0.95))
-    ax.hist(losses, bins=bins, color=BLUE, alpha=0.45, linewidth=0, label=f"{len(losses)} draws")
+    high, end = (float(q) for q in np.quantile(losses, [0.95, 0.995]))
+    beyond = int((losses > end).sum())  # one draw far out would squeeze all others into the first bins
+    label = f"{len(losses)} draws" + (f", {beyond} further right" if beyond else "")
+    ax.hist(losses, bins=bins, range=(0.0, max(end, 1e-12)), color=BLUE, alpha=0.45, linewidth=0, label=label)
     ax.axvline(float(losses.mean()), color=ORANGE, linewidth=1.5, label=f"expected, {losses.mean():.1e} nats")
     ax.axvline(high, color=ORANGE, linewidth=1.5, linestyle="--", label=f"exceeded by 5 % of the draws, {high:.1e}")
     ax.set_xlim(left=0)
