@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from bayesmix.acquisition.candidates import candidates
+from bayesmix.acquisition.candidates import Candidates, candidates
 from bayesmix.acquisition.cost import Cost
 from bayesmix.acquisition.criteria import RegretReduction
 from bayesmix.acquisition.ledger import Changed, Ledger, State, Trial
-from bayesmix.acquisition.pool import Pool
+from bayesmix.acquisition.pool import checkpointed
 from bayesmix.acquisition.proposal import Proposal, job
 from bayesmix.acquisition.propose import propose
 from bayesmix.decision.feasible import Feasible
@@ -48,6 +48,8 @@ class Spec:
         count: how many space-filling mixtures are candidates, each at every scale.
         budget: FLOPs for all the runs together; None for no limit.
         fixed: FLOPs that every run costs besides its training.
+        checkpoints: fractions of a run's tokens at which it is measured besides its end.
+        include: further candidates, as (weights, params, tokens).
         seed: of the campaign.
     """
 
@@ -59,7 +61,17 @@ class Spec:
     count: int = 64
     budget: float | None = None
     fixed: float = 0.0
+    checkpoints: tuple[float, ...] = ()
+    include: tuple[tuple[Mapping[str, float], float, float], ...] = ()
     seed: int = 0
+
+    @property
+    def candidates(self) -> Candidates:
+        """The recipe of the runs to choose from, without constraints."""
+        given = [Design(Mixture(weights), Scale(params, tokens)) for weights, params, tokens in self.include]
+        return candidates(
+            None, self.scales, self.count, checkpoints=self.checkpoints, include=given, flagship=self.flagship
+        )
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Spec:
@@ -67,6 +79,7 @@ class Spec:
         given = dict(stored)
         given["flagship"] = Scale(**given["flagship"])
         given["scales"] = tuple(Scale(**s) for s in given["scales"])
+        given |= {key: tuple(given.get(key, ())) for key in ("checkpoints", "include")}
         return cls(**given)
 
 
@@ -109,13 +122,16 @@ class Campaign:
         """Make a new ledger.
 
         Raises:
-            InputError: the file exists, or the posterior cannot be read or does not know a target or domain.
+            InputError: the file exists, the posterior cannot be read or does not know a target or domain, or a
+                checkpoint is no fraction.
             InfeasibleError: no mixture is allowed at some scale.
         """
         posterior = load_posterior(spec.posterior)
         within = _within(spec, posterior)
         for scale in (spec.flagship, *spec.scales):
             within.at(scale, posterior.domains)
+        some = spec.candidates.include or (Design(Mixture.uniform(posterior.domains), spec.flagship),)
+        checkpointed(Designs.of(*some).on(posterior.domains), ["given"] * len(some), spec.checkpoints)
         unknown = [t for t in spec.targets or {} if t not in posterior.targets]
         if unknown:
             raise InputError(
@@ -164,6 +180,7 @@ class Campaign:
                     "seed": lambda number: (spec.seed * SEEDS + number) % 2**31,
                     "reason": proposal.reason,
                     "score": float(proposal.scores[i]),
+                    "checkpoints": [float(f * last.tokens[i]) for f in spec.checkpoints if f < 1],
                 }
                 for i in range(len(proposal.runs))
             ]
@@ -176,23 +193,49 @@ class Campaign:
             got=f"{ATTEMPTS} changes", advice="Ask again, or ask for several runs at once.",
         )  # fmt: skip
 
-    def tell(self, trial: str, losses: Mapping[str, float], flops: float | None = None) -> Trial:
+    def tell(
+        self,
+        trial: str,
+        losses: Mapping[str, float],
+        flops: float | None = None,
+        *,
+        checkpoints: Mapping[float, Mapping[str, float]] | None = None,
+    ) -> Trial:
         """Record the losses of a run that has ended, once.
 
         Args:
             trial: its id.
             losses: target → loss; targets that were not measured may be missing.
             flops: what it really cost, where that is known.
+            checkpoints: tokens → losses that were measured on the way, whether asked for or not.
 
         Raises:
-            InputError: the trial is unknown or has ended, a target is unknown, or a number is no loss.
+            InputError: the trial is unknown or has ended, a target is unknown, a number is no loss, or a checkpoint
+                is not before the end.
         """
         known = load_posterior(self.spec.posterior).targets
-        _require_losses(losses, known)
+        on_the_way = self._on_the_way(trial, checkpoints or {})
+        for measured in (losses, *on_the_way.values()):
+            _require_losses(measured, known)
         if flops is not None and not (math.isfinite(flops) and flops > 0):
             raise InputError("the cost is not a number of FLOPs", expected="above 0", got=flops, advice="Correct it.")
-        cost = {} if flops is None else {"actual_flops": float(flops)}
-        return self.ledger.end(trial, "told", {"losses": {t: float(v) for t, v in losses.items()}, **cost})
+        told: dict[str, Any] = {"losses": {t: float(v) for t, v in losses.items()}}
+        told |= {} if flops is None else {"actual_flops": float(flops)}
+        told |= {"checkpoints": {repr(at): dict(found) for at, found in on_the_way.items()}} if on_the_way else {}
+        return self.ledger.end(trial, "told", told)
+
+    def _on_the_way(
+        self, trial: str, checkpoints: Mapping[float, Mapping[str, float]]
+    ) -> dict[float, Mapping[str, float]]:
+        """Checkpoints in order, refused where they are not before the end of the run; unknown trials pass."""
+        end = next((t.job["tokens"] for t in self.ledger.state().trials if t.id == trial), math.inf)
+        for tokens in checkpoints:
+            if not 0 < tokens < end:
+                raise InputError(
+                    "a checkpoint is not on the way", expected=f"tokens above 0 and below {end:g}", got=tokens,
+                    advice="The losses at the end are told without tokens.",
+                )  # fmt: skip
+        return {float(tokens): checkpoints[tokens] for tokens in sorted(checkpoints)}
 
     def fail(self, trial: str, why: str = "", *, abandon: bool = False) -> Trial:
         """Record that a run did not finish; an abandoned design is not asked for again, a failed one may be."""
@@ -214,9 +257,7 @@ class Campaign:
         cost = _cost(spec, state)
         left = None if spec.budget is None else spec.budget - _spent(state.trials, cost)
         waiting = state.of("pending")
-        among = candidates(_within(spec, base), spec.scales, spec.count, flagship=spec.flagship).on(
-            posterior, spec.seed
-        )
+        among = replace(spec.candidates, within=_within(spec, base)).on(posterior, spec.seed)
         never = {_key(t.job, base.domains) for t in state.of("abandoned")}
         last = among.last
         keep = [i for i in range(len(among)) if _row(last.params[i], last.tokens[i], last.mixture[i]) not in never]
@@ -227,7 +268,9 @@ class Campaign:
             per=cost,
             budget=left,
             count=count,
-            pending=Pool.of(_designs(waiting, base)) if waiting else None,
+            pending=checkpointed(_designs(waiting, base), ["given"] * len(waiting), spec.checkpoints)
+            if waiting
+            else None,
             seed=spec.seed + len(state.trials),
         )
 
@@ -295,9 +338,20 @@ def _row(params: float, tokens: float, weights: np.ndarray) -> tuple[float, ...]
 
 
 def _runs(told: tuple[Trial, ...], posterior: Posterior) -> Runs:
-    loss = np.array([[t.result["losses"].get(name, np.nan) for name in posterior.targets] for t in told])
-    seeds = tuple(str(t.job["seed"]) for t in told)
-    return Runs(_designs(told, posterior), posterior.targets, loss.reshape(len(told), -1), seed=seeds)
+    """A row for the end of every run and for each of its checkpoints."""
+    rows = [
+        (trial, replace(_design(trial.job), scale=Scale(trial.job["params"], tokens)), losses)
+        for trial in told
+        for tokens, losses in [
+            *sorted((float(at), found) for at, found in trial.result.get("checkpoints", {}).items()),
+            (trial.job["tokens"], trial.result["losses"]),
+        ]
+    ]
+    ids = [t.id if d.scale.tokens == t.job["tokens"] else f"{t.id}-{d.scale.tokens:g}" for t, d, _ in rows]
+    designs = replace(Designs.of(*(d for _, d, _ in rows)).on(posterior.domains), ids=tuple(ids))
+    loss = np.array([[losses.get(name, np.nan) for name in posterior.targets] for *_, losses in rows])
+    seeds = tuple(str(t.job["seed"]) for t, *_ in rows)
+    return Runs(designs, posterior.targets, loss, tuple(t.id for t, *_ in rows), seeds)
 
 
 def _updated(base: Posterior, told: Runs, seed: int, refit: Refit) -> Posterior:

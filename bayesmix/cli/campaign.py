@@ -63,6 +63,13 @@ def init(
     count: Annotated[
         int, typer.Option(metavar="INT", min=1, help="Space-filling mixtures to choose from, at every scale.")
     ] = 64,
+    checkpoint: Annotated[
+        list[float] | None,
+        typer.Option(metavar="FRACTION", help="Where a run is measured besides its end, as 0.5; repeatable."),
+    ] = None,
+    include: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Further candidates: table of params, tokens, weight.<domain>….")
+    ] = None,
     seed: options.Seed = 0,
 ) -> None:
     """Begin a campaign: which runs teach most about a choice?
@@ -85,6 +92,8 @@ def init(
         count=count,
         budget=budget,
         fixed=fixed,
+        checkpoints=tuple(checkpoint or ()),
+        include=_included(include) if include else (),
         seed=seed,
     )
     Campaign.begin(ledger, spec)
@@ -118,16 +127,17 @@ def tell(
     trial: Trial,
     losses: Annotated[list[str], typer.Argument(metavar="TARGET=LOSS…", help="What was measured.")],
     flops: Annotated[float | None, typer.Option(metavar="FLOPS", help="What the run really cost.")] = None,
+    at: Annotated[
+        list[str] | None,
+        typer.Option("--at", metavar="TOKENS:TARGET=LOSS,…", help="What was measured on the way; repeatable."),
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Record the losses of a run that has ended."""
     from bayesmix.acquisition.campaign import Campaign
 
-    measured = {
-        target: options.number(text, target)
-        for target, text in options.pairs(losses, "losses", example="wiki=2.31").items()
-    }
-    told = Campaign.open(ledger).tell(trial, measured, flops)
+    measured = _losses(losses)
+    told = Campaign.open(ledger).tell(trial, measured, flops, checkpoints=dict(map(_checkpoint, at or [])))
     result(f"{told.id} told: {len(measured)} losses", told.as_dict() if json else None)
 
 
@@ -180,7 +190,26 @@ def export(
             "there is nothing to export", expected="a trial that was told", got="none",
             advice="Tell one first, or export everything to a .json file.",
         )  # fmt: skip
-    columns = {"run_id": list(runs.designs.ids), "params": runs.params, "tokens": runs.tokens, "seed": list(runs.seed)}
+    columns = {"run_id": list(runs.designs.ids), "train_run": list(runs.train_run), "seed": list(runs.seed)}
+    columns |= {"params": runs.params, "tokens": runs.tokens}
     columns |= {f"weight.{d}": runs.mixture[:, i] for i, d in enumerate(runs.domains)}
     write_table(columns | {f"loss.{t}": runs.loss[:, i] for i, t in enumerate(runs.targets)}, out)
     advise(f"wrote {out}")
+
+
+def _losses(texts: list[str]) -> dict[str, float]:
+    pairs = options.pairs(texts, "losses", example="wiki=2.31")
+    return {target: options.number(text, target) for target, text in pairs.items()}
+
+
+def _checkpoint(text: str) -> tuple[float, dict[str, float]]:
+    tokens, _, losses = text.partition(":")
+    return options.size(tokens, "--at"), _losses(losses.split(","))
+
+
+def _included(path: str) -> tuple[tuple[dict[str, float], float, float], ...]:
+    from bayesmix.runs.load import load_designs
+
+    designs = load_designs(path)
+    listed = [designs[i] for i in range(len(designs))]
+    return tuple((d.mixture.as_dict(), d.scale.params, d.scale.tokens) for d in listed)

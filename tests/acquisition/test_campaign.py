@@ -159,3 +159,28 @@ def test_what_is_no_loss_is_refused_and_leaves_the_trial_pending(campaign: Campa
     with pytest.raises(InputError):
         campaign.tell(trial.id, losses)
     assert campaign.ledger.state().of("pending")
+
+
+def test_checkpoints_of_a_trial_are_rows_of_one_run(path: str, tmp_path: Path) -> None:
+    include = (({"web": 0.2, "code": 0.3, "books": 0.5}, 7e7, 1e9),)
+    spec = Spec(path, FLAGSHIP, PILOTS, count=4, checkpoints=(0.25, 0.5), include=include)
+    campaign = Campaign.begin(tmp_path / "campaign.db", spec)
+    assert campaign.spec.candidates.include == spec.candidates.include
+    (trial,) = campaign.ask(anyway=True).trials
+    assert trial.job["checkpoints"] == [0.25 * trial.job["tokens"], 0.5 * trial.job["tokens"]]
+    for bad in (trial.job["tokens"], 0.0):
+        with pytest.raises(InputError, match="not on the way"):
+            campaign.tell(trial.id, {"chat": 2.0}, checkpoints={bad: {"chat": 2.1}})
+    with pytest.raises(InputError, match="not a loss"):
+        campaign.tell(trial.id, {"chat": 2.0}, checkpoints={1e8: {"chat": -1.0}})
+    late, early = trial.job["checkpoints"][1], trial.job["checkpoints"][0]
+    campaign.tell(trial.id, {"chat": 2.0}, checkpoints={late: {"chat": 2.2}, early: {"chat": 2.5}})
+    runs = campaign.runs()
+    assert runs is not None and set(runs.train_run) == {"t0001"}
+    assert runs.tokens.tolist() == [early, late, trial.job["tokens"]]
+    assert runs.loss[:, runs.targets.index("chat")].tolist() == [2.5, 2.2, 2.0]
+
+
+def test_checkpoints_that_are_no_fractions_are_refused(path: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not fractions"):
+        Campaign.begin(tmp_path / "campaign.db", Spec(path, FLAGSHIP, PILOTS, checkpoints=(1.5,)))

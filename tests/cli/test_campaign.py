@@ -58,3 +58,27 @@ def test_what_is_wrong_is_said(ledger: Path, tmp_path: Path, posterior: Path, ca
     assert twice.code == 2 and "never overwritten" in twice.sentence
     odd = call("campaign", "init", tmp_path / "x.db", posterior, "--params", "1B", "--tokens", "2B", "--scale", "50M")
     assert odd.code == 2 and "params:tokens" in odd.sentence
+
+
+def test_checkpoints_and_further_candidates(posterior: Path, tmp_path: Path, call: Call) -> None:
+    path, mine, table = tmp_path / "pilots.db", tmp_path / "mine.csv", tmp_path / "told.csv"
+    begun = call("campaign", "init", path, posterior, "--params", "1B", "--tokens", "20B", "--scale", "50M:1B",
+                   "--count", 4, "--checkpoint", 0.5, "--weights", "prose=1")  # fmt: skip
+    assert begun.code == 0, begun.err
+    (job,) = json.loads(call("campaign", "ask", path, "--anyway", "--json").out)["jobs"]
+    assert job["checkpoints"] == [0.5 * job["tokens"]]
+    late = call("campaign", "tell", path, job["trial"], "prose=2.4", "--at", "900B:prose=2.6")
+    assert late.code == 2 and "not on the way" in late.sentence
+    said = call("campaign", "tell", path, job["trial"], "prose=2.4", "--at", f"{job['checkpoints'][0]}:prose=2.6")
+    assert said.code == 0, said.err
+    assert call("campaign", "export", path, "--out", table).code == 0
+    rows = pd.read_csv(table)
+    assert rows["loss.prose"].tolist() == [2.6, 2.4] and rows["train_run"].nunique() == 1
+    assert rows["tokens"].tolist() == [*job["checkpoints"], job["tokens"]]
+    given = {f"weight.{d}": [w] for d, w in job["mixture"].items()} | {"params": [7e7], "tokens": [1e9]}
+    pd.DataFrame(given).to_csv(mine, index=False)
+    begun = call("campaign", "init", tmp_path / "mine.db", posterior, "--params", "1B", "--tokens", "20B", "--scale",
+                 "50M:1B", "--include", mine)  # fmt: skip
+    assert begun.code == 0, begun.err
+    spec = json.loads(call("campaign", "status", tmp_path / "mine.db", "--json").out)["spec"]
+    assert [each[1:] for each in spec["include"]] == [[7e7, 1e9]]
