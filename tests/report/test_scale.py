@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bayesmix.design import Scale
+from bayesmix.inference.stack import stack
 from bayesmix.report.content import make_report
 from bayesmix.report.page import html
 from tests.large import invented
@@ -47,3 +48,13 @@ def test_a_large_table_gives_a_readable_page(tmp_path: Path) -> None:
         assert (seen.errors, seen.result["out"]) == ([], []) and seen.result["scrolls"] <= width
     found = visit(browser, page, 1280, SEARCH).result
     assert found["boxes"] >= 3 and found["left"] == ["domain_07"] and found["tall"] < 700
+
+
+@pytest.mark.slow
+def test_a_stack_of_laws_has_a_page_without_parameters_and_proposals() -> None:
+    posterior = invented(("web", "code"), ("prose",), rows=80, draws=30)
+    report = make_report(stack({"a": posterior, "b": posterior}, {"a": 0.3, "b": 0.7}), Scale(4e9, 80e9), max_draws=60)
+    read = Read(html(report))
+    assert report.check is None and report.proposal is None
+    assert "a: prose" in read.text and "proposed from the posterior of one law" in read.text
+    assert set(report.as_dict()["appendix"]["cards"]) == {"a", "b"}
