@@ -228,6 +228,8 @@ class Campaign:
         self, trial: str, checkpoints: Mapping[float, Mapping[str, float]]
     ) -> dict[float, Mapping[str, float]]:
         """Checkpoints in order, refused where they are not before the end of the run; unknown trials pass."""
+        if not checkpoints:
+            return {}
         end = next((t.job["tokens"] for t in self.ledger.state().trials if t.id == trial), math.inf)
         for tokens in checkpoints:
             if not 0 < tokens < end:
