@@ -89,7 +89,7 @@ def population(draws: np.ndarray, prior: Free) -> Free:
     square = (weight * (said - mu[:, None]) ** 2).sum(axis=1) + (mu - prior.mean) ** 2 / prior.var
     score = -0.5 * (logs.sum(axis=1) + np.log(prior.var / post) + square)
     score += norm.logpdf(2 * SPREADS)[:, None] + np.log(np.gradient(SPREADS))[:, None]
-    share = np.exp(score - logsumexp(score, axis=0))
+    share = np.exp(score - np.asarray(logsumexp(score, axis=0)))
     centre = (share * mu).sum(axis=0)
     spread = (share * (tau2 + post + (mu - centre) ** 2)).sum(axis=0)
     return Free(centre, np.minimum(spread, prior.var))
