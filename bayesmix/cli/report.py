@@ -45,7 +45,7 @@ def report(
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
-    """Write a page: which mixture, how sure that is, what to do next.
+    """Write a page: which mixture, how sure that is, what next.
 
     Below the verdict stands the evidence: the runs, the diagnostics, loss bands, the decision, the next run, the card.
     The file needs no network and no script. Exit code 3 when the diagnostics fail: the page then says that no answer

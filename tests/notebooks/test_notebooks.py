@@ -34,6 +34,7 @@ def test_all_notebooks_are_there_and_on_the_first_page() -> None:
     assert all(f"`{name}`" in index for name in NAMES)
 
 
+@pytest.mark.notebook
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_is_kept_executed_with_figures(path: Path) -> None:
     assert path.stat().st_size < SIZE
