@@ -40,6 +40,7 @@ PAPER = {  # arXiv 2507.09404, table of errors: lowest and highest MRE in percen
     "vision": ("large vision, 1.1B", "0.79 to 6.19", "0.63 to 5.94"),
 }
 GOAL = 2  # percent: the extrapolation error of the joint law
+UNFITTED = "The laws are not fitted to these runs yet: this page was made with `--no-fits`."
 SEEDS = (10, 11, 12)  # of the runs at the optimum; none of them is in the tables
 
 
@@ -205,9 +206,25 @@ def _params(size: str) -> float:
     return float(SIZES[size].params)
 
 
-def section(cache: Path, setting: str, nuts: bool) -> str:
+def section(cache: Path, setting: str, nuts: bool, fits: bool) -> str:
     """Everything about one setting."""
     name = f"pocket-{setting}"
+    table, floor = noise(name)
+    draw(name, ROOT / "docs" / "figures" / f"{name}.png")
+    said = [
+        f"## {setting}",
+        f"{load_runs(name)}. How they were made: `bayesmix/runs/data/{name}.md`.",
+        f"![Loss against N, D and a domain's own weight](figures/{name}.png)",
+        "Standard deviation over three seeds, percent of the loss:",
+        table,
+        f"Root mean square {floor:.2f} %; the MRE of an exact law would be {floor * np.sqrt(2 / np.pi):.2f} %.",
+    ]
+    return "\n\n".join([*said, *(fit_section(cache, setting, nuts) if fits else [UNFITTED])])
+
+
+def fit_section(cache: Path, setting: str, nuts: bool) -> list[str]:
+    """How well the laws fit and extrapolate, and the optimum."""
+    name, paper = f"pocket-{setting}", PAPER[setting]
     runs, scored = parts(name)
     mark = runs.fingerprint[:8]
     fits = {
@@ -217,26 +234,15 @@ def section(cache: Path, setting: str, nuts: bool) -> str:
         )
         for law in LAWS
     }
-    table, floor = noise(name)
-    paper = PAPER[setting]
-    draw(name, ROOT / "docs" / "figures" / f"{name}.png")
-    return "\n\n".join(
-        [
-            f"## {setting}",
-            f"{load_runs(name)}. How they were made: `bayesmix/runs/data/{name}.md`.",
-            f"![Loss against N, D and a domain's own weight](figures/{name}.png)",
-            "Standard deviation over three seeds, percent of the loss:",
-            table,
-            f"Root mean square {floor:.2f} %; the MRE of an exact law would be {floor * np.sqrt(2 / np.pi):.2f} %.",
-            f"Fitted on {len(runs)} points of {len(set(runs.train_run))} runs:",
-            errors(fits, scored),
-            *(_verdict(fits, part) for part in scored if part.name.startswith(("larger N", "all three"))),
-            *(_larger(fits, part, paper) for part in scored if part.name.startswith("larger N")),
-            *(f"Posterior of the {law} law: {fit.how}.\n\n{_sampling(fit)}".rstrip() for law, fit in fits.items()),
-            "### The optimum on real ground",
-            optimum_section(cache, setting, nuts),
-        ]
-    )
+    return [
+        f"Fitted on {len(runs)} points of {len(set(runs.train_run))} runs:",
+        errors(fits, scored),
+        *(_verdict(fits, part) for part in scored if part.name.startswith(("larger N", "all three"))),
+        *(_larger(fits, part, paper) for part in scored if part.name.startswith("larger N")),
+        *(f"Posterior of the {law} law: {fit.how}.\n\n{_sampling(fit)}".rstrip() for law, fit in fits.items()),
+        "### The optimum on real ground",
+        optimum_section(cache, setting, nuts),
+    ]
 
 
 def _verdict(fits: dict[str, Fit], part: Part) -> str:
@@ -262,6 +268,7 @@ def main() -> None:
     parser.add_argument("--optimum", choices=list(SETTINGS))
     parser.add_argument("--out", type=Path)
     parser.add_argument("--nuts", action="store_true", help="sample what is not in the cache: half an hour a setting")
+    parser.add_argument("--no-fits", action="store_true", help="only what was measured")
     options = parser.parse_args()
     options.cache.mkdir(parents=True, exist_ok=True)
     keep_compiled_programs()
@@ -278,7 +285,9 @@ def main() -> None:
     missing = [setting for setting in SETTINGS if setting not in there]
     if missing:
         head += f"\n\nNot measured yet: {', '.join(missing)}."
-    page = "\n\n".join([head, *(section(options.cache, setting, options.nuts) for setting in there)])
+    page = "\n\n".join(
+        [head, *(section(options.cache, setting, options.nuts, not options.no_fits) for setting in there)]
+    )
     (ROOT / "docs" / "pocket.md").write_text(page + "\n", encoding="utf-8")
 
 
