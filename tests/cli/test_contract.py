@@ -365,12 +365,3 @@ def test_shell_completion_knows_the_commands() -> None:
 
 def test_the_program_says_its_version(call: Call) -> None:
     assert call("--version").out.startswith("bayesmix ")
-
-
-@pytest.mark.slow
-def test_the_demo_runs_through(tmp_path: Path) -> None:
-    said = run_program("demo", "--quick", "--out", tmp_path)
-    assert said.code == 0, said.err
-    assert "SIMULATED" in said.out and "PASS" in said.out and "nats saved" in said.out
-    names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"runs.csv", "posterior.nc", "designs.csv", "predictions.csv", "optimum.json"}
