@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from bayesmix.runs.table import Runs
 
 SET = "pocket-multimodal"
-TARGETS = ("headers", "speech")
+TARGETS = ("headers", "prose")
+"""The target that no mixture contains, and the first domain of the set: named by what they are, not by how bands do."""
 FLOOR = 0.02  # no run of the set has less of any domain
 
 
@@ -102,7 +103,7 @@ def _predict(folder: Path, large: Runs) -> int:
             f"{row['id']:<13} {row['target']:<8} {row['mean']:6.3f}  {band:<16} {loss:8.3f}  {'yes' if hit else 'no'}"
         )
     print(f"\nNone of these runs was fitted. {inside} of {len(rows)} lie inside; nine of ten should.")
-    print("docs/pocket.md has all five targets, also those whose bands miss more often.")
+    print("Largest N and largest D at once is the hardest of the checks in docs/pocket.md.")
     return code
 
 
