@@ -94,15 +94,18 @@ def _predict(folder: Path, large: Runs) -> int:
     code = _code(predict, str(folder / "posterior.nc"), designs=files["designs"], out=files["predictions"])
     rows = read_frame(files["predictions"]).to_dict(orient="records")
     print(f"{'mixture':<13} {'target':<8} {'mean':>6}  {'90 % band':<16} {'measured':>8}  inside")
-    inside = 0
+    inside = below = 0
     for row, loss in zip(rows, large.loss.reshape(-1), strict=True):
         hit = row["q05"] <= loss <= row["q95"]
-        inside += hit
+        inside, below = inside + hit, below + (loss < row["q05"])
         band = f"[{row['q05']:.3f}, {row['q95']:.3f}]"
         print(
             f"{row['id']:<13} {row['target']:<8} {row['mean']:6.3f}  {band:<16} {loss:8.3f}  {'yes' if hit else 'no'}"
         )
     print(f"\nNone of these runs was fitted. {inside} of {len(rows)} lie inside; nine of ten should.")
+    print(
+        f"Outside: {below} measured below their band, {len(rows) - inside - below} above it."
+    )
     print("Largest N and largest D at once is the hardest of the checks in docs/pocket.md.")
     return code
 
