@@ -103,9 +103,7 @@ def _predict(folder: Path, large: Runs) -> int:
             f"{row['id']:<13} {row['target']:<8} {row['mean']:6.3f}  {band:<16} {loss:8.3f}  {'yes' if hit else 'no'}"
         )
     print(f"\nNone of these runs was fitted. {inside} of {len(rows)} lie inside; nine of ten should.")
-    print(
-        f"Outside: {below} measured below their band, {len(rows) - inside - below} above it."
-    )
+    print(f"Outside: {below} measured below their band, {len(rows) - inside - below} above it.")
     print("Largest N and largest D at once is the hardest of the checks in docs/pocket.md.")
     return code
 
