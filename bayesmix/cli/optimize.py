@@ -32,9 +32,7 @@ def optimize(
     against: options.Against = None,
     natural: options.Natural = None,
     run_noise: options.RunNoise = False,
-    epsilon: Annotated[
-        float | None, typer.Option(metavar="NATS", help="Regret that counts as nothing.", show_default="1e-3 or more")
-    ] = None,
+    epsilon: options.Epsilon = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Only the mixture: not how sure it is, what else would do, its worth.")
     ] = False,

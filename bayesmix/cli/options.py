@@ -97,6 +97,9 @@ Natural = Annotated[
     str | None, typer.Option(metavar="FILE", help="The corpus' own proportions, named natural; JSON or CSV.")
 ]
 RunNoise = Annotated[bool, typer.Option("--run-noise", help="Count the scatter of runs as a risk too.")]
+Epsilon = Annotated[
+    float | None, typer.Option(metavar="NATS", help="Regret that counts as nothing.", show_default="1e-3 or more")
+]
 MaxDraws = Annotated[int | None, typer.Option(metavar="INT", min=1, help="Use at most so many draws.")]
 OutJson = Annotated[str | None, typer.Option(metavar="FILE", help="Write the answer as JSON.")]
 Seed = Annotated[int, typer.Option(metavar="INT", min=0, help="Same seed, same answer.")]

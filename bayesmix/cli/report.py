@@ -38,9 +38,7 @@ def report(
     against: options.Against = None,
     natural: options.Natural = None,
     run_noise: options.RunNoise = False,
-    epsilon: Annotated[
-        float | None, typer.Option(metavar="NATS", help="Regret that counts as nothing.", show_default="1e-3 or more")
-    ] = None,
+    epsilon: options.Epsilon = None,
     max_draws: options.MaxDraws = None,
     seed: options.Seed = 0,
     json: options.Json = False,

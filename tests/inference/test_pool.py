@@ -11,9 +11,10 @@ from scipy import stats
 from bayesmix.errors import InputError
 from bayesmix.inference.laplace import laplace, pooled
 from bayesmix.inference.pool import Free, concentration, population, shared_priors
+from bayesmix.inference.simulate import simulate
 from bayesmix.laws.chinchilla import Chinchilla
 from bayesmix.model import Model, Reference
-from tests.posteriors import simulated
+from tests.posteriors import grid, simulated
 
 PRIOR = Free(np.array([-1.0]), np.array([0.25]))
 
@@ -78,8 +79,6 @@ def test_few_runs_of_many_targets_know_more_together() -> None:
     truth = {"E": 1.2, "A": 0.5, "alpha": 0.35, "B": 0.6, "beta": 0.4, "sigma": 0.01}
     truth |= {"early": 0.1, "run_share": 0.3, "drift": 0.002, "drift_far": 0.006, "drift_mix": 0.001}
     targets = tuple("abcdef")
-    from tests.posteriors import grid, simulate
-
     parameters = {site: np.full(6, value) for site, value in truth.items()}
     model = Model(Chinchilla())
     runs = simulate(model, grid(1), targets=targets, parameters=parameters, seed=0)
