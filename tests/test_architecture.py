@@ -316,6 +316,12 @@ def test_help_does_not_import_jax() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_fitting_does_not_wait_for_plots() -> None:
+    script = "import sys, bayesmix.inference; assert 'matplotlib' not in sys.modules, 'inference imports matplotlib'"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_importing_changes_no_setting(modules: list[Path]) -> None:
     names = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in modules if room_of(file) != "pocket"]
     script = (

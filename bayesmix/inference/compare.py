@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-import arviz as az
+import arviz_base
+import arviz_stats
 import numpy as np
 from scipy.special import logsumexp
 from tqdm import tqdm
@@ -265,10 +266,10 @@ def _psis(posterior: Posterior) -> tuple[np.ndarray, np.ndarray]:
         seen = np.flatnonzero(_measured(posterior.runs)[:, t])
         one = np.asarray(values.isel(target=t, train_run=seen), float)
         theta = {site: draws[:, kept, t] for site, draws in posterior.draws.items()}
-        data = az.from_dict({"posterior": theta, "log_likelihood": {target: one}})
+        data = arviz_base.from_dict({"posterior": theta, "log_likelihood": {target: one}})
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # large k are reported, with their share
-            found: Any = az.loo(data, pointwise=True, var_name=target)
+            found: Any = arviz_stats.loo(data, pointwise=True, var_name=target)
         elpd[seen, t], k[seen, t] = np.asarray(found.elpd_i), np.asarray(found.pareto_k)
     return elpd, k
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import arviz as az
+import arviz_base
+import arviz_stats
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -163,7 +164,9 @@ def _sensitivity(
     }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a Pareto tail that does not fit leaves a large value, which says enough
-        table: Any = az.psense_summary(az.from_dict(groups), threshold=np.inf)  # what is too much is said here
+        table: Any = arviz_stats.psense_summary(
+            arviz_base.from_dict(groups), threshold=np.inf
+        )  # what is too much is said here
     felt = table[["prior", "likelihood"]].to_numpy(float)
     return {label: (float(prior), float(loss)) for label, (prior, loss) in zip(values, felt, strict=True)}
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import arviz as az
+import arviz_base
+import arviz_stats
 import numpy as np
 
 from bayesmix.inference.identify import entries
@@ -36,9 +37,9 @@ class Mixing:
 def mixing(posterior: Posterior) -> Mixing:
     """Figures of every parameter of a posterior."""
     draws, targets = posterior.draws, posterior.targets
-    table: Any = az.from_dict({"posterior": dict(draws)}).posterior
+    table: Any = arviz_base.from_dict({"posterior": dict(draws)}).posterior
     with np.errstate(divide="ignore", invalid="ignore"):  # a chain that never moved has no number
-        found = [az.rhat(table), az.ess(table), az.ess(table, method="tail")]
+        found = [arviz_stats.rhat(table), arviz_stats.ess(table), arviz_stats.ess(table, method="tail")]
     spelt = {place: label for label, place in entries(posterior).items()}
     names: list[str] = []
     target: list[np.ndarray] = []

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any, cast
 
-import arviz as az
+import arviz_base
 import numpy as np
 import xarray as xr
 
@@ -60,7 +60,7 @@ def to_datatree(posterior: Posterior, log_likelihood: bool = True) -> xr.DataTre
         "part": ["constant", *runs.domains],
         "run": list(runs.designs.ids),
     }
-    tree = az.from_dict(groups, dims=dims, coords={k: v for k, v in coords.items() if v})
+    tree = arviz_base.from_dict(groups, dims=dims, coords={k: v for k, v in coords.items() if v})
     if log_likelihood:
         tree["log_likelihood"] = xr.DataTree(log_densities(posterior))
     tree.attrs.update(_attributes(posterior))
