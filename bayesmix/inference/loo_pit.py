@@ -1,0 +1,145 @@
+"""`loo_pit`: where each training run lies in what the others predict for it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import arviz_base
+import arviz_stats
+import numpy as np
+from arviz_stats.ecdf_utils import ecdf_pit
+
+from bayesmix.inference.posterior import Posterior
+from bayesmix.inference.storage import log_densities
+
+FALSE_ALARM = 0.05
+"""Chance that the ECDF of uniform values leaves its band somewhere."""
+SIMULATIONS = 400
+
+
+class Ecdf(NamedTuple):
+    """ECDF of values that should be uniform, and the band that holds all of it with the given probability."""
+
+    at: np.ndarray
+    ecdf: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    @classmethod
+    def of(cls, values: np.ndarray, alarm: float = FALSE_ALARM, simulations: int = SIMULATIONS) -> Ecdf:
+        """Of values in [0, 1]; the band is simulated (Säilynoja et al. 2022, arXiv 2103.10522)."""
+        return cls(*ecdf_pit(values, 1 - alarm, n_simulations=simulations, rng=np.random.default_rng(0)))
+
+    @property
+    def excess(self) -> float:
+        """How far the ECDF leaves its band at most; negative when it stays inside."""
+        return float(np.max(np.maximum(self.ecdf - self.high, self.low - self.ecdf)[1:-1]))
+
+
+@dataclass(frozen=True, eq=False)
+class LooPit:
+    """Where measured losses lie in their leave-one-run-out predictions.
+
+    Attributes:
+        values: P(predicted loss ≤ measured loss) of the last checkpoint of each training run, with the whole run left
+            out (train_run, target); NaN where nothing was measured.
+        pareto_k: of the importance weights (train_run, target); above 0.7 the value is rough.
+        train_runs: their labels, sorted.
+        targets: the targets.
+    """
+
+    values: np.ndarray
+    pareto_k: np.ndarray
+    train_runs: tuple[str, ...]
+    targets: tuple[str, ...]
+
+    def of(self, target: str) -> np.ndarray:
+        """The values of one target."""
+        found = self.values[:, self.targets.index(target)]
+        return found[np.isfinite(found)]
+
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """Target → what its values say against the bands; nothing for a target whose ECDF stays in its band."""
+        found = {}
+        for target in self.targets:
+            values = self.of(target)
+            ecdf = Ecdf.of(values, FALSE_ALARM / len(self.targets), SIMULATIONS * len(self.targets))
+            if ecdf.excess > 0:
+                found[target] = _shape(values)
+        return found
+
+    def as_dict(self) -> dict[str, object]:
+        """Ready for JSON."""
+        return {
+            "targets": {
+                target: {
+                    "train_runs": len(values),
+                    "inside_90": float(np.mean((values > 0.05) & (values < 0.95))),
+                    "mean": float(values.mean()),
+                    "rough": float(np.mean(self.pareto_k[:, t][np.isfinite(self.pareto_k[:, t])] > 0.7)),
+                    "problem": self.problems.get(target, ""),
+                }
+                for t, target in enumerate(self.targets)
+                for values in [self.of(target)]
+            }
+        }
+
+    def __str__(self) -> str:
+        inside = np.mean([np.mean((v > 0.05) & (v < 0.95)) for v in map(self.of, self.targets)])
+        said = f"each training run predicted from the others: {inside:.0%} lie inside their 90% band"
+        return "\n".join([said, *(f"{target}: {problem}" for target, problem in self.problems.items())])
+
+    __repr__ = __str__
+
+
+def loo_pit(posterior: Posterior, seed: int = 0) -> LooPit:
+    """P(predicted ≤ measured) of every training run, predicted from the other runs by importance sampling.
+
+    Checkpoints of a run share its luck, so that whole runs are left out and the last checkpoint of each is judged. When
+    the bands are right the values are uniform; they crowd at both ends when bands are too narrow, in the middle when
+    they are too wide. They judge bands among the fitted runs; `backtest` judges those beyond.
+
+    Args:
+        posterior: a fitted posterior.
+        seed: of the predictions.
+    """
+    runs = posterior.runs
+    density = log_densities(posterior)["loss"]
+    labels, index = np.unique(runs.train_run, return_inverse=True)
+    index = index.reshape(-1)
+    chains, kept = density.sizes["chain"], np.asarray(density["draw"])  # long likelihoods are thinned
+    values, pareto_k = np.full((2, len(labels), len(runs.targets)), np.nan)
+    for t in range(len(runs.targets)):
+        seen = np.flatnonzero(np.isfinite(runs.loss[:, t]))
+        ends = seen[np.lexsort((runs.tokens[seen], index[seen]))]
+        ends = ends[np.append(np.diff(index[ends]) > 0, True)]  # the last row of each run
+        runs_at = index[ends]
+        at = posterior.runs.take(ends).only((runs.targets[t],))
+        predicted = _one_target(posterior, t).predict(at.designs, seed=seed).draws[..., 0]
+        data = arviz_base.from_dict(
+            {
+                "posterior": {site: draws[:, kept, t] for site, draws in posterior.draws.items()},
+                "posterior_predictive": {"loss": predicted.reshape(chains, -1, len(ends))[:, kept]},
+                "log_likelihood": {"loss": np.asarray(density.isel(target=t, train_run=runs_at), float)},
+                "observed_data": {"loss": at.loss[:, 0]},
+            }
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # large k are reported
+            values[runs_at, t] = np.asarray(arviz_stats.loo_pit(data, var_names="loss")["loss"])
+            pareto_k[runs_at, t] = np.asarray(arviz_stats.loo(data, pointwise=True, var_name="loss").pareto_k)
+    return LooPit(values, pareto_k, tuple(labels.tolist()), runs.targets)
+
+
+def _shape(values: np.ndarray) -> str:
+    """What the values of one target crowd towards."""
+    if abs(values.mean() - 0.5) > 2 / np.sqrt(12 * len(values)):
+        side = "above" if values.mean() > 0.5 else "below"
+        return f"losses lie {side} what is predicted from the other runs"
+    if values.var() > 1 / 12:
+        return "bands are too narrow: too many runs lie at the edges of what the others predict"
+    return "bands are too wide: too many runs lie in the middle of what the others predict"
