@@ -70,6 +70,8 @@ from .inference.diagnostics import Diagnostics as Diagnostics
 from .inference.fit import fit as fit
 from .inference.identify import check as check
 from .inference.laplace import laplace as laplace
+from .inference.loo_pit import LooPit as LooPit
+from .inference.loo_pit import loo_pit as loo_pit
 from .inference.posterior import Posterior as Posterior
 from .inference.prediction import Prediction as Prediction
 from .inference.prior_check import PriorCheck as PriorCheck

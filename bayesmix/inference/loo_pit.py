@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import arviz_base
@@ -17,7 +18,9 @@ from bayesmix.inference.storage import log_densities
 
 FALSE_ALARM = 0.05
 """Chance that the ECDF of uniform values leaves its band somewhere."""
-SIMULATIONS = 400
+FEWEST = 10
+"""Fewer training runs say nothing about the shape."""
+ROUGH = 0.7
 
 
 class Ecdf(NamedTuple):
@@ -29,9 +32,9 @@ class Ecdf(NamedTuple):
     high: np.ndarray
 
     @classmethod
-    def of(cls, values: np.ndarray, alarm: float = FALSE_ALARM, simulations: int = SIMULATIONS) -> Ecdf:
+    def of(cls, values: np.ndarray, alarm: float = FALSE_ALARM) -> Ecdf:
         """Of values in [0, 1]; the band is simulated (Säilynoja et al. 2022, arXiv 2103.10522)."""
-        return cls(*ecdf_pit(values, 1 - alarm, n_simulations=simulations, rng=np.random.default_rng(0)))
+        return cls(*ecdf_pit(values, 1 - alarm, n_simulations=int(20 / alarm), rng=np.random.default_rng(0)))
 
     @property
     def excess(self) -> float:
@@ -61,37 +64,39 @@ class LooPit:
         found = self.values[:, self.targets.index(target)]
         return found[np.isfinite(found)]
 
-    @property
+    def inside(self, target: str) -> float:
+        """Share of the training runs inside their 90 % band."""
+        values = self.of(target)
+        return float(np.mean((values > 0.05) & (values < 0.95)))
+
+    @cached_property
     def problems(self) -> Mapping[str, str]:
         """Target → what its values say against the bands; nothing for a target whose ECDF stays in its band."""
         found = {}
         for target in self.targets:
             values = self.of(target)
-            ecdf = Ecdf.of(values, FALSE_ALARM / len(self.targets), SIMULATIONS * len(self.targets))
-            if ecdf.excess > 0:
+            if len(values) >= FEWEST and Ecdf.of(values, FALSE_ALARM / len(self.targets)).excess > 0:
                 found[target] = _shape(values)
         return found
 
     def as_dict(self) -> dict[str, object]:
         """Ready for JSON."""
         return {
-            "targets": {
-                target: {
-                    "train_runs": len(values),
-                    "inside_90": float(np.mean((values > 0.05) & (values < 0.95))),
-                    "mean": float(values.mean()),
-                    "rough": float(np.mean(self.pareto_k[:, t][np.isfinite(self.pareto_k[:, t])] > 0.7)),
-                    "problem": self.problems.get(target, ""),
-                }
-                for t, target in enumerate(self.targets)
-                for values in [self.of(target)]
+            target: {
+                "inside_90": self.inside(target),
+                "rough": int((self.pareto_k[:, t] > ROUGH).sum()),
+                "problem": self.problems.get(target),
             }
+            for t, target in enumerate(self.targets)
         }
 
     def __str__(self) -> str:
-        inside = np.mean([np.mean((v > 0.05) & (v < 0.95)) for v in map(self.of, self.targets)])
-        said = f"each training run predicted from the others: {inside:.0%} lie inside their 90% band"
-        return "\n".join([said, *(f"{target}: {problem}" for target, problem in self.problems.items())])
+        inside = np.mean([self.inside(target) for target in self.targets])
+        lines = [f"each training run predicted from the others: {inside:.0%} lie inside their 90% band"]
+        lines += [f"{target}: {problem}" for target, problem in self.problems.items()]
+        rough = np.mean(self.pareto_k[np.isfinite(self.pareto_k)] > ROUGH)
+        lines += [f"{rough:.0%} of these predictions are rough (Pareto k above {ROUGH})"] if rough > 0.1 else []
+        return "\n".join(lines)
 
     __repr__ = __str__
 
@@ -110,28 +115,29 @@ def loo_pit(posterior: Posterior, seed: int = 0) -> LooPit:
     runs = posterior.runs
     density = log_densities(posterior)["loss"]
     labels, index = np.unique(runs.train_run, return_inverse=True)
-    index = index.reshape(-1)
+    ends = np.full((len(labels), len(runs.targets)), -1)  # the last measured row of each run
+    for row in np.argsort(runs.tokens, kind="stable"):
+        ends[index[row], np.isfinite(runs.loss[row])] = row
+    rows = np.unique(ends[ends >= 0])
+    predicted = posterior.predict(runs.designs.take(rows), seed=seed).draws
     chains, kept = density.sizes["chain"], np.asarray(density["draw"])  # long likelihoods are thinned
-    values, pareto_k = np.full((2, len(labels), len(runs.targets)), np.nan)
+    predicted = predicted.reshape(chains, -1, *predicted.shape[1:])[:, kept]
+    values, pareto_k = np.full((2, *ends.shape), np.nan)
     for t in range(len(runs.targets)):
-        seen = np.flatnonzero(np.isfinite(runs.loss[:, t]))
-        ends = seen[np.lexsort((runs.tokens[seen], index[seen]))]
-        ends = ends[np.append(np.diff(index[ends]) > 0, True)]  # the last row of each run
-        runs_at = index[ends]
-        at = posterior.runs.take(ends).only((runs.targets[t],))
-        predicted = _one_target(posterior, t).predict(at.designs, seed=seed).draws[..., 0]
+        seen = np.flatnonzero(ends[:, t] >= 0)
+        last = ends[seen, t]
         data = arviz_base.from_dict(
             {
                 "posterior": {site: draws[:, kept, t] for site, draws in posterior.draws.items()},
-                "posterior_predictive": {"loss": predicted.reshape(chains, -1, len(ends))[:, kept]},
-                "log_likelihood": {"loss": np.asarray(density.isel(target=t, train_run=runs_at), float)},
-                "observed_data": {"loss": at.loss[:, 0]},
+                "posterior_predictive": {"loss": predicted[:, :, np.searchsorted(rows, last), t]},
+                "log_likelihood": {"loss": np.asarray(density.isel(target=t, train_run=seen), float)},
+                "observed_data": {"loss": runs.loss[last, t]},
             }
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # large k are reported
-            values[runs_at, t] = np.asarray(arviz_stats.loo_pit(data, var_names="loss")["loss"])
-            pareto_k[runs_at, t] = np.asarray(arviz_stats.loo(data, pointwise=True, var_name="loss").pareto_k)
+            values[seen, t] = np.asarray(arviz_stats.loo_pit(data, var_names="loss")["loss"])
+            pareto_k[seen, t] = np.asarray(arviz_stats.loo(data, pointwise=True, var_name="loss").pareto_k)
     return LooPit(values, pareto_k, tuple(labels.tolist()), runs.targets)
 
 

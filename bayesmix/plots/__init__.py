@@ -12,6 +12,7 @@ from bayesmix.plots.files import save_plots as save_plots
 from bayesmix.plots.interactions import plot_effects as plot_effects
 from bayesmix.plots.learned import plot_learned as plot_learned
 from bayesmix.plots.learned import plot_prior_posterior as plot_prior_posterior
+from bayesmix.plots.loo_pit import plot_loo_pit as plot_loo_pit
 from bayesmix.plots.replays import plot_regret_by_flops as plot_regret_by_flops
 from bayesmix.plots.shares import plot_loss_by_share as plot_loss_by_share
 from bayesmix.plots.sizes import plot_loss_by_size as plot_loss_by_size

@@ -25,6 +25,7 @@ from bayesmix.decision.optimize import Options
 from bayesmix.design import Design, Designs, Mixture, Scale, count
 from bayesmix.errors import DiagnosticsWarning
 from bayesmix.inference.identify import Check, check
+from bayesmix.inference.loo_pit import LooPit, loo_pit
 from bayesmix.inference.posterior import Posterior
 from bayesmix.inference.prediction import Prediction
 from bayesmix.inference.reweight import thinned
@@ -56,6 +57,7 @@ class Report:
         named: the mixtures of `prediction`, ``chosen`` first.
         lint: findings about the runs.
         check: what the parameters rest on; None for a stack, which has no parameters of its own.
+        loo_pit: whether the bands hold among the fitted runs; None for a stack.
         effects: what more of each domain does to each target, at the chosen mixture.
         pilots: sizes that further runs may have.
         appraisal: what candidate runs are worth; None for a stack.
@@ -70,6 +72,7 @@ class Report:
     named: Mapping[str, Mixture]
     lint: LintReport
     check: Check | None
+    loo_pit: LooPit | None
     effects: Effects
     pilots: tuple[Scale, ...]
     appraisal: Appraisal | None
@@ -205,7 +208,7 @@ def make_report(
             prediction,
             named,
             lint(posterior.runs),
-            _checked(posterior, seed) if isinstance(posterior, Posterior) else None,
+            *(_checked(posterior, seed) if isinstance(posterior, Posterior) else (None, None)),
             effects(few, decision.optimum.design),
             sizes,
             appraisal,
@@ -237,10 +240,11 @@ def _next(
     return appraise(posterior, pool, by=by, seed=seed), propose(posterior, pool, by=by, per=flops, seed=seed)
 
 
-def _checked(posterior: Posterior, seed: int) -> Check:
-    """The check, on fewer draws where the table is large."""
+def _checked(posterior: Posterior, seed: int) -> tuple[Check, LooPit]:
+    """What the parameters rest on and whether the bands hold, on fewer draws where the table is large."""
     densities = len(set(posterior.runs.train_run)) * len(posterior.targets)
-    return check(thinned(posterior, max(FEWEST, LIKELIHOODS // densities)), seed)
+    few = thinned(posterior, max(FEWEST, LIKELIHOODS // densities))
+    return check(few, seed), loo_pit(few, seed)
 
 
 def _table_of(report: Report) -> dict[str, Any]:
@@ -273,6 +277,7 @@ def _table_of(report: Report) -> dict[str, Any]:
         "lint": report.lint.as_dict(),
         "diagnostics": posterior.diagnostics.as_dict(),
         "check": report.check.as_dict() if report.check else None,
+        "loo_pit": report.loo_pit.as_dict() if report.loo_pit else None,
         "bands": _bands(report),
         "beyond": _beyond(report.prediction),
         "decision": chosen,

@@ -16,6 +16,7 @@ from bayesmix.plots.decisions import plot_regret, plot_shares
 from bayesmix.plots.files import svg_of
 from bayesmix.plots.interactions import plot_effects
 from bayesmix.plots.learned import plot_learned
+from bayesmix.plots.loo_pit import plot_loo_pit
 from bayesmix.plots.shares import plot_loss_by_share
 from bayesmix.plots.sizes import plot_loss_by_size, plot_scales
 from bayesmix.plots.ternary import plot_ternary_regret
@@ -96,6 +97,14 @@ def _sampler(report: Report) -> Iterator[Picture]:
 
 
 def _bands(report: Report) -> Iterator[Picture]:
+    if report.loo_pit is not None:
+        found = report.loo_pit
+        yield _picture(
+            "loo-pit",
+            lambda ax: plot_loo_pit(found, ax=ax),
+            "Where each fitted run lies in what the others predict for it: in the grey band when bands hold among the "
+            "runs. Beyond them only a backtest can tell.",
+        )
     design, posterior = report.decision.optimum.design, _few(report)
     for place, target in enumerate(first_targets(report, MULTIPLES)):
         yield _picture(

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from arviz_stats.ecdf_utils import ecdf_pit
 from scipy.stats import qmc
 
 from bayesmix.compute import keep_compiled_programs
@@ -27,6 +26,7 @@ from bayesmix.decision.perdraw import lowest_per_draw
 from bayesmix.design import Design, Designs, Mixture, Scale
 from bayesmix.files import atomic_write
 from bayesmix.inference.fit import fit
+from bayesmix.inference.loo_pit import Ecdf
 from bayesmix.inference.posterior import Posterior
 from bayesmix.inference.simulate import draw_parameters, reference_of, simulate
 from bayesmix.laws.additive import Additive
@@ -132,12 +132,6 @@ def ranks(name: str, simulations: int, cache: Path) -> Ranks:
     return Ranks({key: value for key, value in whole.items() if key != "passed"}, whole["passed"])
 
 
-def excess(pit: np.ndarray, alarm: float) -> float:
-    """How far the ECDF leaves its simultaneous band at most; negative when it stays inside."""
-    _, ecdf, low, high = ecdf_pit(pit, 1 - alarm, n_simulations=int(20 / alarm), rng=np.random.default_rng(0))
-    return float(np.max(np.maximum(ecdf - high, low - ecdf)[1:-1]))
-
-
 def judge(found: Ranks) -> dict[str, Any]:
     """What an artefact says of one model."""
     alarm = FALSE_ALARM / len(found.pit)
@@ -146,7 +140,7 @@ def judge(found: Ranks) -> dict[str, Any]:
         "diagnostics_passed": float(found.passed.mean()),
         "quantities": {
             name: {
-                "excess": round(excess(pit, alarm), 4),
+                "excess": round(Ecdf.of(pit, alarm).excess, 4),
                 "ranks": np.histogram(pit, 10, (0, 1))[0].tolist(),
                 "inside_90": round(float(np.mean((pit > 0.05) & (pit < 0.95))), 3),
             }

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
 
-from tests.benchmarks.sbc import FALSE_ALARM, MODELS, ROOT, code_hash, excess, judge, ranks
+from tests.benchmarks.sbc import MODELS, ROOT, code_hash, judge, ranks
 
 ARTEFACT = ROOT / "docs" / "sbc.json"
 
@@ -29,10 +28,3 @@ def test_the_artefact_shows_uniform_ranks() -> None:
 def test_a_hundred_simulations_have_uniform_ranks(name: str, tmp_path) -> None:
     found = judge(ranks(name, 100, tmp_path))
     assert {q: v["excess"] for q, v in found["quantities"].items() if v["excess"] > 0} == {}
-
-
-@pytest.mark.slow
-def test_ranks_that_are_not_uniform_leave_the_band() -> None:
-    rng = np.random.default_rng(0)
-    assert excess(rng.uniform(size=200), FALSE_ALARM) < 0
-    assert excess(rng.beta(2, 2, size=200), FALSE_ALARM) > 0.02
