@@ -87,7 +87,7 @@ def test_check_speaks_in_words_and_in_json(posterior: Path, call: Call) -> None:
     said = call("check", posterior)
     assert said.code == 0 and "PASS" in said.out and not said.out.startswith("{")
     assert all(len(line) <= 80 for line in said.out.splitlines()) and "http" not in said.err
-    assert {"diagnostics", "check"} == set(json.loads(call("check", posterior, "--json").out))
+    assert {"diagnostics", "check", "loo_pit"} == set(json.loads(call("check", posterior, "--json").out))
 
 
 def test_predict_carries_run_ids_over_and_numbers_designs_without(
