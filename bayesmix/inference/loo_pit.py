@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import arviz_base
 import arviz_stats
@@ -137,7 +137,8 @@ def loo_pit(posterior: Posterior, seed: int = 0) -> LooPit:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # large k are reported
             values[seen, t] = np.asarray(arviz_stats.loo_pit(data, var_names="loss")["loss"])
-            pareto_k[seen, t] = np.asarray(arviz_stats.loo(data, pointwise=True, var_name="loss").pareto_k)
+            left_out: Any = arviz_stats.loo(data, pointwise=True, var_name="loss")
+            pareto_k[seen, t] = np.asarray(left_out.pareto_k)
     return LooPit(values, pareto_k, tuple(labels.tolist()), runs.targets)
 
 
