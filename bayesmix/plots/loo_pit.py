@@ -30,8 +30,8 @@ def plot_loo_pit(found: LooPit, *, ax: Axes) -> Axes:
     for t, target in enumerate(found.targets):
         values = np.sort(found.of(target))
         left = target in found.problems
-        faint: dict[str, Any] = {"color": COLOURS[1] if left else GREY}
-        style = {"color": COLOURS[t], "label": plain(target)} if few else faint
+        style: dict[str, Any] = {"color": COLOURS[t] if few else COLOURS[1] if left else GREY}
+        style["label"] = plain(target) if few else None
         rise = np.arange(1, len(values) + 1) / len(values) - values
         ax.plot(values, rise, drawstyle="steps-post", linewidth=1.8 if left else 0.9, **style)
     ax.set_xlim(0, 1)
