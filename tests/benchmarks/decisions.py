@@ -254,7 +254,7 @@ def main() -> None:
     middle = plain_fit(options.cache, "additive-937-openhermes", Additive(), "937", "openhermes")
     conversation, decision = chat({"680": small, "937": middle, "all": whole})
     ready("chat", conversation)
-    ready("printed", f"```\n{decision}\n```")
+    ready("printed", f"```text\n{decision}\n```")
     figure(decision)
     ready("figure", "![Shares with their ranges, and the regret of acting now](figures/decision.png)")
     bounded = plain_fit(options.cache, "additive-bounded-680", Additive(diminishing=True), "680")
