@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import Any
 
 import arviz_base
-import arviz_stats
 import numpy as np
+from arviz_stats.loo import loo as psis_loo
 from scipy.special import logsumexp
 from tqdm import tqdm
 
@@ -269,7 +269,7 @@ def _psis(posterior: Posterior) -> tuple[np.ndarray, np.ndarray]:
         data = arviz_base.from_dict({"posterior": theta, "log_likelihood": {target: one}})
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # large k are reported, with their share
-            found: Any = arviz_stats.loo(data, pointwise=True, var_name=target)
+            found: Any = psis_loo(data, pointwise=True, var_name=target)
         elpd[seen, t], k[seen, t] = np.asarray(found.elpd_i), np.asarray(found.pareto_k)
     return elpd, k
 

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import arviz_base
-import arviz_stats
 import numpy as np
+from arviz_stats import sampling_diagnostics
 
 RHAT = 1.01
 ESS = 400.0
@@ -119,9 +119,9 @@ def convergence(draws: Mapping[str, np.ndarray]) -> Convergence:
     """Split R-hat and effective sample sizes of draws (chain, draw, ...)."""
     posterior = arviz_base.from_dict({"posterior": dict(draws)}).posterior
     with np.errstate(divide="ignore", invalid="ignore"):  # a chain that never moved gives no number: no convergence
-        rhat, rhat_of = _worst(_values(arviz_stats.rhat(posterior)), np.max)
-        bulk, ess_of = _worst(_values(arviz_stats.ess(posterior)), np.min)
-        tail, _ = _worst(_values(arviz_stats.ess(posterior, method="tail")), np.min)
+        rhat, rhat_of = _worst(_values(sampling_diagnostics.rhat(posterior)), np.max)
+        bulk, ess_of = _worst(_values(sampling_diagnostics.ess(posterior)), np.min)
+        tail, _ = _worst(_values(sampling_diagnostics.ess(posterior, method="tail")), np.min)
     return Convergence(rhat, rhat_of, bulk, ess_of, tail)
 
 
@@ -141,7 +141,7 @@ def _values(table: Any) -> dict[str, np.ndarray]:
 
 
 def _bfmi(energy: np.ndarray) -> np.ndarray:
-    return np.asarray(arviz_stats.bfmi(arviz_base.from_dict({"sample_stats": {"energy": energy}}))["energy"])
+    return np.asarray(sampling_diagnostics.bfmi(arviz_base.from_dict({"sample_stats": {"energy": energy}}))["energy"])
 
 
 def _worst(by_site: Mapping[str, np.ndarray], pick: Callable[[np.ndarray], Any]) -> tuple[float, str]:

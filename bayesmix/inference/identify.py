@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import arviz_base
-import arviz_stats
 import jax
 import jax.numpy as jnp
 import numpy as np
+from arviz_stats.psense import psense_summary
 
 from bayesmix.compute import double
 from bayesmix.inference.geometry import draw_prior
@@ -164,9 +164,7 @@ def _sensitivity(
     }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a Pareto tail that does not fit leaves a large value, which says enough
-        table: Any = arviz_stats.psense_summary(
-            arviz_base.from_dict(groups), threshold=np.inf
-        )  # what is too much is said here
+        table: Any = psense_summary(arviz_base.from_dict(groups), threshold=np.inf)  # what is too much is said here
     felt = table[["prior", "likelihood"]].to_numpy(float)
     return {label: (float(prior), float(loss)) for label, (prior, loss) in zip(values, felt, strict=True)}
 

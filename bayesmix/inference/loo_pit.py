@@ -9,9 +9,10 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import arviz_base
-import arviz_stats
 import numpy as np
 from arviz_stats.ecdf_utils import ecdf_pit
+from arviz_stats.loo import loo as psis_loo
+from arviz_stats.loo import loo_pit as psis_loo_pit
 
 from bayesmix.inference.posterior import Posterior
 from bayesmix.inference.storage import log_densities
@@ -136,8 +137,8 @@ def loo_pit(posterior: Posterior, seed: int = 0) -> LooPit:
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # large k are reported
-            values[seen, t] = np.asarray(arviz_stats.loo_pit(data, var_names="loss")["loss"])
-            left_out: Any = arviz_stats.loo(data, pointwise=True, var_name="loss")
+            values[seen, t] = np.asarray(psis_loo_pit(data, var_names="loss")["loss"])
+            left_out: Any = psis_loo(data, pointwise=True, var_name="loss")
             pareto_k[seen, t] = np.asarray(left_out.pareto_k)
     return LooPit(values, pareto_k, tuple(labels.tolist()), runs.targets)
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import arviz_base
-import arviz_stats
 import numpy as np
+from arviz_stats import sampling_diagnostics
 
 from bayesmix.inference.identify import entries
 from bayesmix.inference.posterior import Posterior
@@ -39,7 +39,11 @@ def mixing(posterior: Posterior) -> Mixing:
     draws, targets = posterior.draws, posterior.targets
     table: Any = arviz_base.from_dict({"posterior": dict(draws)}).posterior
     with np.errstate(divide="ignore", invalid="ignore"):  # a chain that never moved has no number
-        found = [arviz_stats.rhat(table), arviz_stats.ess(table), arviz_stats.ess(table, method="tail")]
+        found = [
+            sampling_diagnostics.rhat(table),
+            sampling_diagnostics.ess(table),
+            sampling_diagnostics.ess(table, method="tail"),
+        ]
     spelt = {place: label for label, place in entries(posterior).items()}
     names: list[str] = []
     target: list[np.ndarray] = []
