@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from bayesmix.inference.loo_pit import FALSE_ALARM, Ecdf, LooPit
-from bayesmix.plots.style import COLOURS, GREY, calm, key, plain
+from bayesmix.plots.style import COLOURS, GREY, calm, key_above, plain
 
 MOST = 8
 
@@ -27,16 +27,17 @@ def plot_loo_pit(found: LooPit, *, ax: Axes) -> Axes:
     longest = max(found.targets, key=lambda target: len(found.of(target)))
     shown = Ecdf.of(found.of(longest), FALSE_ALARM / len(found.targets))
     ax.fill_between(shown.at, shown.low - shown.at, shown.high - shown.at, color=GREY, alpha=0.3, linewidth=0)
+    at = np.linspace(0, 1, 401)
     for t, target in enumerate(found.targets):
         values = np.sort(found.of(target))
         left = target in found.problems
         style: dict[str, Any] = {"color": COLOURS[t] if few else COLOURS[1] if left else GREY}
         style["label"] = plain(target) if few else None
-        rise = np.arange(1, len(values) + 1) / len(values) - values
-        ax.plot(values, rise, drawstyle="steps-post", linewidth=1.8 if left else 0.9, **style)
+        ecdf = np.searchsorted(values, at, side="right") / len(values)
+        ax.plot(at, ecdf - at, linewidth=1.8 if left else 0.9, **style)
     ax.set_xlim(0, 1)
     ax.set_xlabel("measured loss in the prediction from the other runs (LOO-PIT)")
     ax.set_ylabel("ECDF minus uniform")
     if few:
-        key(ax)
+        key_above(ax)
     return calm(ax)

@@ -158,14 +158,11 @@ def picks_table(picks: Picks) -> str:
         for i, t in enumerate(picks.targets)
     ]
     single = len(picks.targets) - 1
-    return "\n".join(
-        [
-            *rows,
-            "| **mean of the targets** | "
-            + " | ".join(f"**{r[:single].mean():.4f}**" for r in picks.regrets.values())
-            + " |",
-        ]
-    )
+    means = " | ".join(f"**{r[:single].mean():.4f}**" for r in picks.regrets.values())
+    table = "\n".join([*rows, f"| **mean of the targets** | {means} |"])
+    first, *others = picks.regrets.values()
+    alike = all(np.array_equal(first, each) for each in others)
+    return table + ("\n\nAll ways pick alike: this table does not tell them apart." if alike else "")
 
 
 def bound_table(runs: Runs, made: dict[str, Posterior]) -> str:
