@@ -36,7 +36,7 @@ def plot_loo_pit(found: LooPit, *, ax: Axes) -> Axes:
         ecdf = np.searchsorted(values, at, side="right") / len(values)
         ax.plot(at, ecdf - at, linewidth=1.8 if left else 0.9, **style)
     ax.set_xlim(0, 1)
-    ax.set_xlabel("measured loss in the prediction from the other runs (LOO-PIT)")
+    ax.set_xlabel("place in what the other runs predict (LOO-PIT)")
     ax.set_ylabel("ECDF minus uniform")
     if few:
         key_above(ax)
