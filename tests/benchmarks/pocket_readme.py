@@ -176,11 +176,39 @@ def _epochs(frame: Any, tokens: dict[str, int]) -> float:
     return max((frame[f"weight.{domain}"] * frame["tokens"]).max() / stock for domain, stock in tokens.items())
 
 
+def optimum_readme(setting: str) -> str:
+    """What a reader of the runs at the optimum has to know."""
+    name = f"pocket-{setting}-optimum"
+    frame = read_frame(name)
+    return "\n".join(
+        [
+            f"# {name}",
+            "",
+            f"{load_runs(name)}. The mixture that a posterior of the smaller runs of `pocket-{setting}` recommended "
+            f"for {LARGEST}, and the natural and the uniform one, each trained with {frame['seed'].nunique()} seeds "
+            f"that `pocket-{setting}` does not have ({_hours(frame):.1f} CPU-hours). `docs/pocket.md` compares them "
+            f"with what was predicted. Corpora, model, training, columns and flaws are those of "
+            f"[pocket-{setting}](pocket-{setting}.md). This page is made by `python -m tests.benchmarks.pocket_readme`.",
+            "",
+            "## Again",
+            "",
+            "```",
+            f"python -m tests.benchmarks.pocket --optimum {setting} --out plan.csv",
+            "bayesmix pocket sweep plan.csv --out runs.jsonl",
+            f"bayesmix pocket table runs.jsonl --out {name}.csv",
+            "```",
+            "",
+        ]
+    )
+
+
 def main() -> None:
     """Write a README beside each table that ships."""
     for setting in SETTINGS:
         if f"pocket-{setting}" in shipped():
             (DATA / f"pocket-{setting}.md").write_text(readme(setting), encoding="utf-8")
+        if f"pocket-{setting}-optimum" in shipped():
+            (DATA / f"pocket-{setting}-optimum.md").write_text(optimum_readme(setting), encoding="utf-8")
 
 
 if __name__ == "__main__":
