@@ -36,6 +36,8 @@ MOST_STEPS = 6
 OCTAVES_AROUND = 12
 """How many octaves beyond the fitted sizes the paths that move mixtures apart are prepared for."""
 PADDING = 8
+LOST = 1e-10
+"""Share of a sum of squares below which a difference of two such sums is rounding."""
 
 Theta = Mapping[str, jax.Array]
 
@@ -102,6 +104,9 @@ class Errors(NamedTuple):
 def marginal_log_prob(theta: Theta, errors: Errors, misfit: Misfit) -> jax.Array:
     """Log density of the errors of one target with drift and run effects integrated out.
 
+    It is −∞ where the errors that remain are lost to rounding beside those the drift explains: such a drift is larger
+    than any loss, and what is left of the difference, of either sign, would draw the sampler there.
+
     Args:
         theta: `drift` and `drift_mix`.
         errors: of the law.
@@ -110,7 +115,9 @@ def marginal_log_prob(theta: Theta, errors: Errors, misfit: Misfit) -> jax.Array
     system = _system(theta, errors, misfit)
     half = solve_triangular(system.factor, system.score, lower=True)
     log_det = system.log_det + 2 * jnp.sum(jnp.log(jnp.diag(system.factor)))
-    return -0.5 * (system.square - half @ half + log_det + system.measured * math.log(2 * math.pi))
+    square = system.square - half @ half
+    log_prob = -0.5 * (square + log_det + system.measured * math.log(2 * math.pi))
+    return jnp.where(square >= LOST * system.square, log_prob, -jnp.inf)
 
 
 def draw(theta: Theta, errors: Errors, misfit: Misfit, key: jax.Array) -> Draws:

@@ -69,6 +69,15 @@ def test_the_marginal_likelihood_is_that_of_one_gaussian(pad: bool) -> None:
     assert float(got) == pytest.approx(expected, rel=1e-5)
 
 
+def test_a_drift_that_leaves_only_rounding_has_no_density() -> None:
+    designs, train_run, cells = table()
+    misfit = cells.misfit(designs, train_run, pad=False)
+    found = errors(len(designs))._replace(variance=np.full(len(designs), 1e-30), shared=np.array(1e-30))
+    common = found._replace(error=np.full(len(designs), 1e4))  # type: ignore[arg-type]
+    wild = {"drift": 1e40, "drift_mix": 1e40}
+    assert float(marginal_log_prob(wild, common, misfit)) == -np.inf  # type: ignore[arg-type]
+
+
 def test_draws_of_the_drift_have_the_conditional_mean_and_covariance() -> None:
     designs, train_run, cells = table()
     found = errors(len(designs))
