@@ -23,6 +23,7 @@ from .acquisition.propose import propose as propose
 from .acquisition.replay import Replays as Replays
 from .acquisition.replay import Trace as Trace
 from .acquisition.replay import replay as replay
+from .acquisition.replay import replays as replays
 from .cards import Card as Card
 from .cards import load_card as load_card
 from .cards import load_model as load_model

@@ -19,8 +19,8 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def keep_compiled_programs() -> None:
-    """Keep compiled programs in the user's cache folder, so that a later process need not compile them again.
+def keep_compiled_programs(folder: str | None = None) -> None:
+    """Keep compiled programs in a folder, the user's cache if none is given, so that no process compiles them again.
 
     Does nothing where JAX_COMPILATION_CACHE_DIR is set already: then the user has chosen a place. To be called before
     the first computation of the process; the command line does so.
@@ -30,7 +30,7 @@ def keep_compiled_programs() -> None:
     if jax.config.jax_compilation_cache_dir:
         return
     home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    jax.config.update("jax_compilation_cache_dir", str(home / "bayesmix" / "jax"))
+    jax.config.update("jax_compilation_cache_dir", folder or str(home / "bayesmix" / "jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 

@@ -31,6 +31,12 @@ class InfeasibleError(InputError):
     exit_code = 4
 
 
+class WorkerError(BayesmixError):
+    """Work that was given to other processes did not come back."""
+
+    exit_code = 6
+
+
 class DataWarning(UserWarning):
     """The runs are usable, but something about them limits what can be learned."""
 

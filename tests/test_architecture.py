@@ -22,6 +22,7 @@ PACKAGE = ROOT / "bayesmix"
 STEPS = (
     {"errors"},  # floor 0: pure functions and the input nouns
     {"files", "simplex", "compute", "progress"},
+    {"parallel"},
     {"design"},
     {"runs", "laws"},  # 1: data, formulas
     {"priors", "noise", "discrepancy", "beliefs"},  # 2: what is believed

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +21,7 @@ from bayesmix.inference.laplace import laplace
 from bayesmix.inference.posterior import Posterior
 from bayesmix.inference.reweight import KHAT
 from bayesmix.model import Model
+from bayesmix.parallel import spread
 from bayesmix.runs.table import Runs
 
 
@@ -278,3 +281,39 @@ class Replays:
                 f"k̂ was {KHAT} or more in {100 * doubtful:.0f}% of the looks: --refit laplace-or-nuts is safer",
             ]
         return "\n".join(lines)
+
+
+def replays(
+    model: Model,
+    pool: Runs,
+    judged: Runs,
+    strategies: Sequence[Strategy],
+    *,
+    seeds: Sequence[int] = range(20),
+    executor: Executor | None = None,
+    done: Callable[[Trace], object] = lambda trace: None,
+    **given: Any,
+) -> Replays:
+    """`replay` for every seed and strategy.
+
+    Args:
+        model: law, prior and noise.
+        pool: recorded runs to choose from.
+        judged: recorded runs at the scale to decide at.
+        strategies: who chooses.
+        seeds: each with other random first runs.
+        executor: where replays run, each of a strategy and a seed one task; one after the other here when not given.
+        done: is told every trace as it comes.
+        **given: as for `replay`.
+
+    Raises:
+        InputError: as for `replay`.
+        WorkerError: workers of the executor died.
+    """
+    items = [(strategy, seed) for seed in seeds for strategy in strategies]
+    return Replays(tuple(spread(partial(_replay, model, pool, judged, given), items, executor, done)))
+
+
+def _replay(model: Model, pool: Runs, judged: Runs, given: Mapping[str, Any], item: tuple[Strategy, int]) -> Trace:
+    strategy, seed = item
+    return replay(model, pool, judged, strategy, seed=seed, **given)

@@ -46,8 +46,7 @@ def replay(
     """
     import numpy as np
 
-    from bayesmix.acquisition.replay import Replays, refit_named
-    from bayesmix.acquisition.replay import replay as once
+    from bayesmix.acquisition.replay import Trace, refit_named, replays
     from bayesmix.cards import load_model
     from bayesmix.compute import keep_compiled_programs
     from bayesmix.design import Mixture, Scale
@@ -65,14 +64,14 @@ def replay(
     keep_compiled_programs()
     given: dict[str, Any] = {"targets": of_targets, "first": first, "until": until, "refit": update}
     looks = max(min(until or len(chosen), len(set(chosen.train_run))) - first + 1, 1)
-    traces = []
-    with bar(doing="replaying", total=seeds * len(named) * looks, unit="fit") as done:
-        given["every"] = lambda _: done.update() or True
-        for seed in range(seeds):
-            for strategy in named:
-                traces.append(once(law, chosen, judged, strategy, seed=seed, **given))
-                done.write(f"seed {seed}, {strategy.name}: regret {traces[-1].steps[-1].regret:.4g} nats", sys.stderr)
-    found = Replays(tuple(traces))
+    with bar(doing="replaying", total=seeds * len(named) * looks, unit="fit") as shown:
+
+        def say(trace: Trace) -> None:
+            regret = trace.steps[-1].regret
+            shown.write(f"seed {trace.seed}, {trace.strategy}: regret {regret:.4g} nats", sys.stderr)
+
+        given["every"] = lambda _: shown.update() or True
+        found = replays(law, chosen, judged, named, seeds=range(seeds), done=say, **given)
     if out:
         with atomic_write(out) as draft:
             draft.write_text(json_text(found.as_dict()) + "\n", encoding="utf-8")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,8 +18,9 @@ from bayesmix.errors import DataWarning, DiagnosticsWarning
 from bayesmix.inference.fit import fit
 from bayesmix.inference.prediction import Prediction
 from bayesmix.inference.score import LEVELS, Score, score
-from bayesmix.inference.splits import By, split
+from bayesmix.inference.splits import By, Split, split
 from bayesmix.model import Model
+from bayesmix.parallel import spread
 from bayesmix.runs.table import Runs
 
 
@@ -148,6 +151,7 @@ def backtest(
     draws: int = 500,
     target_accept: float = 0.95,
     progress: bool = False,
+    executor: Executor | None = None,
 ) -> Backtest:
     """Leave runs out, fit the rest, and compare the predictive bands with what the left-out runs measured.
 
@@ -164,28 +168,18 @@ def backtest(
         draws: draws of a refit.
         target_accept: as in `fit`.
         progress: show a bar over the refits on standard error.
+        executor: where refits run, each as one task; one after the other here when not given.
 
     Raises:
         InputError: nothing can be left out, or what remains cannot identify the model.
+        WorkerError: workers of the executor died.
     """
     splits = split(runs, by, folds=folds, steps=steps, seed=seed)
-    parts: list[Prediction] = []
-    failed: list[str] = []
-    for each in tqdm(splits, disable=not progress, unit="fit", desc="refits", ncols=80):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DiagnosticsWarning)  # in the verdict
-            warnings.simplefilter("ignore", DataWarning)
-            posterior = fit(
-                model,
-                runs.take(each.train),
-                seed=seed,
-                chains=chains,
-                warmup=warmup,
-                draws=draws,
-                target_accept=target_accept,
-            )
-        parts.append(posterior.predict(runs.designs.take(each.test), seed=seed))
-        failed += [] if posterior.diagnostics.passed else [f"without {each.name}"]
+    given = {"seed": seed, "chains": chains, "warmup": warmup, "draws": draws, "target_accept": target_accept}
+    with tqdm(total=len(splits), disable=not progress, unit="fit", desc="refits", ncols=80) as bar:
+        found = spread(partial(_predicted, model, runs, given), splits, executor, lambda _: bar.update())
+    parts = [prediction for prediction, _ in found]
+    failed = [f"without {each.name}" for each, (_, passed) in zip(splits, found, strict=True) if not passed]
     rows = np.concatenate([np.flatnonzero(each.test) for each in splits])
     return Backtest(
         model.name,
@@ -198,6 +192,15 @@ def backtest(
         tuple(runs.train_run[i] for i in rows),
         tuple(failed),
     )
+
+
+def _predicted(model: Model, runs: Runs, given: dict[str, Any], part: Split) -> tuple[Prediction, bool]:
+    """What a fit to the others predicts for the runs that were left out, and whether its diagnostics pass."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DiagnosticsWarning)  # in the verdict
+        warnings.simplefilter("ignore", DataWarning)
+        posterior = fit(model, runs.take(part.train), **given)
+    return posterior.predict(runs.designs.take(part.test), seed=given["seed"]), posterior.diagnostics.passed
 
 
 def _joined(parts: Sequence[Prediction]) -> Designs:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import arviz_base
@@ -18,8 +19,10 @@ from bayesmix.errors import DataWarning, DiagnosticsWarning, InputError
 from bayesmix.inference.fit import fit
 from bayesmix.inference.posterior import Posterior
 from bayesmix.inference.reweight import log_likelihood_of_new
-from bayesmix.inference.splits import By, split
+from bayesmix.inference.splits import By, Split, split
 from bayesmix.inference.storage import log_densities
+from bayesmix.model import Model
+from bayesmix.parallel import spread
 from bayesmix.runs.table import Runs
 
 GOOD_K = 0.7
@@ -174,6 +177,7 @@ def compare(
     warmup: int = 500,
     draws: int = 500,
     progress: bool = False,
+    executor: Executor | None = None,
 ) -> Comparison:
     """Weigh laws by how well each predicts runs it has not seen.
 
@@ -190,9 +194,11 @@ def compare(
         warmup: warm-up of a refit.
         draws: draws of a refit.
         progress: show a bar over the refits on standard error.
+        executor: where refits run, each of a law and a split one task; one after the other here when not given.
 
     Raises:
         InputError: there are fewer than two posteriors, they are of different runs, or nothing can be left out.
+        WorkerError: workers of the executor died.
     """
     runs = _common_runs(posteriors)
     failed = [name for name, posterior in posteriors.items() if not posterior.diagnostics.passed]
@@ -202,25 +208,27 @@ def compare(
         return Comparison(tuple(posteriors), runs.targets, labels, loo, pareto_k, failed=tuple(failed))
     splits = split(runs, by, folds=folds, steps=steps, seed=seed)
     left_out = np.full((len(posteriors), len(labels), len(runs.targets)), np.nan)
-    with tqdm(total=len(splits) * len(posteriors), disable=not progress, unit="fit", desc="refits", ncols=80) as bar:
-        for law, (name, posterior) in enumerate(posteriors.items()):
-            for part in splits:
-                refit = refitted(posterior, runs.take(part.train), seed, chains, warmup, draws)
-                unseen = runs.take(part.test)
-                left_out[law, np.isin(labels, unseen.train_run)] = log_predictive_density(refit, unseen)
-                failed += [] if refit.diagnostics.passed else [f"{name} without {part.name}"]
-                bar.update()
+    given = {"seed": seed, "chains": chains, "warmup": warmup, "draws": draws}
+    items = [(posterior.model, part) for posterior in posteriors.values() for part in splits]
+    with tqdm(total=len(items), disable=not progress, unit="fit", desc="refits", ncols=80) as bar:
+        found = iter(spread(partial(_unseen, runs, given), items, executor, lambda _: bar.update()))
+    for law, name in enumerate(posteriors):
+        for part in splits:
+            density, passed = next(found)
+            left_out[law, np.isin(labels, np.array(runs.train_run)[part.test])] = density
+            failed += [] if passed else [f"{name} without {part.name}"]
     names = tuple(part.name for part in splits)
     return Comparison(tuple(posteriors), runs.targets, labels, loo, pareto_k, left_out, by, names, tuple(failed))
 
 
-def refitted(posterior: Posterior, runs: Runs, seed: int, chains: int, warmup: int, draws: int) -> Posterior:
-    """The posterior's model fitted to other runs, with a reference of their own; its diagnostics are the caller's."""
-    model = replace(posterior.model, reference=None)
+def _unseen(runs: Runs, given: dict[str, Any], item: tuple[Model, Split]) -> tuple[np.ndarray, bool]:
+    """Log density of the runs that a split leaves out, by a refit of their own, and whether its diagnostics pass."""
+    model, part = item
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DiagnosticsWarning)
         warnings.simplefilter("ignore", DataWarning)  # said of the whole table already
-        return fit(model, runs, seed=seed, chains=chains, warmup=warmup, draws=draws)
+        refit = fit(replace(model, reference=None), runs.take(part.train), **given)
+    return log_predictive_density(refit, runs.take(part.test)), refit.diagnostics.passed
 
 
 def log_predictive_density(posterior: Posterior, runs: Runs) -> np.ndarray:

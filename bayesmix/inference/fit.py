@@ -5,8 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
+from functools import partial
 
+import jax
 import numpy as np
 from tqdm import tqdm
 
@@ -17,6 +20,7 @@ from bayesmix.inference.laplace import pooled
 from bayesmix.inference.posterior import Posterior
 from bayesmix.inference.sampler import Chain, Problem, Settings, sample, weights_of
 from bayesmix.model import Data, Model, Reference
+from bayesmix.parallel import spread
 from bayesmix.runs.table import Runs
 
 PACKAGES = ("bayesmix", "numpyro", "jax", "arviz", "numpy")
@@ -34,6 +38,7 @@ def fit(
     extensions: int = 2,
     progress: bool = False,
     strict: bool = False,
+    executor: Executor | None = None,
 ) -> Posterior:
     """Sample the posterior of the model given the runs, with NUTS in float64.
 
@@ -53,6 +58,7 @@ def fit(
             whitened anew; as many draws are kept.
         progress: show a bar with the time left on standard error.
         strict: raise when the diagnostics fail, instead of warning.
+        executor: where targets are sampled, each as one task; by threads of this process when not given.
 
     Returns:
         The posterior; `posterior.diagnostics` says whether it can be used.
@@ -60,6 +66,7 @@ def fit(
     Raises:
         InputError: the runs cannot identify anything of the model, or a setting makes no sense.
         DiagnosticsError: the diagnostics fail and `strict` is set.
+        WorkerError: workers of the executor died.
     """
     for name, value, least in (("chains", chains, 1), ("draws", draws, 4), ("warmup", warmup, 50)):
         if value < least:
@@ -77,7 +84,13 @@ def fit(
     problems = [Problem(model.form, prior, data.target(t)) for t in range(len(runs.targets))]
     settings = Settings(chains, warmup, draws, target_accept, extensions=extensions)
     with _bar(progress, len(problems) * chains * settings.total) as bar:
-        results = sample(problems, settings, seed, *bar)
+        if executor is None:
+            results = sample(problems, settings, seed, *bar)
+        else:
+            task = partial(_sample_one, settings=settings, seed=seed)
+            results = spread(
+                task, list(map(_as_numbers, problems)), executor, lambda _: bar[0](chains * settings.total)
+            )
     posterior = _collect(model, runs, [chains for _, chains in results], weights_of(p for p, _ in results), seed)
     if not posterior.diagnostics.passed:
         if strict:
@@ -85,6 +98,18 @@ def fit(
         failed = [t.target for t in posterior.diagnostics.targets if t.fails]
         warnings.warn(f"diagnostics fail for {failed}; print(posterior) says why", DiagnosticsWarning, stacklevel=2)
     return posterior
+
+
+def _sample_one(problem: Problem, settings: Settings, seed: int) -> tuple[Problem, list[Chain]]:
+    """One target, in a worker."""
+    ((weighed, chains),) = sample([problem], settings, seed, lambda draws: None, lambda draws: None)
+    return _as_numbers(weighed), chains
+
+
+def _as_numbers(problem: Problem) -> Problem:
+    """With NumPy's arrays: JAX's would come out of a pickle in single precision."""
+    prior, data = jax.tree.map(np.asarray, (dict(problem.prior), problem.data))
+    return problem._replace(prior=prior, data=data)
 
 
 def _collect(model: Model, runs: Runs, by_target: list[list[Chain]], weight: np.ndarray, seed: int) -> Posterior:

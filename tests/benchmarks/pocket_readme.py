@@ -187,8 +187,9 @@ def optimum_readme(setting: str) -> str:
             f"{load_runs(name)}. The mixture that a posterior of the smaller runs of `pocket-{setting}` recommended "
             f"for {LARGEST}, and the natural and the uniform one, each trained with {frame['seed'].nunique()} seeds "
             f"that `pocket-{setting}` does not have ({_hours(frame):.1f} CPU-hours). `docs/pocket.md` compares them "
-            f"with what was predicted. Corpora, model, training, columns and flaws are those of "
-            f"[pocket-{setting}](pocket-{setting}.md). This page is made by `python -m tests.benchmarks.pocket_readme`.",
+            "with what was predicted. Corpora, model, training, columns and flaws are those of "
+            f"[pocket-{setting}](pocket-{setting}.md). "
+            "This page is made by `python -m tests.benchmarks.pocket_readme`.",
             "",
             "## Again",
             "",

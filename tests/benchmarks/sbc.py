@@ -13,7 +13,10 @@ import ast
 import hashlib
 import json
 import warnings
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import replace
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +35,7 @@ from bayesmix.inference.simulate import draw_parameters, reference_of, simulate
 from bayesmix.laws.additive import Additive
 from bayesmix.model import Model
 from bayesmix.noise import StudentT
+from bayesmix.parallel import spread
 
 ROOT = Path(__file__).resolve().parents[2]
 DESCRIBED = [  # what the artefact speaks of; a change of any of it makes the artefact out of date
@@ -117,19 +121,22 @@ def batch(model: Model, seed: int) -> Ranks:
     return Ranks(pit, np.array([t.rhat for t in posterior.diagnostics.targets]))
 
 
-def ranks(name: str, simulations: int, cache: Path) -> Ranks:
+def ranks(name: str, simulations: int, cache: Path, executor: Executor | None = None) -> Ranks:
     """Ranks of so many simulations of a model, from the cache where they are there."""
-    parts = []
-    for seed in range(-(-simulations // BATCH)):
-        path = cache / f"sbc-{name}-{seed}.npz"
-        if not path.exists():
-            made = batch(MODELS[name], seed)
-            with atomic_write(path) as draft, open(draft, "wb") as file:
-                np.savez(file, **made.pit, rhat=made.rhat)  # type: ignore[arg-type]
-            print(path.name, flush=True)
-        parts.append(dict(np.load(path)))
+    paths = [cache / f"sbc-{name}-{seed}.npz" for seed in range(-(-simulations // BATCH))]
+    missing = [(seed, path) for seed, path in enumerate(paths) if not path.exists()]
+    spread(partial(_keep, name), missing, executor, lambda path: print(path.name, flush=True))
+    parts = [dict(np.load(path)) for path in paths]
     whole = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     return Ranks({key: value for key, value in whole.items() if key != "rhat"}, whole["rhat"])
+
+
+def _keep(name: str, item: tuple[int, Path]) -> Path:
+    seed, path = item
+    made = batch(MODELS[name], seed)
+    with atomic_write(path) as draft, open(draft, "wb") as file:
+        np.savez(file, **made.pit, rhat=made.rhat)  # type: ignore[arg-type]
+    return path
 
 
 def judge(found: Ranks) -> dict[str, Any]:
@@ -163,8 +170,8 @@ def page(artefact: dict[str, Any]) -> str:
     for name, found in artefact["models"].items():
         parts.append(f"## {name}")
         parts.append(
-            f"{found['simulations']} simulations. In {found['rhat_above_1.05']:.1%} of them a parameter has R-hat above "
-            "1.05 after the short chains used here (two, of 200 draws); all count."
+            f"{found['simulations']} simulations. In {found['rhat_above_1.05']:.1%} of them a parameter has R-hat "
+            "above 1.05 after the short chains used here (two, of 200 draws); all count."
         )
         rows = [
             "| quantity | leaves its band | truth inside the 90 % interval | ranks in tenths |",
@@ -183,10 +190,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cache", type=Path, default=ROOT / ".cache" / "sbc" / code_hash())
     parser.add_argument("--simulations", type=int, default=1000)
+    parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args()
     options.cache.mkdir(parents=True, exist_ok=True)
     keep_compiled_programs()
-    found = {name: judge(ranks(name, options.simulations, options.cache)) for name in MODELS}
+    with ProcessPoolExecutor(options.processes, get_context("spawn")) as executor:
+        found = {name: judge(ranks(name, options.simulations, options.cache, executor)) for name in MODELS}
     artefact = {"code": code_hash(), "models": found}
     with atomic_write(ROOT / "docs" / "sbc.json") as draft:
         draft.write_text(json.dumps(artefact, indent=1) + "\n", encoding="utf-8")
