@@ -16,7 +16,7 @@ from bayesmix.decision.perdraw import lowest_per_draw
 from bayesmix.decision.problem import Problem
 from bayesmix.decision.region import Region
 from bayesmix.decision.risk import Risk
-from bayesmix.decision.solve import named, problem, solve, why_not_convex, with_baseline
+from bayesmix.decision.solve import CHOSEN, named, problem, solve, why_not_convex, with_baseline
 from bayesmix.design import Mixture, Scale
 
 DRAWS = 1000
@@ -122,7 +122,7 @@ def regret(
         evpi=max(now - float(lowest.mean()), 0.0),
         optima=optima,
         domains=posterior.domains,
-        best={name: float(np.mean(ranking == i)) for i, name in enumerate(["chosen", *losses])},
+        best={name: float(np.mean(ranking == i)) for i, name in enumerate([CHOSEN, *losses])},
         beats={name: float(np.mean(chosen < theirs)) for name, theirs in losses.items()},
         losses=chosen - lowest,
     )

@@ -17,9 +17,12 @@ from bayesmix.decision.problem import Problem
 from bayesmix.decision.region import Region
 from bayesmix.decision.risk import Mean, Risk
 from bayesmix.design import Mixture, Scale
+from bayesmix.errors import InputError
 
 EVALUATIONS = 300
 FINALISTS = 3
+CHOSEN = "chosen"
+"""What the answer itself is called where mixtures have names."""
 SNAPS = (1e-3, 1e-4, 1e-5, 1e-6)
 
 
@@ -40,7 +43,16 @@ def problem(
 
 
 def named(posterior: Posterior, against: Mapping[str, Mixture] | None) -> dict[str, Mixture]:
-    """The mixtures every answer is compared with: uniform, natural when it is known, and those given."""
+    """The mixtures every answer is compared with: uniform, natural when it is known, and those given.
+
+    Raises:
+        InputError: a given one has the name of the answer itself.
+    """
+    if CHOSEN in (against or {}):
+        raise InputError(
+            f"a mixture to compare with is called {CHOSEN}", expected="another name", got=CHOSEN,
+            advice="That is what the answer itself is called in tables; rename yours.",
+        )  # fmt: skip
     known = {"uniform": Mixture.uniform(posterior.domains)}
     if posterior.natural is not None:
         known["natural"] = posterior.natural

@@ -37,6 +37,11 @@ def best(small) -> Mixture:
     return optimize(small, SCALE).mixture
 
 
+def test_nothing_else_may_be_called_chosen(small):
+    with pytest.raises(InputError, match="rename yours"):
+        regret(small, SCALE, Mixture.uniform(small.domains), against={"chosen": Mixture.uniform(small.domains)})
+
+
 def test_every_draw_has_its_own_best_mixture(small, searched, best):
     mixtures, losses = searched
     report = regret(small, SCALE, best)
