@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import wraps
 from pathlib import Path
 
 
@@ -12,6 +14,23 @@ def double() -> AbstractContextManager[None]:
     import jax
 
     return jax.enable_x64(True)
+
+
+def one_blas_thread[**P, R](function: Callable[P, R]) -> Callable[P, R]:
+    """The function with BLAS and LAPACK kept to one thread while it runs.
+
+    Matrices of a few dozen rows are factored thousands of times a second; several threads wait for each other much
+    longer than they compute, the more so as chains run beside each other.
+    """
+
+    @wraps(function)
+    def limited(*args: P.args, **kwargs: P.kwargs) -> R:
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(1, user_api="blas"):
+            return function(*args, **kwargs)
+
+    return limited
 
 
 def cores() -> int:

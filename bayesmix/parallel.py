@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, as_completed
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor, as_completed
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from multiprocessing import get_context
 from typing import Any
 
 from bayesmix.compute import keep_compiled_programs
@@ -11,6 +15,8 @@ from bayesmix.errors import WorkerError
 
 ATTEMPTS = 2
 """How often an item is given to an executor whose workers die."""
+NAMED = 5
+"""How many lost items an error names."""
 
 
 def spread[Item, Result](
@@ -18,11 +24,12 @@ def spread[Item, Result](
     items: Sequence[Item],
     executor: Executor | None = None,
     done: Callable[[Result], object] = lambda result: None,
+    names: Sequence[str] = (),
 ) -> list[Result]:
     """The result of every item, in the order of the items, the same with any executor or none.
 
     Workers share the folder of compiled programs with this process. An item whose worker died is given out once more
-    where the executor still takes work; the first error, or Ctrl-C, cancels what has not begun.
+    where the executor still takes work, with a warning; the first error, or Ctrl-C, cancels what has not begun.
 
     Args:
         task: what is done; for workers in other processes it must pickle, as a function of a module does, or a
@@ -30,50 +37,89 @@ def spread[Item, Result](
         items: each the argument of one task; they must pickle, too.
         executor: where to run; None for this thread, one item after the other.
         done: is told every result as it comes, in any order.
+        names: what an error calls the items; their numbers, from 1, when not given.
 
     Raises:
         WorkerError: workers died, or the scheduler was lost, and items remain without a result.
     """
-    if executor is None:
-        found = []
-        for item in items:
-            found.append(task(item))
-            done(found[-1])
-        return found
     results: dict[int, Result] = {}
-    folder, waiting, why = _folder(), list(range(len(items))), None
-    for _ in range(ATTEMPTS):
-        futures: dict[Future[Result], int] = {}
-        try:
-            for position in waiting:
-                futures[executor.submit(_there, folder, task, items[position])] = position
-        except RuntimeError as error:  # a broken executor refuses what is left
-            why = error
-        try:
-            for future in as_completed(futures):
-                try:
-                    results[futures[future]] = future.result()
-                except (Exception, CancelledError) as error:
-                    if not _lost(error):
-                        raise
-                    why = error
-                else:
-                    done(results[futures[future]])
-        except BaseException:
-            for future in futures:
-                future.cancel()
-            raise
-        waiting = [position for position in waiting if position not in results]
-        if not waiting:
+
+    def keep(position: int, result: Result) -> None:
+        results[position] = result
+        done(result)
+
+    if executor is None:
+        for position, item in enumerate(items):
+            keep(position, task(item))
+        return list(results.values())
+    call, why = partial(_there, _folder(), task), None
+    left = list(range(len(items)))
+    for attempt in range(ATTEMPTS):
+        before, again = why, left
+        why = _round(executor, call, {position: items[position] for position in left}, attempt, keep)
+        left = [position for position in left if position not in results]
+        if not left:
+            if attempt:
+                warnings.warn(
+                    f"done at the second attempt: {_named(again, names)}. {_said(before)}", RuntimeWarning, stacklevel=3
+                )
             return [results[position] for position in range(len(items))]
+        if isinstance(why, CancelledError):  # no scheduler: Dask would take work that it never answers
+            break
     raise WorkerError(
-        f"{len(waiting)} of {len(items)} tasks have no result, the first is number {waiting[0]}: {type(why).__name__}: "
-        f"{why}. A worker died, often because it had too little memory, or its scheduler was lost. "
-        "Give each worker more memory, or run fewer at once, and start again with a new executor."
+        f"{len(left)} of {len(items)} tasks have no result, {len(results)} are done. Lost: {_named(left, names)}. "
+        f"{_said(why)}. A worker died, often for want of memory, or the scheduler was lost. Give each worker more "
+        'memory, or run fewer at once; start a pool of processes under `if __name__ == "__main__":`; then call again '
+        "with a new executor."
     ) from why
 
 
-def _there(folder: str | None, task: Callable[[Any], Any], item: Any) -> Any:
+def processes(count: int) -> AbstractContextManager[Executor | None]:
+    """An executor of so many new processes of this machine, to be closed; None, which is this process, for one.
+
+    They are spawned: JAX has threads, which a fork does not survive.
+    """
+    return ProcessPoolExecutor(count, get_context("spawn")) if count > 1 else nullcontext()
+
+
+def _round[Result](
+    executor: Executor,
+    call: Callable[..., Result],
+    items: dict[int, Any],
+    attempt: int,
+    keep: Callable[[int, Result], None],
+) -> BaseException | None:
+    """Give every item out and wait for all, or until the scheduler is lost; what the last loss was, if any."""
+    futures: dict[Future[Result], int] = {}
+    why: BaseException | None = None
+    try:
+        for position, item in items.items():
+            try:  # the attempt makes it another task, else Dask would answer with the failure it remembers
+                futures[executor.submit(call, item, attempt)] = position
+            except Exception as error:
+                if not (isinstance(error, RuntimeError) or _lost(error)):  # broken and shut-down pools: RuntimeError
+                    raise
+                why = error
+                break
+        for future in as_completed(futures):
+            try:
+                result = future.result()
+            except BaseException as error:
+                if not _lost(error):
+                    raise
+                why = error
+                if isinstance(error, CancelledError):
+                    break
+            else:
+                keep(futures[future], result)
+    except BaseException:
+        for future in futures:
+            future.cancel()
+        raise
+    return why
+
+
+def _there(folder: str | None, task: Callable[[Any], Any], item: Any, attempt: int) -> Any:
     """The task in a worker, which keeps its compiled programs where the process that asked keeps them."""
     if folder:
         keep_compiled_programs(folder)
@@ -90,3 +136,12 @@ def _lost(error: BaseException) -> bool:
     """Whether an error is about the worker or its scheduler, not of the task; Dask's own are known by their home."""
     ours = (BrokenExecutor, CancelledError)
     return isinstance(error, ours) or type(error).__module__.partition(".")[0] == "distributed"
+
+
+def _said(error: BaseException | None) -> str:
+    return f"{type(error).__name__}: {error}".rstrip(": .")
+
+
+def _named(positions: Sequence[int], names: Sequence[str]) -> str:
+    called = [names[position] if names else f"number {position + 1}" for position in positions[:NAMED]]
+    return ", ".join(called) + (f" and {len(positions) - NAMED} more" if len(positions) > NAMED else "")

@@ -274,7 +274,7 @@ def _reason(search: _Search, found: _Set, decision: Decision | None, cost: float
         return f"{runs} bring{verb} {found.value:.3g} {search.by.unit}" + (f" for {cost:.2g} FLOPs" if priced else "")
     where = f"at {count(decision.flagship.params)}"
     what = f"settle{verb} {' against '.join(decision.between)}" if decision.between else f"hardly move{verb} the choice"
-    regret = f"expected regret {decision.before:.2g} → {decision.after:.2g} nats"
+    regret = f"expected regret {decision.before:.3g} → {decision.after:.3g} nats"
     price = f" for {cost:.2g} FLOPs" if priced else ""
     worth = f"as much as {decision.worth:.2g} more FLOPs would gain there"
     if stop:

@@ -304,14 +304,15 @@ def replays(
         seeds: each with other random first runs.
         executor: where replays run, each of a strategy and a seed one task; one after the other here when not given.
         done: is told every trace as it comes.
-        **given: as for `replay`.
+        **given: as for `replay`; functions among them must pickle where the executor has processes of its own.
 
     Raises:
         InputError: as for `replay`.
         WorkerError: workers of the executor died.
     """
     items = [(strategy, seed) for seed in seeds for strategy in strategies]
-    return Replays(tuple(spread(partial(_replay, model, pool, judged, given), items, executor, done)))
+    names = [f"{strategy.name} with seed {seed}" for strategy, seed in items]
+    return Replays(tuple(spread(partial(_replay, model, pool, judged, given), items, executor, done, names)))
 
 
 def _replay(model: Model, pool: Runs, judged: Runs, given: Mapping[str, Any], item: tuple[Strategy, int]) -> Trace:

@@ -41,6 +41,7 @@ def compare(
         str | None, typer.Option(metavar="FILE", help="Where the stacked posterior goes (netCDF), if anywhere.")
     ] = None,
     plot: Plot = None,
+    processes: options.Processes = 1,
     seed: options.Seed = 0,
     preset: options.Preset = None,
     where: options.Where = None,
@@ -67,6 +68,7 @@ def compare(
     from bayesmix.inference.fit import fit
     from bayesmix.inference.stack import stack
     from bayesmix.inference.storage import save_posterior
+    from bayesmix.parallel import processes as pool
 
     cards = {card.name: card for card in map(load_card, names)}
     if len(cards) < 2:
@@ -82,7 +84,11 @@ def compare(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DiagnosticsWarning)  # the table says which
             posteriors[name] = fit(card.model, data, seed=seed, progress=True, **dict(card.sampler))  # type: ignore[arg-type]
-    found = weigh(posteriors, by=None if loo else by, folds=folds, steps=steps, seed=seed, progress=True, **refits)
+    how = None if loo else by
+    with pool(processes) as executor:
+        found = weigh(
+            posteriors, by=how, folds=folds, steps=steps, seed=seed, progress=True, executor=executor, **refits
+        )
     result(found, found.as_dict() if json else None)
     if plot:
         from bayesmix.plots.comparison import plot_comparison
@@ -112,6 +118,7 @@ def backtest(
     draws: Draws = 500,
     warmup: Warmup = 500,
     plot: Plot = None,
+    processes: options.Processes = 1,
     seed: options.Seed = 0,
     preset: options.Preset = None,
     where: options.Where = None,
@@ -133,12 +140,16 @@ def backtest(
     from bayesmix.cards import load_card
     from bayesmix.compute import keep_compiled_programs
     from bayesmix.inference.backtest import backtest as test
+    from bayesmix.parallel import processes as pool
 
     card = load_card(model)
     data = _runs(runs, [card], targets, normalize, table)
     keep_compiled_programs()
     settings: dict[str, Any] = {"chains": chains, "draws": draws, "warmup": warmup}
-    found = test(card.model, data, by=by, steps=steps, folds=folds, seed=seed, progress=True, **settings)
+    with pool(processes) as executor:
+        found = test(
+            card.model, data, by=by, steps=steps, folds=folds, seed=seed, progress=True, executor=executor, **settings
+        )
     result(found, found.as_dict() if json else None)
     if plot:
         from bayesmix.plots.backtest import plot_coverage, plot_misses

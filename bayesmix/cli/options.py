@@ -102,6 +102,9 @@ Epsilon = Annotated[
 ]
 MaxDraws = Annotated[int | None, typer.Option(metavar="INT", min=1, help="Use at most so many draws.")]
 OutJson = Annotated[str | None, typer.Option(metavar="FILE", help="Write the answer as JSON.")]
+Processes = Annotated[
+    int, typer.Option(metavar="INT", min=1, help="How many fits at once, each in a process; the answer is the same.")
+]
 Seed = Annotated[int, typer.Option(metavar="INT", min=0, help="Same seed, same answer.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 

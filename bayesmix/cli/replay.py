@@ -37,6 +37,7 @@ def replay(
     ] = 20,
     refit: Annotated[str, typer.Option(metavar="HOW", help="laplace, nuts, or laplace-or-nuts.")] = "laplace",
     out: Annotated[str | None, typer.Option(metavar="FILE", help="Write every step as JSON.")] = None,
+    processes: options.Processes = 1,
     json: options.Json = False,
 ) -> None:
     """Replay recorded runs: which way of choosing them is cheapest?
@@ -51,6 +52,7 @@ def replay(
     from bayesmix.compute import keep_compiled_programs
     from bayesmix.design import Mixture, Scale
     from bayesmix.files import atomic_write
+    from bayesmix.parallel import processes as workers
     from bayesmix.progress import bar
     from bayesmix.runs.load import load_runs
 
@@ -64,14 +66,16 @@ def replay(
     keep_compiled_programs()
     given: dict[str, Any] = {"targets": of_targets, "first": first, "until": until, "refit": update}
     looks = max(min(until or len(chosen), len(set(chosen.train_run))) - first + 1, 1)
-    with bar(doing="replaying", total=seeds * len(named) * looks, unit="fit") as shown:
+    with workers(processes) as executor, bar(doing="replaying", total=seeds * len(named) * looks, unit="fit") as shown:
 
         def say(trace: Trace) -> None:
+            if executor:
+                shown.update(looks)
             regret = trace.steps[-1].regret
             shown.write(f"seed {trace.seed}, {trace.strategy}: regret {regret:.4g} nats", sys.stderr)
 
-        given["every"] = lambda _: shown.update() or True
-        found = replays(law, chosen, judged, named, seeds=range(seeds), done=say, **given)
+        here: dict[str, Any] = {} if executor else {"every": lambda _: shown.update() or True}
+        found = replays(law, chosen, judged, named, seeds=range(seeds), executor=executor, done=say, **given, **here)
     if out:
         with atomic_write(out) as draft:
             draft.write_text(json_text(found.as_dict()) + "\n", encoding="utf-8")

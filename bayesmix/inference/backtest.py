@@ -177,7 +177,8 @@ def backtest(
     splits = split(runs, by, folds=folds, steps=steps, seed=seed)
     given = {"seed": seed, "chains": chains, "warmup": warmup, "draws": draws, "target_accept": target_accept}
     with tqdm(total=len(splits), disable=not progress, unit="fit", desc="refits", ncols=80) as bar:
-        found = spread(partial(_predicted, model, runs, given), splits, executor, lambda _: bar.update())
+        names = [each.name for each in splits]
+        found = spread(partial(_predicted, model, runs, given), splits, executor, lambda _: bar.update(), names)
     parts = [prediction for prediction, _ in found]
     failed = [f"without {each.name}" for each, (_, passed) in zip(splits, found, strict=True) if not passed]
     rows = np.concatenate([np.flatnonzero(each.test) for each in splits])

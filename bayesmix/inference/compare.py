@@ -210,8 +210,9 @@ def compare(
     left_out = np.full((len(posteriors), len(labels), len(runs.targets)), np.nan)
     given = {"seed": seed, "chains": chains, "warmup": warmup, "draws": draws}
     items = [(posterior.model, part) for posterior in posteriors.values() for part in splits]
+    called = [f"{name} without {part.name}" for name in posteriors for part in splits]
     with tqdm(total=len(items), disable=not progress, unit="fit", desc="refits", ncols=80) as bar:
-        found = iter(spread(partial(_unseen, runs, given), items, executor, lambda _: bar.update()))
+        found = iter(spread(partial(_unseen, runs, given), items, executor, lambda _: bar.update(), called))
     for law, name in enumerate(posteriors):
         for part in splits:
             density, passed = next(found)

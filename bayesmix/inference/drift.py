@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bayesmix.compute import double
+from bayesmix.compute import double, one_blas_thread
 from bayesmix.design import Designs
 from bayesmix.discrepancy import Cells, Draws, Errors, draw
 from bayesmix.model import DRIFT, Data, Form, Model, relative_errors
@@ -19,6 +19,7 @@ SITES = ("drift_surface", "drift_paths")
 """f at the cells of the runs (cell), and increments of the paths inside the runs (path), if there are any."""
 
 
+@one_blas_thread
 def drift_draws(
     model: Model, runs: Runs, draws: Mapping[str, np.ndarray], weight: np.ndarray, seed: int
 ) -> dict[str, np.ndarray]:

@@ -88,9 +88,8 @@ def fit(
             results = sample(problems, settings, seed, *bar)
         else:
             task = partial(_sample_one, settings=settings, seed=seed)
-            results = spread(
-                task, list(map(_as_numbers, problems)), executor, lambda _: bar[0](chains * settings.total)
-            )
+            arrays = list(map(_as_numbers, problems))
+            results = spread(task, arrays, executor, lambda _: bar[0](chains * settings.total), runs.targets)
     posterior = _collect(model, runs, [chains for _, chains in results], weights_of(p for p, _ in results), seed)
     if not posterior.diagnostics.passed:
         if strict:

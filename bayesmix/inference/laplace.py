@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.distributions import MultivariateStudentT
 
-from bayesmix.compute import double
+from bayesmix.compute import double, one_blas_thread
 from bayesmix.errors import InputError
 from bayesmix.inference.drift import drift_draws
 from bayesmix.inference.geometry import Geometry
@@ -32,6 +32,7 @@ LEAST = 3
 """Fewer targets say nothing about how much targets differ."""
 
 
+@one_blas_thread
 def laplace(
     model: Model, runs: Runs, *, seed: int = 0, draws: int = 1000, starts: int = 3
 ) -> tuple[Posterior, np.ndarray]:

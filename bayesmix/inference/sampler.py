@@ -19,7 +19,7 @@ import numpyro.distributions as dist
 from jax.flatten_util import ravel_pytree
 from numpyro.infer.hmc import hmc
 
-from bayesmix.compute import cores, double
+from bayesmix.compute import cores, double, one_blas_thread
 from bayesmix.inference.diagnostics import DIVERGENT_SHARE, ESS, RHAT, convergence
 from bayesmix.inference.geometry import Geometry, Whitening
 from bayesmix.inference.start import Optimum, maximise, whitening
@@ -283,6 +283,7 @@ def _whiten_again(white: Whitening, z: np.ndarray) -> tuple[Whitening, np.ndarra
     return again, np.linalg.solve(scale, x[-1] - centre)
 
 
+@one_blas_thread
 def sample(
     problems: list[Problem], settings: Settings, seed: int, advance: Callable[[int], None], more: Callable[[int], None]
 ) -> list[tuple[Problem, list[Chain]]]:

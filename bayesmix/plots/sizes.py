@@ -9,7 +9,20 @@ from bayesmix.decision.worth import Axis, grow
 from bayesmix.design import Design, Designs, Scale, count
 from bayesmix.inference.posterior import Posterior
 from bayesmix.inference.stack import Stack
-from bayesmix.plots.style import BLUE, DENSE, GREY, ORANGE, bands, calm, flops_axis, key, shade, size_axis, titled
+from bayesmix.plots.style import (
+    BLUE,
+    DENSE,
+    GREY,
+    ORANGE,
+    bands,
+    calm,
+    flops_axis,
+    key,
+    key_above,
+    shade,
+    size_axis,
+    titled,
+)
 
 POINTS = 40
 NEAR_SIZE, NEAR_MIXTURE = 0.05, 0.05
@@ -90,7 +103,7 @@ def plot_scales(designs: Designs, *, ax: Axes, flagship: Scale | None = None) ->
     ax.set_ylim(d_low / 1.6, d_high * 1.6)
     size_axis(ax.xaxis, "model parameters N")
     size_axis(ax.yaxis, "training tokens D")
-    key(ax, loc="upper left")
+    key_above(ax)
     return calm(ax)
 
 

@@ -13,10 +13,9 @@ import ast
 import hashlib
 import json
 import warnings
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,7 +34,7 @@ from bayesmix.inference.simulate import draw_parameters, reference_of, simulate
 from bayesmix.laws.additive import Additive
 from bayesmix.model import Model
 from bayesmix.noise import StudentT
-from bayesmix.parallel import spread
+from bayesmix.parallel import processes, spread
 
 ROOT = Path(__file__).resolve().parents[2]
 DESCRIBED = [  # what the artefact speaks of; a change of any of it makes the artefact out of date
@@ -125,7 +124,8 @@ def ranks(name: str, simulations: int, cache: Path, executor: Executor | None = 
     """Ranks of so many simulations of a model, from the cache where they are there."""
     paths = [cache / f"sbc-{name}-{seed}.npz" for seed in range(-(-simulations // BATCH))]
     missing = [(seed, path) for seed, path in enumerate(paths) if not path.exists()]
-    spread(partial(_keep, name), missing, executor, lambda path: print(path.name, flush=True))
+    names = [path.name for _, path in missing]
+    spread(partial(_keep, name), missing, executor, lambda path: print(path.name, flush=True), names)
     parts = [dict(np.load(path)) for path in paths]
     whole = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     return Ranks({key: value for key, value in whole.items() if key != "rhat"}, whole["rhat"])
@@ -194,7 +194,7 @@ def main() -> None:
     options = parser.parse_args()
     options.cache.mkdir(parents=True, exist_ok=True)
     keep_compiled_programs()
-    with ProcessPoolExecutor(options.processes, get_context("spawn")) as executor:
+    with processes(options.processes) as executor:
         found = {name: judge(ranks(name, options.simulations, options.cache, executor)) for name in MODELS}
     artefact = {"code": code_hash(), "models": found}
     with atomic_write(ROOT / "docs" / "sbc.json") as draft:
