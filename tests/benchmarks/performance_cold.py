@@ -1,0 +1,64 @@
+"""Cold starts for the performance page: fresh processes, with an empty cache of compiled programs and a warm one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks.performance import Job
+
+PROGRAM = Path(sys.executable).parent / "bayesmix"
+REPEATS = 5
+FIRST = (
+    "import warnings, bayesmix as bm; warnings.simplefilter('ignore'); "
+    "runs = bm.load_runs('pocket-multimodal', where='seed == 0', targets='prose'); "
+    "bm.fit(bm.load_model('additive'), runs, seed=0{})"
+)
+TINY = ", warmup=50, draws=50, extensions=0"
+
+
+def _seconds(*command: str, cache: str | None = None) -> float:
+    """Wall time of a fresh process, with its user's cache folder in the given place."""
+    env = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+    begun = time.perf_counter()
+    done = subprocess.run(command, env=env | ({"XDG_CACHE_HOME": cache} if cache else {}), capture_output=True)
+    seconds = time.perf_counter() - begun
+    if done.returncode not in (0, 3):  # 3: the diagnostics of a short fit fail
+        raise RuntimeError(done.stderr.decode()[-2000:])
+    return seconds
+
+
+def program(job: Job) -> Iterator[tuple[str, Any]]:
+    """`bayesmix --help` and `import bayesmix`, by themselves and with what a fit imports."""
+    commands = {
+        "python -c pass": (sys.executable, "-c", "pass"),
+        "import bayesmix": (sys.executable, "-c", "import bayesmix"),
+        "import bayesmix; bayesmix.fit": (sys.executable, "-c", "import bayesmix; bayesmix.fit"),
+        "bayesmix --help": (str(PROGRAM), "--help"),
+    }
+    for name, command in commands.items():
+        _seconds(*command)  # files into memory, modules compiled
+        yield name, sorted(_seconds(*command) for _ in range(2 if job.small else REPEATS))
+
+
+def first(job: Job) -> Iterator[tuple[str, Any]]:
+    """The first fit of a process, imports and all: one target of the shipped runs, the default model."""
+    yield from _twice(sys.executable, "-c", FIRST.format(TINY if job.small else ""))
+
+
+def demo(job: Job) -> Iterator[tuple[str, Any]]:
+    """`bayesmix demo`."""
+    with tempfile.TemporaryDirectory() as out:
+        yield from _twice(str(PROGRAM), "demo", "--out", out, *(["--quick"] if job.small else []))
+
+
+def _twice(*command: str) -> Iterator[tuple[str, Any]]:
+    with tempfile.TemporaryDirectory() as cache:
+        for what in ("cold", "warm"):
+            yield what, _seconds(*command, cache=cache)
