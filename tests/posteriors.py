@@ -73,4 +73,4 @@ def small_posterior(law: str) -> Posterior:
     model = Model(LAWS[law])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DiagnosticsWarning)  # few draws; tests look at what matters to them
-        return fit(model, simulated(model), seed=0, chains=4, warmup=300, draws=400, extensions=0)
+        return fit(model, simulated(model), seed=0, warmup=300, draws=400, target_accept=0.97, extensions=1)

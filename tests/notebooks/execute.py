@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-LIMIT = 1200
+LIMIT = 3600
 """Seconds a cell may take on a machine that does other things too."""
 
 

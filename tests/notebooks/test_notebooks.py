@@ -19,7 +19,10 @@ NAMES = [
     "05_comparing_laws",
     "06_your_own_law",
     "07_backtest_your_runs",
+    "08_closed_loop",
 ]
+RECORDED = {"08_closed_loop"}
+"""Sessions that trained models: kept executed, but not executed again."""
 
 
 def cells(path: Path) -> list[dict[str, Any]]:
@@ -51,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.notebook
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [p for p in NOTEBOOKS if p.stem not in RECORDED], ids=lambda path: path.stem)
 def test_a_notebook_runs_through(path: Path, folder: Path) -> None:
     pytest.importorskip("nbclient", reason="needs `uv run --group notebooks`")
     execute(path, folder)
