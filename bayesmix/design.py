@@ -178,6 +178,13 @@ class Designs:
             tokens=np.array([d.scale.tokens for d in designs]),
         )
 
+    @classmethod
+    def stacked(cls, designs: Designs | Design | Sequence[Design]) -> Designs:
+        """One stack of one design, of several, or of a stack that is one already."""
+        if isinstance(designs, Designs):
+            return designs
+        return cls.of(designs) if isinstance(designs, Design) else cls.of(*designs)
+
     @property
     def flops(self) -> np.ndarray:
         """Training compute 6·N·D of each design (run)."""

@@ -175,6 +175,10 @@ class Grouped(Noise):
         """Expected precision of training runs with these squared errors and numbers of rows, relative to σ's."""
         return (self.nu + count) / (self.nu + square)
 
+    def draw_weight(self, square: jax.Array, count: jax.Array, key: jax.Array) -> jax.Array:
+        """One draw of what `weight` is the mean of."""
+        return 2 * jax.random.gamma(key, 0.5 * (self.nu + count)) / (self.nu + square)
+
     def spread(self, theta: Theta, loss: jax.Array, rows: Rows) -> tuple[jax.Array, jax.Array]:
         """Jitter and run effect in nats, of a Gaussian with the information of a run of one row."""
         like = loss * math.sqrt((self.nu + 3) / (self.nu + 1))

@@ -29,9 +29,9 @@ class Pool:
     origin: tuple[str, ...]
 
     @classmethod
-    def of(cls, designs: Designs | Sequence[Design], origin: str = "given") -> Self:
+    def of(cls, designs: Designs | Design | Sequence[Design], origin: str = "given") -> Self:
         """Every design as a run of its own."""
-        stack = designs if isinstance(designs, Designs) else Designs.of(*designs)
+        stack = Designs.stacked(designs)
         return cls(stack, np.arange(len(stack)), (origin,) * len(stack))
 
     @classmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import jax
@@ -32,28 +32,43 @@ def drift_draws(
         weight: of the training runs (train_run, target), as the likelihood had it.
         seed: of the draws.
     """
-    if not model.discrepancy:
-        return {}
-    assert model.reference is not None
-    cells = model.cells(runs.designs)
-    assert cells is not None
     chains, size = next(iter(draws.values())).shape[:2]
-    if not cells.moves:  # all runs are at the reference, where there is none
-        return {SITES[0]: np.zeros((chains, size, len(runs.targets), 1))}
-    found: list[Draws] = []
+    found: list[Draws | None] = []
     with double():
+        assert model.reference is not None
+        cells = model.cells(runs.designs)
         data = Data.of(runs, model.reference, runs.targets, pad=True, cells=cells)._replace(weight=weight)  # type: ignore
         for t in range(len(runs.targets)):
+            if data.misfit is None:
+                found.append(None)
+                continue
             theta = {site: jnp.asarray(v[:, :, t].reshape(-1, 1, *v.shape[3:])) for site, v in draws.items()}
             keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), t), chains * size)
-            found.append(jax.tree.map(np.asarray, _drift(model.form, theta, data.target(t), keys)))
+            flat = _drift(model.form, theta, data.target(t), keys)
+            found.append(jax.tree.map(lambda v: np.asarray(v).reshape(chains, size, -1), flat))
+    return drift_sites(model, runs, found, (chains, size))
+
+
+def drift_sites(
+    model: Model, runs: Runs, by_target: Sequence[Draws | None], shape: tuple[int, int]
+) -> dict[str, np.ndarray]:
+    """Draws (chain, draw, ...) of the drift of each target, without padding: site → (chain, draw, target, ...).
+
+    Args:
+        model: with a reference.
+        runs: what it was fitted to.
+        by_target: None where the drift does not differ between the runs.
+        shape: chains and draws.
+    """
+    cells = model.cells(runs.designs)
+    if cells is None:
+        return {}
+    if not cells.moves:  # all runs are at the reference, where there is none
+        return {SITES[0]: np.zeros((*shape, len(by_target), 1))}
     sizes = (len(cells.points), cells.directions.shape[1] * int(cells.inside.sum()))
+    found = [drift for drift in by_target if drift is not None]
     by_site = zip(SITES, zip(*found, strict=True), sizes, strict=True)
-    return {
-        site: np.stack([v[:, :used].reshape(chains, size, used) for v in values], axis=2)
-        for site, values, used in by_site
-        if used
-    }
+    return {site: np.stack([v[..., :used] for v in values], axis=2) for site, values, used in by_site if used}
 
 
 @partial(jax.jit, static_argnums=0)

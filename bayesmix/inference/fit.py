@@ -15,10 +15,10 @@ from tqdm import tqdm
 
 from bayesmix.compute import double
 from bayesmix.errors import DataWarning, DiagnosticsError, DiagnosticsWarning, InputError
-from bayesmix.inference.drift import drift_draws
+from bayesmix.inference.drift import drift_sites
 from bayesmix.inference.laplace import pooled
 from bayesmix.inference.posterior import Posterior
-from bayesmix.inference.sampler import Chain, Problem, Settings, sample, weights_of
+from bayesmix.inference.sampler import Chain, Problem, Settings, sample
 from bayesmix.model import Data, Model, Reference
 from bayesmix.parallel import spread
 from bayesmix.runs.table import Runs
@@ -90,7 +90,7 @@ def fit(
             task = partial(_sample_one, settings=settings, seed=seed)
             arrays = list(map(_as_numbers, problems))
             results = spread(task, arrays, executor, lambda _: bar[0](chains * settings.total), runs.targets)
-    posterior = _collect(model, runs, [chains for _, chains in results], weights_of(p for p, _ in results), seed)
+    posterior = _collect(model, runs, results, seed)
     if not posterior.diagnostics.passed:
         if strict:
             raise DiagnosticsError(str(posterior.diagnostics))
@@ -99,10 +99,10 @@ def fit(
     return posterior
 
 
-def _sample_one(problem: Problem, settings: Settings, seed: int) -> tuple[Problem, list[Chain]]:
+def _sample_one(problem: Problem, settings: Settings, seed: int) -> list[Chain]:
     """One target, in a worker."""
-    ((weighed, chains),) = sample([problem], settings, seed, lambda draws: None, lambda draws: None)
-    return _as_numbers(weighed), chains
+    (chains,) = sample([problem], settings, seed, lambda draws: None, lambda draws: None)
+    return chains
 
 
 def _as_numbers(problem: Problem) -> Problem:
@@ -111,7 +111,7 @@ def _as_numbers(problem: Problem) -> Problem:
     return problem._replace(prior=prior, data=data)
 
 
-def _collect(model: Model, runs: Runs, by_target: list[list[Chain]], weight: np.ndarray, seed: int) -> Posterior:
+def _collect(model: Model, runs: Runs, by_target: list[list[Chain]], seed: int) -> Posterior:
     draws = {
         site: np.stack([np.stack([chain.theta[site][:, 0] for chain in chains]) for chains in by_target], axis=2)
         for site in by_target[0][0].theta
@@ -120,8 +120,10 @@ def _collect(model: Model, runs: Runs, by_target: list[list[Chain]], weight: np.
         name: np.stack([np.stack([getattr(chain, name) for chain in chains]) for chains in by_target], axis=2)
         for name in ("diverging", "energy", "steps", "accept", "potential")
     }
+    drift = [jax.tree.map(lambda *parts: np.stack(parts), *(chain.drift for chain in chains)) for chains in by_target]
+    sites = drift_sites(model, runs, drift, stats["steps"].shape[:2])
     versions = {package: importlib.metadata.version(package) for package in PACKAGES}
-    return Posterior(model, runs, draws, stats, seed, versions, drift=drift_draws(model, runs, draws, weight, seed))
+    return Posterior(model, runs, draws, stats, seed, versions, drift=sites)
 
 
 def _warn_about(model: Model, runs: Runs) -> None:

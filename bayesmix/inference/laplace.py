@@ -19,7 +19,7 @@ from bayesmix.inference.geometry import Geometry
 from bayesmix.inference.pool import shared_priors
 from bayesmix.inference.posterior import Posterior
 from bayesmix.inference.reweight import smoothed
-from bayesmix.inference.sampler import Problem, as_arrays, settle, weights_of
+from bayesmix.inference.sampler import Problem, as_arrays, settle
 from bayesmix.inference.start import whitening
 from bayesmix.model import Data, Form, Model, Reference
 from bayesmix.priors import Prior
@@ -59,7 +59,7 @@ def laplace(
         data = Data.of(runs, model.reference, runs.targets, pad=True, cells=model.cells(runs.designs))
         each = [_one(Problem(model.form, prior, data.target(t)), seed, draws, starts) for t in range(len(runs.targets))]
     theta = {site: np.stack([found[site][:, 0] for found, *_ in each], axis=1)[None] for site in each[0][0]}
-    weight = weights_of(problem for _, _, problem in each)
+    weight = np.concatenate([np.asarray(problem.data.weight) for _, _, problem in each], axis=1)
     nothing = np.zeros((1, draws, len(runs.targets)))
     stats = {name: nothing for name in ("energy", "steps", "accept", "potential")} | {"diverging": nothing > 0}
     versions = {package: importlib.metadata.version(package) for package in ("bayesmix", "jax", "numpyro")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 
@@ -96,11 +96,11 @@ class Posterior:
         """Whether the draws can be trusted, in numbers and in words."""
         return diagnose(self.draws, self.stats, self.targets)
 
-    def loss(self, designs: Designs | Design) -> Prediction:
+    def loss(self, designs: Designs | Design | Sequence[Design]) -> Prediction:
         """The law's loss at the given designs, with the law's own uncertainty only.
 
         Args:
-            designs: where to look; domains are matched by name.
+            designs: where to look, one design or more; domains are matched by name.
 
         Returns:
             Draws (draw, run, target) in the unit of the measured losses.
@@ -111,14 +111,14 @@ class Posterior:
         designs = self._on_domains(designs)
         return Prediction(self._law_draws(designs), designs, self.targets, self.designs)
 
-    def predict(self, designs: Designs | Design, seed: int = 0, noise: bool = True) -> Prediction:
+    def predict(self, designs: Designs | Design | Sequence[Design], seed: int = 0, noise: bool = True) -> Prediction:
         """The loss that a run of each design would measure.
 
         A band contains the uncertainty of the law's parameters, what the law misses there (its discrepancy), and the
         scatter of a new run. Every design is a run of its own.
 
         Args:
-            designs: where to look; domains are matched by name.
+            designs: where to look, one design or more; domains are matched by name.
             seed: of the discrepancy beyond the runs and of the scatter.
             noise: whether to add the scatter of a run; without it, the expected loss of such runs.
 
@@ -190,9 +190,8 @@ class Posterior:
         common = drift.surface(self._cells, sites, *spreads, designs, at)
         return common, drift.paths(self._cells, sites, self.flat["drift_mix"], self.seed)
 
-    def _on_domains(self, designs: Designs | Design) -> Designs:
-        stack = Designs.of(designs) if isinstance(designs, Design) else designs
-        return stack.on(self.domains)
+    def _on_domains(self, designs: Designs | Design | Sequence[Design]) -> Designs:
+        return Designs.stacked(designs).on(self.domains)
 
     def _law_draws(self, designs: Designs, at_reference: bool = False) -> np.ndarray:
         rows = max(1, CHUNK // (self.n_draws * len(self.targets)))

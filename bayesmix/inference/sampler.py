@@ -6,7 +6,7 @@ once for given shapes and take data, prior and whitening as arguments.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import Event
@@ -23,9 +23,8 @@ from bayesmix.compute import cores, double, one_blas_thread
 from bayesmix.inference.diagnostics import DIVERGENT_SHARE, ESS, RHAT, convergence
 from bayesmix.inference.geometry import Geometry, Whitening
 from bayesmix.inference.start import Optimum, maximise, whitening
-from bayesmix.inference.weigh import weights
+from bayesmix.inference.weigh import draw_weights, weighs, weights
 from bayesmix.model import Data, Form
-from bayesmix.noise import Grouped
 
 SEGMENT = 50
 STARTS = 6
@@ -78,11 +77,6 @@ class Problem(NamedTuple):
     data: Data
 
 
-def weights_of(problems: Iterable[Problem]) -> np.ndarray:
-    """Weights (train_run, target) of the training runs of problems of one target each."""
-    return np.concatenate([np.asarray(problem.data.weight) for problem in problems], axis=1)
-
-
 class Watch(NamedTuple):
     """How the sampler is watched from outside."""
 
@@ -101,6 +95,7 @@ class Chain(NamedTuple):
     diverging: Any
     accept: Any
     z: Any  # coordinates of the model (draw, coordinate)
+    drift: Any  # drift at the runs (draw, ...), None where it does not differ between them
 
 
 def as_arrays(tree: Any) -> Any:
@@ -133,43 +128,64 @@ def _hessian(form: Form, prior: Any, data: Data, z: jax.Array) -> jax.Array:
     return jax.lax.map(lambda v: jax.jvp(gradient, (z,), (v,))[1], jnp.eye(z.shape[0]), batch_size=8)
 
 
-def _kernel(form: Form, settings: Settings, prior: Any, data: Data, white: Whitening) -> tuple[Any, Any]:
-    geometry = Geometry(form, prior, data)
-    init, step = hmc(lambda x: geometry.potential(white.centre + white.scale @ x), algo="NUTS")
-    begin = partial(
-        init,
-        num_warmup=settings.phase,
-        step_size=0.3,
-        adapt_mass_matrix=False,  # the whitening is the mass matrix; see `run_chain`
-        target_accept_prob=settings.target_accept,
-        max_tree_depth=settings.max_tree_depth,
-    )
-    return begin, step
+class _Kernel(NamedTuple):
+    """NUTS on x, given the weights of the training runs."""
+
+    potential: Callable[[jax.Array], Callable[[jax.Array], jax.Array]]
+    begin: Callable[..., Any]
+    step: Callable[..., Any]
+
+    @classmethod
+    def of(cls, form: Form, settings: Settings, prior: Any, data: Data, white: Whitening) -> _Kernel:
+        def potential(weight: jax.Array) -> Callable[[jax.Array], jax.Array]:
+            geometry = Geometry(form, prior, data._replace(weight=weight))
+            return lambda x: geometry.potential(white.centre + white.scale @ x)
+
+        begin, step = hmc(potential_fn_gen=potential, algo="NUTS")
+        settled = partial(
+            begin,
+            num_warmup=settings.phase,
+            step_size=0.3,
+            adapt_mass_matrix=False,  # the whitening is the mass matrix; see `run_chain`
+            target_accept_prob=settings.target_accept,
+            max_tree_depth=settings.max_tree_depth,
+        )
+        return cls(potential, settled, step)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _begin(
     form: Form, settings: Settings, prior: Any, data: Data, white: Whitening, x: jax.Array, key: jax.Array
 ) -> Any:
-    begin, _ = _kernel(form, settings, prior, data, white)
-    return begin(x, rng_key=key)
+    return _Kernel.of(form, settings, prior, data, white).begin(x, model_args=(data.weight,), rng_key=key)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _segment(form: Form, settings: Settings, prior: Any, data: Data, white: Whitening, state: Any) -> tuple[Any, Chain]:
-    begin, step = _kernel(form, settings, prior, data, white)
-    jax.eval_shape(begin, state.z, rng_key=state.rng_key)  # NumPyro's kernel learns its settings when it begins
+def _segment(
+    form: Form, settings: Settings, prior: Any, data: Data, white: Whitening, state: Any
+) -> tuple[tuple[Any, jax.Array], Chain]:
+    """Some steps of a chain, each followed by a draw of the weights; the state and the weights to go on with."""
+    potential, begin, step = _Kernel.of(form, settings, prior, data, white)
+    # NumPyro's kernel learns its settings when it begins
+    jax.eval_shape(begin, state.z, model_args=(data.weight,), rng_key=state.rng_key)
     geometry = Geometry(form, prior, data)
     _, unravel = geometry.unravel()
 
-    def one(state: Any, _: Any) -> tuple[Any, Chain]:
-        state = step(state, (), {})
+    def one(before: tuple[Any, jax.Array], _: Any) -> tuple[tuple[Any, jax.Array], Chain]:
+        state, weight = before
+        state = step(state, (weight,), {})
         z = white.centre + white.scale @ state.z
         theta, _ = geometry.to_theta(unravel(z))
         stats = (state.potential_energy, state.energy, state.num_steps, state.diverging, state.accept_prob)
-        return state, Chain(theta, *stats, z)
+        drift = None
+        if weighs(form, data):
+            key = jax.random.fold_in(state.rng_key, 0)
+            drift, weight = draw_weights(form, theta, data._replace(weight=weight), key)
+            value, slope = jax.value_and_grad(potential(weight))(state.z)
+            state = state._replace(potential_energy=value, z_grad=slope)
+        return (state, weight), Chain(theta, *stats, z, drift)
 
-    return jax.lax.scan(one, state, None, length=SEGMENT)
+    return jax.lax.scan(one, (state, data.weight), None, length=SEGMENT)
 
 
 def settle(problem: Problem, seed: int, starts: int = STARTS) -> tuple[Problem, list[Optimum]]:
@@ -185,7 +201,7 @@ def settle(problem: Problem, seed: int, starts: int = STARTS) -> tuple[Problem, 
         best = _maximise(problem.form, prior, data, [_prior_start(problem.form, prior, data, key) for key in keys])
         if not best:
             raise RuntimeError("no draw of the prior has a finite density: check units and priors of the model")
-        if data.misfit is not None and isinstance(problem.form.noise, Grouped):
+        if weighs(problem.form, data):
             for _ in range(WEIGHINGS):
                 found = weights(problem.form, prior, data, jnp.asarray(best[0].z), keys[0])
                 moved = float(jnp.abs(jnp.log(found / data.weight)).max())
@@ -259,12 +275,13 @@ def _walk(
     problem: Problem, settings: Settings, white: Whitening, x: np.ndarray, key: jax.Array, draws: int, watch: Watch
 ) -> Chain | None:
     """Adapt the step size for one phase, then draw; without any draws, those of the phase are returned."""
-    fixed = _fixed(problem, settings, white)
+    form, _, prior, data, _ = fixed = _fixed(problem, settings, white)
     state, kept = _begin(*fixed, jnp.asarray(x), key), []
     for done in range(0, settings.phase + draws, SEGMENT):
         if watch.stop.is_set():
             return None
-        state, part = _segment(*fixed, state)
+        (state, weight), part = _segment(form, settings, prior, data, white, state)
+        data = data._replace(weight=weight)
         if done >= settings.phase or not draws:
             kept.append(jax.tree.map(np.asarray, part))
         watch.advance(SEGMENT)
@@ -286,7 +303,7 @@ def _whiten_again(white: Whitening, z: np.ndarray) -> tuple[Whitening, np.ndarra
 @one_blas_thread
 def sample(
     problems: list[Problem], settings: Settings, seed: int, advance: Callable[[int], None], more: Callable[[int], None]
-) -> list[tuple[Problem, list[Chain]]]:
+) -> list[list[Chain]]:
     """All chains of all problems, one thread a core; Ctrl-C stops at the next segment and is raised again.
 
     Where the diagnostics of a problem fail, its chains go on for twice as long, a few times at most.
@@ -299,7 +316,7 @@ def sample(
         more: is told how many draws come on top of `Settings.total`.
 
     Returns:
-        The problems, with training runs weighed, and their chains.
+        The chains of each problem.
 
     Raises:
         RuntimeError: no optimisation start of a problem has a finite density.
@@ -317,20 +334,19 @@ def sample(
                 problem, best = settled[position].result()
                 return run_chain(problem, settings, best, 1000 * seed + number, watch)
 
-            def longer(problem: Problem, chains: list[Chain], number: int, times: int) -> Chain | None:
-                return run_longer(problem, settings, chains, number, times, 1000 * seed + number, watch)
+            def longer(position: int, chains: list[Chain], number: int, times: int) -> Chain | None:
+                return run_longer(
+                    settled[position].result()[0], settings, chains, number, times, 1000 * seed + number, watch
+                )
 
             jobs = [[pool.submit(chain, i, c) for c in numbers] for i in range(len(problems))]
-            found = [
-                (s.result()[0], [_whole(job.result()) for job in chains])
-                for s, chains in zip(settled, jobs, strict=True)
-            ]
+            found = [[_whole(job.result()) for job in chains] for chains in jobs]
             for times in [2 ** (i + 1) for i in range(settings.extensions)]:
-                failed = [i for i, (_, chains) in enumerate(found) if settings.can_pass and not _agree(chains)]
+                failed = [i for i, chains in enumerate(found) if settings.can_pass and not _agree(chains)]
                 more(len(failed) * settings.chains * settings.extent(times))
-                again = [(i, [pool.submit(longer, *found[i], c, times) for c in numbers]) for i in failed]
+                again = [(i, [pool.submit(longer, i, found[i], c, times) for c in numbers]) for i in failed]
                 for i, chains in again:
-                    found[i] = found[i][0], [_whole(job.result()) for job in chains]
+                    found[i] = [_whole(job.result()) for job in chains]
             return found
         except BaseException:
             watch.stop.set()

@@ -91,11 +91,11 @@ class Stack:
             )
         )
 
-    def loss(self, designs: Designs | Design) -> Prediction:
+    def loss(self, designs: Designs | Design | Sequence[Design]) -> Prediction:
         """The laws' loss at the given designs, with what is unknown within and between laws; see `Posterior.loss`."""
         return self._joined([member.loss(designs) for member in self.members.values()])
 
-    def predict(self, designs: Designs | Design, seed: int = 0, noise: bool = True) -> Prediction:
+    def predict(self, designs: Designs | Design | Sequence[Design], seed: int = 0, noise: bool = True) -> Prediction:
         """The loss that a run of each design would measure; see `Posterior.predict`."""
         return self._joined([member.predict(designs, seed, noise) for member in self.members.values()])
 

@@ -1,26 +1,32 @@
-"""How much each training run counts where a drift is fitted too, judged at the best fit.
+"""How much each training run counts where a drift is fitted too.
 
 Student-t scatter is Gaussian with a scale of its own for every training run. Without a drift the scales are integrated
-out. With a drift, the drift is integrated out instead, which needs the scales: they are set to what is expected of them
-at the best fit, by expectation and maximisation in turn. So the posterior knows that a run is an outlier, but not how
-sure that is.
+out. With one, the drift is integrated out instead, given the scales. They are drawn in turn with the parameters while
+chains run, so that the posterior knows that a run is an outlier, and how sure that is. At the best fit, where there is
+nothing to draw from, they are set to what is expected of them, by expectation and maximisation in turn.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from bayesmix.discrepancy import draw, effect
+from bayesmix.discrepancy import Draws, Errors, draw, effect
 from bayesmix.inference.drift import of_target
 from bayesmix.inference.geometry import Geometry
 from bayesmix.model import DRIFT, Data, Form, reference_loss, relative_errors
 from bayesmix.noise import Grouped, by_run
 
 DRAWS = 64
+
+
+def weighs(form: Form, data: Data) -> bool:
+    """Whether the likelihood takes the scales of training runs as given."""
+    return data.misfit is not None and isinstance(form.noise, Grouped)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -36,19 +42,48 @@ def weights(form: Form, prior: Any, data: Data, z: jax.Array, key: jax.Array) ->
         z: flat coordinates of the point.
         key: of draws of the drift.
     """
-    assert isinstance(form.noise, Grouped) and data.misfit is not None
+    assert isinstance(form.noise, Grouped)
     geometry = Geometry(form, prior, data)
     theta, _ = geometry.to_theta(geometry.unravel()[1](z))
-    given, loss = relative_errors(form, theta, data)
-    plain, _ = relative_errors(form, theta, data._replace(weight=jnp.ones_like(data.weight)))
-    at_reference = reference_loss(form.law, theta, data)[:, 0] / loss[:, 0]
-    spread = {site: theta[site][0] for site in DRIFT}
-    given, plain, misfit, noise = of_target(given), of_target(plain), data.misfit, form.noise
+    squares = _Squares.of(form, theta, data)
+    each = jax.lax.map(lambda key: jnp.stack(squares(key)[1:]), jax.random.split(key, DRAWS))
+    return form.noise.weight(*jnp.mean(each, axis=0))[:, None]
 
-    def square(key: jax.Array) -> jax.Array:
-        off = effect(draw(spread, given, misfit, key), jnp.ones_like(at_reference), at_reference, misfit)
-        found = by_run(plain.error - off, plain.variance, plain.shared, data.train_run, data.weight.shape[0])
-        return jnp.stack([found.square, found.rows])
 
-    mean, count = jnp.mean(jax.lax.map(square, jax.random.split(key, DRAWS)), axis=0)
-    return noise.weight(mean, count)[:, None]
+def draw_weights(form: Form, theta: Mapping[str, jax.Array], data: Data, key: jax.Array) -> tuple[Draws, jax.Array]:
+    """The drift, drawn given the parameters, and the weights (train_run, 1), drawn given both: a Gibbs step.
+
+    Args:
+        form: law, noise and drift.
+        theta: parameters of one target.
+        data: with the weights that the parameters were drawn with.
+        key: of both.
+    """
+    assert isinstance(form.noise, Grouped)
+    drift_key, weight_key = jax.random.split(key)
+    drift, square, count = _Squares.of(form, theta, data)(drift_key)
+    return drift, form.noise.draw_weight(square, count, weight_key)[:, None]
+
+
+class _Squares(NamedTuple):
+    """Squared errors of training runs around law and drift, in units of their scatter before it is weighed."""
+
+    spread: dict[str, jax.Array]
+    errors: Errors  # with the scatter weighed
+    ratio: jax.Array
+    data: Data
+
+    @classmethod
+    def of(cls, form: Form, theta: Mapping[str, jax.Array], data: Data) -> _Squares:
+        errors, loss = relative_errors(form, theta, data)
+        ratio = reference_loss(form.law, theta, data)[:, 0] / loss[:, 0]
+        return cls({site: theta[site][0] for site in DRIFT}, of_target(errors), ratio, data)
+
+    def __call__(self, key: jax.Array) -> tuple[Draws, jax.Array, jax.Array]:
+        """A draw of the drift, the squares around it (train_run) and how many rows were measured (train_run)."""
+        data, errors, weight = self.data, self.errors, self.data.weight[:, 0]
+        assert data.misfit is not None
+        drift = draw(self.spread, errors, data.misfit, key)
+        error = errors.error - effect(drift, jnp.ones_like(self.ratio), self.ratio, data.misfit)
+        found = by_run(error, errors.variance, errors.shared, data.train_run, len(weight))
+        return drift, found.square / weight, found.rows

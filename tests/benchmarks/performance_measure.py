@@ -59,9 +59,9 @@ def counted_steps() -> Iterator[Callable[[], int]]:
     original, kept = sampler._segment, []
 
     def segment(*arguments: Any) -> Any:
-        state, part = original(*arguments)
+        ended, part = original(*arguments)
         kept.append(part.steps)
-        return state, part
+        return ended, part
 
     sampler._segment = segment  # type: ignore[assignment]
     try:

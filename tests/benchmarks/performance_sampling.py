@@ -181,7 +181,6 @@ STAGES = (
     (sampler, "_compile", "compilation of the sampler"),
     (sampler, "_walk", "warm-up"),
     (sampler, "_agree", "diagnostics"),
-    (fitting, "drift_draws", "draws of the drift"),
     (posteriors, "diagnose", "diagnostics"),
 )
 

@@ -6,6 +6,7 @@ import warnings
 
 import jax
 import numpy as np
+import numpyro.distributions as dist
 import pytest
 from scipy import stats
 
@@ -17,6 +18,7 @@ from bayesmix.inference.sampler import Problem, settle
 from bayesmix.laws.chinchilla import Chinchilla
 from bayesmix.model import Data, Model, Reference, log_likelihood
 from bayesmix.noise import Grouped, Rows
+from bayesmix.priors import Prior
 from bayesmix.runs.table import Runs
 from tests.posteriors import simulated, truth_of
 
@@ -71,6 +73,31 @@ def test_beside_a_drift_a_run_gone_wrong_hardly_counts() -> None:
     assert weight[position] < 0.1 * np.median(weight[:real])
     assert weight[position] < 0.2 * found["clean"][0][position]
     np.testing.assert_allclose(found["wrong"][2], found["clean"][2], atol=0.4)  # coordinates hardly move
+
+
+@pytest.mark.usefixtures("x64")
+def test_weights_are_drawn_around_what_is_expected_of_them() -> None:
+    noise, square, count = Grouped(nu=4.0), np.array([0.5, 3.0, 40.0]), np.array([1.0, 3.0, 3.0])
+    keys = jax.random.split(jax.random.key(0), 20_000)
+    drawn = np.asarray(jax.vmap(lambda key: noise.draw_weight(square, count, key))(keys))  # type: ignore[arg-type]
+    for j in range(3):
+        expected = stats.gamma(0.5 * (4 + count[j]), scale=2 / (4 + square[j]))
+        assert stats.kstest(drawn[:, j], expected.cdf).pvalue > 0.01
+        assert expected.mean() == pytest.approx(float(noise.weight(square, count)[j]))  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_beside_a_drift_of_no_size_scatter_is_believed_as_without_one() -> None:
+    """Without a drift the scales of training runs are integrated out exactly; with one they are drawn."""
+    law, runs = Chinchilla(), simulated(Model(Chinchilla())).only(["chat"])
+    runs = wrong_by(runs, runs.train_run[40], 1.03)
+    none = {site: dist.LogNormal(np.log(1e-7), 0.1) for site in ("drift", "drift_mix")}
+    wide = {site: dist.LogNormal(np.log(0.003), 2.0) for site in ("sigma",)}
+    sampled = {"warmup": 300, "draws": 1000, "seed": 1}
+    exact = fit(Model(law, Prior(wide), discrepancy=None), runs, **sampled).flat["sigma"]
+    drawn = fit(Model(law, Prior(wide | none)), runs, **sampled).flat["sigma"]
+    at = [0.1, 0.5, 0.9]
+    np.testing.assert_allclose(*(np.log(np.quantile(v, at)) for v in (drawn, exact)), atol=0.02)
 
 
 @pytest.mark.usefixtures("x64")
