@@ -7,6 +7,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import wraps
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import jax
 
 
 def double() -> AbstractContextManager[None]:
@@ -36,6 +40,26 @@ def one_blas_thread[**P, R](function: Callable[P, R]) -> Callable[P, R]:
 def cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def device(number: int) -> AbstractContextManager[object]:
+    """Compute on one of JAX's devices inside the `with` block, in this thread: chains take turns on them."""
+    import jax
+
+    devices = jax.local_devices()
+    return jax.default_device(devices[number % len(devices)])
+
+
+def over_devices(array: jax.Array) -> jax.Array:
+    """The array with its first axis split over JAX's devices, where there are several and it can be split evenly."""
+    import jax
+    from jax.sharding import NamedSharding, PartitionSpec
+
+    devices = jax.local_devices()
+    if len(devices) == 1 or len(array) % len(devices):
+        return array
+    mesh = jax.make_mesh((len(devices),), ("device",), devices=devices)
+    return jax.device_put(array, NamedSharding(mesh, PartitionSpec("device")))
 
 
 def keep_compiled_programs(folder: str | None = None) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.stats import norm, qmc
 
 from bayesmix.acquisition.pool import Pool
-from bayesmix.compute import padded
+from bayesmix.compute import over_devices, padded
 from bayesmix.design import Designs
 from bayesmix.inference.posterior import Posterior
 from bayesmix.inference.reweight import scatter
@@ -66,7 +66,7 @@ def whitened(posterior: Posterior, pool: Pool) -> Iterator[tuple[jax.Array, int]
     for begin in range(0, len(pool), size):
         rows = place[begin : begin + size]
         full = np.pad(rows, ((0, size - len(rows)), (0, 0)), constant_values=-1)
-        yield _whiten(posterior, pool, full), len(rows)
+        yield over_devices(_whiten(posterior, pool, full)), len(rows)
 
 
 def whiten_all(posterior: Posterior, pool: Pool) -> jax.Array:

@@ -19,7 +19,7 @@ import numpyro.distributions as dist
 from jax.flatten_util import ravel_pytree
 from numpyro.infer.hmc import hmc
 
-from bayesmix.compute import cores, double, one_blas_thread
+from bayesmix.compute import cores, device, double, one_blas_thread
 from bayesmix.inference.diagnostics import DIVERGENT_SHARE, ESS, RHAT, convergence
 from bayesmix.inference.geometry import Geometry, Whitening
 from bayesmix.inference.start import Optimum, maximise, whitening
@@ -304,7 +304,7 @@ def _whiten_again(white: Whitening, z: np.ndarray) -> tuple[Whitening, np.ndarra
 def sample(
     problems: list[Problem], settings: Settings, seed: int, advance: Callable[[int], None], more: Callable[[int], None]
 ) -> list[list[Chain]]:
-    """All chains of all problems, one thread a core; Ctrl-C stops at the next segment and is raised again.
+    """All chains of all problems, one thread a core, each on a device; Ctrl-C stops at the next segment and is raised again.
 
     Where the diagnostics of a problem fail, its chains go on for twice as long, a few times at most.
 
@@ -332,7 +332,8 @@ def sample(
 
             def chain(position: int, number: int) -> Chain | None:
                 problem, best = settled[position].result()
-                return run_chain(problem, settings, best, 1000 * seed + number, watch)
+                with device(number):
+                    return run_chain(problem, settings, best, 1000 * seed + number, watch)
 
             def longer(position: int, chains: list[Chain], number: int, times: int) -> Chain | None:
                 return run_longer(

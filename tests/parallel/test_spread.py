@@ -72,6 +72,15 @@ def test_the_first_error_is_raised_and_cancels_the_rest(pool: Executor, tmp_path
     assert len(list(tmp_path.iterdir())) < 20
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C interrupts, also where these tests run in the background of a shell, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_cancels_the_rest(pool: Executor, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         spread(tasks.refuse, [(tmp_path, x) for x in range(1, 41)], pool, lambda _: os.kill(os.getpid(), signal.SIGINT))
