@@ -304,7 +304,7 @@ def _whiten_again(white: Whitening, z: np.ndarray) -> tuple[Whitening, np.ndarra
 def sample(
     problems: list[Problem], settings: Settings, seed: int, advance: Callable[[int], None], more: Callable[[int], None]
 ) -> list[list[Chain]]:
-    """All chains of all problems, one thread a core, each on a device; Ctrl-C stops at the next segment and is raised again.
+    """All chains of all problems, one thread a core; Ctrl-C stops at the next segment and is raised again.
 
     Where the diagnostics of a problem fail, its chains go on for twice as long, a few times at most.
 

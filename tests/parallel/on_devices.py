@@ -1,4 +1,4 @@
-"""What `test_devices` runs in a process of its own: a fit and scores of candidates, and how many devices they were on."""
+"""What `test_devices` runs in a process of its own: a fit and scores of candidates, and on how many devices."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from bayesmix.acquisition import criteria, moments
+from bayesmix.acquisition import criteria
 from bayesmix.acquisition.criteria import InformationGain, score
 from bayesmix.acquisition.pool import Pool
 from bayesmix.inference import sampler
