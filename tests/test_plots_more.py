@@ -203,7 +203,7 @@ def test_regret_by_flops_is_the_mean_over_seeds(ax) -> None:
     replays = Replays(tuple(Trace("regret", seed, tuple(each)) for seed, each in enumerate(steps)))
     plot_regret_by_flops(replays, ax=ax)
     x, y = ax.lines[0].get_xydata().T
-    assert (x[0], x[-1]) == pytest.approx((1e19, 5e19))
+    assert (x[0], x[-1]) == pytest.approx((1, 5))  # times what the first runs cost
     assert y[0] == pytest.approx((0.02 + 0.01) / 2) and y[-1] == pytest.approx((0.02 / 5 + 0.02 / 6) / 2)
 
 

@@ -244,16 +244,20 @@ class Replays:
             found.setdefault(trace.strategy, {})[trace.seed] = trace
         return found
 
-    def span(self) -> tuple[float, float]:
-        """The budgets that every trace covers, in FLOPs."""
-        return max(t.steps[0].flops for t in self.traces), min(t.steps[-1].flops for t in self.traces)
+    def spans(self) -> dict[int, tuple[float, float]]:
+        """seed → the budgets in FLOPs between which its strategies are compared, for the seeds that all of them have.
+
+        From what the first runs cost, which all strategies of a seed share, to the least that any of them spent.
+        """
+        by = list(self.by_strategy().values())
+        shared = sorted(set.intersection(*map(set, by)))
+        return {s: (by[0][s].steps[0].flops, min(seeds[s].steps[-1].flops for seeds in by)) for s in shared}
 
     def areas(self, what: str = "regret") -> dict[str, list[float]]:
         """strategy → mean of a figure over log FLOPs, one number for each seed that all strategies share."""
+        spans = self.spans()
         by = self.by_strategy()
-        shared = sorted(set.intersection(*(set(seeds) for seeds in by.values())))
-        low, high = self.span()
-        return {name: [seeds[s].area(low, high, what) for s in shared] for name, seeds in by.items()}
+        return {name: [seeds[s].area(*span, what) for s, span in spans.items()] for name, seeds in by.items()}
 
     def as_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
@@ -263,11 +267,12 @@ class Replays:
         return {"areas": areas, "first_minus": against, "traces": [t.as_dict() for t in self.traces]}
 
     def __str__(self) -> str:
-        areas, (low, high) = self.areas(), self.span()
+        areas = self.areas()
+        further = np.median([high / low for low, high in self.spans().values()])
         first = next(iter(areas))
         width = max(len(name) for name in areas)
         lines = [
-            f"mean measured regret between {low:.2g} and {high:.2g} FLOPs, in nats",
+            f"mean measured regret in nats, up to {further:.3g} times the FLOPs of the first runs",
             "",
             f"{'strategy':<{width}}  regret  {first} minus it [95 %]",
         ]

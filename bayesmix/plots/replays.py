@@ -6,29 +6,34 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from bayesmix.acquisition.replay import Replays
-from bayesmix.plots.style import COLOURS, calm, flops_axis, key, plain, zero_line
+from bayesmix.plots.style import COLOURS, calm, key, plain, times_axis, zero_line
 
 POINTS = 120
+FEW = 3
+"""With more strategies their bands hide each other."""
 WORDS = {"regret": "measured regret of the decision (nats)", "error": "mean error of the predicted losses (%)"}
 
 
 def plot_regret_by_flops(replays: Replays, *, ax: Axes, what: str = "regret") -> Axes:
     """Regret of the decision, or error of the predictions, against the FLOPs spent on runs, a curve a strategy.
 
-    Mean over the seeds, with twice its standard error; a standard error of one seed is not drawn.
+    Mean over the seeds that all strategies have, with twice its standard error where there are several, of the first
+    strategy alone where there are many strategies. Seeds begin with different runs, so FLOPs are told in multiples of
+    what those cost. A strategy that has ended keeps its decision.
 
     Args:
         replays: traces of strategies and seeds.
         ax: where to draw.
         what: ``regret`` or ``error``.
     """
-    low, high = replays.span()
-    budgets = np.geomspace(low, max(high, 1.001 * low), POINTS)
+    spans = replays.spans()
+    budgets = np.geomspace(1, max(1.001, *(high / low for low, high in spans.values())), POINTS)
     unit = 100.0 if what == "error" else 1.0
-    for place, (name, seeds) in enumerate(replays.by_strategy().items()):
-        curves = unit * np.array([trace.at(budgets, what) for trace in seeds.values()])
+    strategies = replays.by_strategy()
+    for place, (name, seeds) in enumerate(strategies.items()):
+        curves = unit * np.array([seeds[s].at(low * budgets, what) for s, (low, _) in spans.items()])
         mean, colour = curves.mean(axis=0), COLOURS[place % len(COLOURS)]
-        if len(curves) > 1:
+        if len(curves) > 1 and (place == 0 or len(strategies) <= FEW):
             error = 2 * curves.std(axis=0, ddof=1) / np.sqrt(len(curves))
             below = np.maximum(mean - error, 0.0)
             ax.fill_between(budgets, below, mean + error, step="post", color=colour, alpha=0.18, linewidth=0)
@@ -37,7 +42,7 @@ def plot_regret_by_flops(replays: Replays, *, ax: Axes, what: str = "regret") ->
     zero_line(ax)
     ax.set_xlim(budgets[0], budgets[-1])
     ax.set_ylim(bottom=0)
-    flops_axis(ax.xaxis, "spent on runs (FLOPs)")
+    times_axis(ax.xaxis, "spent on runs (multiples of the FLOPs of the first runs)")
     ax.set_ylabel(WORDS[what])
     key(ax, loc="upper right")
     return calm(ax)

@@ -56,6 +56,11 @@ def flops_axis(axis: Axis, label: str = "training compute 6·N·D (FLOPs)") -> N
     _logarithmic(axis, label, lambda value: f"{value:.0e}".replace("e+", "e"))
 
 
+def times_axis(axis: Axis, label: str) -> None:
+    """A logarithmic axis of multiples, ticks as 1.5×."""
+    _logarithmic(axis, label, lambda value: f"{value:g}×")
+
+
 def _logarithmic(axis: Axis, label: str, text: Callable[[float], str]) -> None:
     (axis.axes.set_xscale if isinstance(axis, XAxis) else axis.axes.set_yscale)("log")
     low, high = sorted(axis.get_view_interval())

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bayesmix.acquisition.criteria import InformationGain
-from bayesmix.acquisition.replay import Replays, Trace, paired, replay
+from bayesmix.acquisition.replay import Replays, Step, Trace, paired, replay
 from bayesmix.acquisition.strategies import D_OPTIMAL, AtRandom, ByCriterion, SpaceFilling
 from bayesmix.design import Designs
 from bayesmix.errors import InputError
@@ -125,3 +125,16 @@ def test_targets_without_weight_take_no_part(pool: Runs, judged: Runs) -> None:
 def test_what_makes_no_sense_is_refused(pool: Runs, judged: Runs, options: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         replay(None, pool, judged, D_OPTIMAL, first=4, **options)  # type: ignore[arg-type]
+
+
+def test_seeds_with_dear_and_cheap_first_runs_are_compared_each_on_its_own() -> None:
+    def trace(strategy: str, seed: int, flops: list[float]) -> Trace:
+        return Trace(strategy, seed, tuple(Step(10 + i, f, 0.1 / (1 + i), 0.01, 0.3) for i, f in enumerate(flops)))
+
+    found = Replays(
+        (trace("a", 0, [1, 2, 4]), trace("b", 0, [1, 1.5]), trace("a", 1, [10, 30]), trace("b", 1, [10, 15, 20]))
+    )
+    assert found.spans() == {0: (1, 1.5), 1: (10, 20)}
+    areas = found.areas()
+    assert areas["a"] == pytest.approx([0.1, 0.1]) and areas["b"][0] < 0.1 and areas["b"][1] < areas["b"][0]
+    assert "1.75 times the FLOPs" in str(found)

@@ -19,7 +19,7 @@ import numpy as np
 
 from bayesmix.acquisition.criteria import RegretReduction
 from bayesmix.acquisition.pool import Pool
-from bayesmix.acquisition.replay import Step, Trace, paired, replay
+from bayesmix.acquisition.replay import Replays, Step, Trace, paired, replay
 from bayesmix.acquisition.strategies import D_OPTIMAL, AtRandom, ByCriterion, SpaceFilling, Strategy
 from bayesmix.compute import keep_compiled_programs
 from bayesmix.decision.objective import target_weights
@@ -28,6 +28,7 @@ from bayesmix.files import atomic_write
 from bayesmix.inference.posterior import Posterior
 from bayesmix.laws.additive import Additive
 from bayesmix.model import Model
+from bayesmix.plots.replays import plot_regret_by_flops
 from bayesmix.runs.load import load_runs
 from bayesmix.runs.table import Runs
 
@@ -233,21 +234,23 @@ def traces(bench: Bench, cache: Path) -> dict[str, dict[int, Trace]]:
 
 def table(bench: Bench, found: dict[str, dict[int, Trace]]) -> str:
     """Markdown: area under the regret curve, against ours, and error, over the seeds all strategies share."""
-    shared = sorted(set.intersection(*(set(by_seed) for by_seed in found.values())))
-    every = [found[name][seed] for name in found for seed in shared]
-    low, high = (f(t.steps[i].flops for t in every) for f, i in ((max, 0), (min, -1)))
+    everything = Replays(tuple(t for by_seed in found.values() for t in by_seed.values()))
+    spans, areas = everything.spans(), {name: 1e3 * np.array(v) for name, v in everything.areas().items()}
+    times = np.quantile([high / low for low, high in spans.values()], [0, 0.5, 1])
     rows = [
-        f"{len(shared)} seeds that every strategy has; areas between {low:.2g} and {high:.2g} FLOPs.",
+        f"{len(spans)} seeds that every strategy has. Areas are over log FLOPs, for each seed from what its first runs "
+        f"cost to the least that any strategy spent, {times[1]:.3g} times as much (median; {times[0]:.3g} to "
+        f"{times[2]:.3g}), where the end is.",
         "| strategy | mean regret under the curve, mnats | ours minus it [95 % paired] | regret at the end, mnats "
         "| error at the end, % | k̂ ≥ 0.7 |",
         "|---|" + "---:|" * 5,
     ]
-    areas = {name: [1e3 * by_seed[s].area(low, high) for s in shared] for name, by_seed in found.items()}
     for name, by_seed in found.items():
         ends = {
-            what: np.mean([by_seed[s].at(np.array([high]), what)[0] for s in shared]) for what in ("regret", "error")
+            what: np.mean([by_seed[s].at(np.array([high]), what)[0] for s, (_, high) in spans.items()])
+            for what in ("regret", "error")
         }
-        bad = np.mean([step.khat >= 0.7 for s in shared for step in by_seed[s].steps])
+        bad = np.mean([step.khat >= 0.7 for s in spans for step in by_seed[s].steps])
         against = "–" if name == OURS or OURS not in areas else str(paired(areas[OURS], areas[name])).split(" over")[0]
         law = f"{100 * ends['error']:.2f} | {100 * bad:.0f} %" if np.isfinite(ends["error"]) else "– | –"
         rows.append(f"| {name} | {np.mean(areas[name]):.2f} | {against} | {1e3 * ends['regret']:.2f} | {law} |")
@@ -259,12 +262,10 @@ def reached(bench: Bench, found: dict[str, dict[int, Trace]], whole: Trace) -> s
     goal, price = whole.steps[-1].regret, whole.steps[-1].flops
     said = []
     for name, by_seed in found.items():
-        budgets = np.geomspace(0.01, 1, 200) * price
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            mean = np.nanmean([t.at(budgets) for t in by_seed.values()], axis=0)
-            last = max(t.steps[-1].flops for t in by_seed.values())
-        there = np.flatnonzero((mean <= goal + 1e-9) & (budgets <= last))
+        last = max(t.steps[-1].flops for t in by_seed.values())
+        budgets = np.append(np.geomspace(0.01 * price, last, 400), last)
+        mean = np.mean([t.at(budgets) for t in by_seed.values()], axis=0)  # NaN until every seed has its first runs
+        there = np.flatnonzero(mean <= goal + 1e-9)
         said.append(f"{name} {f'{100 * budgets[there[0]] / price:.0f} %' if len(there) else 'not reached'}")
     return (
         f"The whole pool ({whole.steps[-1].runs} runs, {price:.2g} FLOPs) decides with a regret of {1e3 * goal:.2f} "
@@ -281,19 +282,13 @@ def figure(bench: Bench, found: dict[str, dict[int, Trace]], whole: Trace) -> Pa
     import matplotlib.pyplot as plt
 
     fig, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
-    low = max(t.steps[0].flops for by_seed in found.values() for t in by_seed.values())
-    high = min(t.steps[-1].flops for by_seed in found.values() for t in by_seed.values())
-    budgets = np.geomspace(low, high, 100)
-    for axis, what, factor, label in (
-        (axes[0], "regret", 1e3, "measured regret, mnats"),
-        (axes[1], "error", 100, "prediction error, %"),
-    ):
-        for name, by_seed in found.items():
-            mean = factor * np.mean([t.at(budgets, what) for t in by_seed.values()], axis=0)
-            axis.step(budgets, mean, where="post", label=f"{name} ({len(by_seed)})", lw=2 if name == OURS else 1.2)
+    everything = Replays(tuple(t for by_seed in found.values() for t in by_seed.values()))
+    deciding = Replays(tuple(t for t in everything.traces if np.isfinite(t.steps[-1].error)))
+    for axis, what, factor, of in ((axes[0], "regret", 1, everything), (axes[1], "error", 100, deciding)):
+        plot_regret_by_flops(of, ax=axis, what=what)
         axis.axhline(factor * getattr(whole.steps[-1], what), color="0.5", ls=":", label="whole pool")
-        axis.set(xscale="log", xlabel="FLOPs spent", ylabel=label, ylim=(0, None))
-    axes[1].legend(frameon=False, fontsize=7, title="strategy (seeds)", title_fontsize=7)
+        axis.get_legend().remove()
+    axes[0].legend(frameon=False, fontsize=7)
     fig.suptitle(bench.name, fontsize=10)
     path = Path(str(FIGURE).format(bench.name))
     path.parent.mkdir(exist_ok=True)
