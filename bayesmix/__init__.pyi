@@ -65,6 +65,7 @@ from .errors import InfeasibleError as InfeasibleError
 from .errors import InputError as InputError
 from .inference.backtest import Backtest as Backtest
 from .inference.backtest import backtest as backtest
+from .inference.bands import bands as bands
 from .inference.compare import Comparison as Comparison
 from .inference.compare import compare as compare
 from .inference.diagnostics import Diagnostics as Diagnostics

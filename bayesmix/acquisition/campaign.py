@@ -280,7 +280,7 @@ class Campaign:
         """A new fit, kept beside the ledger under the fingerprint of its runs, so that it is made once."""
         path = self.ledger.path.with_name(f"{self.ledger.path.stem}-{runs.fingerprint[:12]}.nc")
         if not path.exists():
-            save_posterior(fit(posterior.model, runs, seed=seed, progress=SHOWN.get()), path)
+            save_posterior(fit(posterior.model, runs, seed=seed, near=posterior, progress=SHOWN.get()), path)
         return load_posterior(path)
 
     def as_dict(self) -> dict[str, Any]:

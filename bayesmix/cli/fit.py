@@ -31,6 +31,9 @@ def fit(
     target_accept: Annotated[
         float | None, typer.Option(metavar="P", help="Nearer 1: smaller steps, fewer divergences.", show_default="0.95")
     ] = None,
+    near: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A posterior of almost the same runs, to start from: quicker.")
+    ] = None,
     seed: options.Seed = 0,
     preset: options.Preset = None,
     where: options.Where = None,
@@ -52,7 +55,7 @@ def fit(
     from bayesmix.compute import keep_compiled_programs
     from bayesmix.files import atomic_write
     from bayesmix.inference.fit import fit as sample
-    from bayesmix.inference.storage import save_posterior
+    from bayesmix.inference.storage import load_posterior, save_posterior
     from bayesmix.runs.load import load_runs
 
     card = load_card(model)
@@ -61,10 +64,11 @@ def fit(
     require_domains(card, data)
     advise(f"{data}\nmodel {card.name}: {card.title}")
     settings = dict(card.sampler) | {name: value for name, value in asked.items() if value is not None}
+    start = load_posterior(near) if near else None
     keep_compiled_programs()
     with atomic_write(out) as draft, warnings.catch_warnings():  # the place is tried before the work is done
         warnings.simplefilter("ignore", DiagnosticsWarning)  # the table that follows says it better
-        posterior = sample(card.model, data, seed=seed, progress=True, **settings)  # type: ignore[arg-type]
+        posterior = sample(card.model, data, seed=seed, near=start, progress=True, **settings)  # type: ignore[arg-type]
         save_posterior(posterior, draft)
     result(posterior.diagnostics, _summary(posterior, out) if json else None)
     if len(data.targets) > 1:

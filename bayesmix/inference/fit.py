@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -38,6 +39,7 @@ def fit(
     extensions: int = 2,
     progress: bool = False,
     strict: bool = False,
+    near: Posterior | None = None,
     executor: Executor | None = None,
 ) -> Posterior:
     """Sample the posterior of the model given the runs, with NUTS in float64.
@@ -55,16 +57,20 @@ def fit(
         draws: draws kept, a chain.
         target_accept: acceptance the step size is adapted to; nearer 1 means smaller steps and fewer divergences.
         extensions: how often, at most, the chains of a target whose diagnostics fail go on for twice as long as before,
-            whitened anew; as many draws are kept.
+            whitened anew and, after divergences, with half of what `target_accept` lacks to 1; as many draws are kept.
         progress: show a bar with the time left on standard error.
         strict: raise when the diagnostics fail, instead of warning.
+        near: a posterior of the same model given almost the same runs, such as those before the last few. Chains start
+            at its draws and are whitened by them: nothing is optimised, and a third of the warm-up does. Its reference
+            is kept.
         executor: where targets are sampled, each as one task; by threads of this process when not given.
 
     Returns:
         The posterior; `posterior.diagnostics` says whether it can be used.
 
     Raises:
-        InputError: the runs cannot identify anything of the model, or a setting makes no sense.
+        InputError: the runs cannot identify anything of the model, or a setting makes no sense, or `near` is of
+            another model, other domains or other targets.
         DiagnosticsError: the diagnostics fail and `strict` is set.
         WorkerError: workers of the executor died.
     """
@@ -76,20 +82,24 @@ def fit(
             "target_accept is not a probability", expected="between 0 and 1", got=target_accept, advice="Try 0.95."
         )
     _warn_about(model, runs)
+    if near:
+        runs, model = _require_same(near, model, runs), model.at(near.reference)
     model = model if model.reference else model.at(Reference.of(runs))
     assert model.reference is not None
     with double():
         prior = pooled(model, runs, seed=seed).priors(len(runs.domains))
         data = Data.of(runs, model.reference, runs.targets, pad=True, cells=model.cells(runs.designs))
-    problems = [Problem(model.form, prior, data.target(t)) for t in range(len(runs.targets))]
+    starts = [_draws_of(near, target) if near else None for target in runs.targets]
+    problems = [Problem(model.form, prior, data.target(t), start) for t, start in enumerate(starts)]
     settings = Settings(chains, warmup, draws, target_accept, extensions=extensions)
-    with _bar(progress, len(problems) * chains * settings.total) as bar:
+    each = chains * (settings.extent(1) if near else settings.total)
+    with _bar(progress, len(problems) * each) as bar:
         if executor is None:
             results = sample(problems, settings, seed, *bar)
         else:
             task = partial(_sample_one, settings=settings, seed=seed)
             arrays = list(map(_as_numbers, problems))
-            results = spread(task, arrays, executor, lambda _: bar[0](chains * settings.total), runs.targets)
+            results = spread(task, arrays, executor, lambda _: bar[0](each), runs.targets)
     posterior = _collect(model, runs, results, seed)
     if not posterior.diagnostics.passed:
         if strict:
@@ -97,6 +107,28 @@ def fit(
         failed = [t.target for t in posterior.diagnostics.targets if t.fails]
         warnings.warn(f"diagnostics fail for {failed}; print(posterior) says why", DiagnosticsWarning, stacklevel=2)
     return posterior
+
+
+def _require_same(near: Posterior, model: Model, runs: Runs) -> Runs:
+    """The runs with their domains in the order of the posterior's."""
+    sites = model.priors(len(runs.domains)).keys()
+    for what, theirs, ours in (
+        ("model", near.draws.keys(), sites),
+        ("domains", set(near.domains), set(runs.domains)),
+        ("targets", set(near.targets) & set(runs.targets), set(runs.targets)),
+    ):
+        if theirs != ours:
+            raise InputError(
+                f"the posterior to start from has another {what.rstrip('s')}",
+                expected=f"{what}: {sorted(ours)}",
+                got=sorted(theirs),
+                advice="Fit without it.",
+            )
+    return replace(runs, designs=runs.designs.on(near.domains))
+
+
+def _draws_of(near: Posterior, target: str) -> dict[str, np.ndarray]:
+    return {site: value[:, near.targets.index(target)] for site, value in near.flat.items()}
 
 
 def _sample_one(problem: Problem, settings: Settings, seed: int) -> list[Chain]:

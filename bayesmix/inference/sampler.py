@@ -20,8 +20,9 @@ from jax.flatten_util import ravel_pytree
 from numpyro.infer.hmc import hmc
 
 from bayesmix.compute import cores, device, double, one_blas_thread
+from bayesmix.errors import InputError
 from bayesmix.inference.diagnostics import DIVERGENT_SHARE, ESS, RHAT, convergence
-from bayesmix.inference.geometry import Geometry, Whitening
+from bayesmix.inference.geometry import Geometry, Theta, Whitening
 from bayesmix.inference.start import Optimum, maximise, whitening
 from bayesmix.inference.weigh import draw_weights, weighs, weights
 from bayesmix.model import Data, Form
@@ -75,6 +76,7 @@ class Problem(NamedTuple):
     form: Form
     prior: Mapping[str, dist.Distribution]
     data: Data
+    near: Mapping[str, np.ndarray] | None = None  # parameters (draw, ...) of another fit, to start from
 
 
 class Watch(NamedTuple):
@@ -98,6 +100,39 @@ class Chain(NamedTuple):
     drift: Any  # drift at the runs (draw, ...), None where it does not differ between them
 
 
+class Points(NamedTuple):
+    """Where the chains of one problem have been, in the coordinates of its model."""
+
+    by_chain: Sequence[np.ndarray]  # (draw, coordinate) each
+
+    @property
+    def whitening(self) -> Whitening:
+        """Their common mean and covariance."""
+        pooled = np.concatenate(self.by_chain)
+        return Whitening(
+            jnp.asarray(pooled.mean(axis=0)), jnp.asarray(np.linalg.cholesky(np.atleast_2d(np.cov(pooled.T))))
+        )
+
+    @classmethod
+    def near(cls, problem: Problem, chains: int) -> Points:
+        """Those that the problem is to start from, dealt out to chains in order.
+
+        Raises:
+            InputError: they are too few to tell a covariance.
+        """
+        with double():
+            fixed = as_arrays(dict(problem.prior)), as_arrays(problem.data), as_arrays(dict(problem.near or {}))
+            z = np.asarray(_coordinates(problem.form, *fixed))
+        if len(z) < 2 * z.shape[1]:
+            raise InputError(
+                "the posterior to start from has too few draws",
+                expected=f"at least {2 * z.shape[1]}, twice the parameters of a target",
+                got=len(z),
+                advice="Fit without it.",
+            )
+        return cls(np.array_split(z, chains))
+
+
 def as_arrays(tree: Any) -> Any:
     """Leaves as JAX arrays, numbers in float64, without compiling a conversion for each shape."""
 
@@ -114,6 +149,15 @@ def as_arrays(tree: Any) -> Any:
 def _prior_start(form: Form, prior: Any, data: Data, key: jax.Array) -> jax.Array:
     geometry = Geometry(form, prior, data)
     return ravel_pytree(geometry.from_theta(geometry.draw(key)))[0]
+
+
+@partial(jax.jit, static_argnums=0)
+def _coordinates(form: Form, prior: Any, data: Data, theta: Theta) -> jax.Array:
+    geometry = Geometry(form, prior, data)
+    own = {k: v / data.unit[0] if k in form.law.amplitudes else v for k, v in theta.items()}
+    return jax.lax.map(
+        lambda one: ravel_pytree(geometry.from_theta(jax.tree.map(lambda v: v[None], one)))[0], own, batch_size=64
+    )
 
 
 @partial(jax.jit, static_argnums=0)
@@ -235,7 +279,7 @@ def run_chain(problem: Problem, settings: Settings, best: list[Optimum], seed: i
     covariance of a few dozen draws, which in forty coordinates costs more than the whole warm-up.
     """
     with double():
-        white = Whitening(jnp.asarray(best[0].z), jnp.asarray(whitening(best[0].hessian)))
+        white = _at(best[0])
         near = [o for o in best if o.potential < best[0].potential + NEAR]
         spread = OVERDISPERSION * np.random.default_rng(seed).normal(size=len(best[0].z))
         at = np.linalg.solve(white.scale, near[seed % len(near)].z - best[0].z)
@@ -255,14 +299,22 @@ def run_chain(problem: Problem, settings: Settings, best: list[Optimum], seed: i
 
 
 def run_longer(
-    problem: Problem, settings: Settings, chains: Sequence[Chain], number: int, times: int, seed: int, watch: Watch
+    problem: Problem, settings: Settings, points: Points, number: int, times: int, seed: int, watch: Watch
 ) -> Chain | None:
-    """A chain that goes on where it was, whitened by the draws of all chains, so many times as long, and thinned."""
+    """A chain that goes on from the last of its points, whitened by those of all chains, and thinned.
+
+    Args:
+        problem: what to sample.
+        settings: how; as many draws are kept as they say.
+        points: where the chains have been.
+        number: which of the chains this is.
+        times: how many draws are made for one that is kept.
+        seed: of the chain.
+        watch: how it is watched.
+    """
     with double():
-        pooled = np.concatenate([chain.z for chain in chains])
-        centre, scale = pooled.mean(axis=0), np.linalg.cholesky(np.atleast_2d(np.cov(pooled.T)))
-        x = np.linalg.solve(scale, chains[number].z[-1] - centre)
-        white = Whitening(jnp.asarray(centre), jnp.asarray(scale))
+        white = points.whitening
+        x = np.linalg.solve(white.scale, points.by_chain[number][-1] - np.asarray(white.centre))
         key = jax.random.fold_in(jax.random.key(seed), times)
         chain = _walk(problem, settings, white, x, key, times * settings.draws, watch)
     if chain is None:
@@ -320,25 +372,30 @@ def sample(
 
     Raises:
         RuntimeError: no optimisation start of a problem has a finite density.
+        InputError: the draws to start from are too few.
     """
     watch = Watch(Event(), advance, more)
     numbers = range(settings.chains)
+    ready = partial(_ready, settings=settings, seed=seed)
     with ThreadPoolExecutor(cores()) as pool:
         try:
-            begun = settle(problems[0], seed)
-            _compile(*begun, settings)  # before the threads ask for the same program at once
+            first = ready(problems[0])
+            _compile(*first, settings)  # before the threads ask for the same program at once
             # the pool takes jobs in order, so every optimisation has begun before a chain waits for it
-            settled = [pool.submit(lambda: begun), *(pool.submit(settle, problem, seed) for problem in problems[1:])]
+            begun = [pool.submit(lambda: first), *(pool.submit(ready, problem) for problem in problems[1:])]
 
             def chain(position: int, number: int) -> Chain | None:
-                problem, best = settled[position].result()
+                problem, start = begun[position].result()
                 with device(number):
-                    return run_chain(problem, settings, best, 1000 * seed + number, watch)
+                    if isinstance(start, Points):
+                        return run_longer(problem, settings, start, number, 1, 1000 * seed + number, watch)
+                    return run_chain(problem, settings, start, 1000 * seed + number, watch)
 
             def longer(position: int, chains: list[Chain], number: int, times: int) -> Chain | None:
-                return run_longer(
-                    settled[position].result()[0], settings, chains, number, times, 1000 * seed + number, watch
-                )
+                problem, points = begun[position].result()[0], Points([chain.z for chain in chains])
+                with device(number):
+                    careful = _careful(settings, chains, times)
+                    return run_longer(problem, careful, points, number, times, 1000 * seed + number, watch)
 
             jobs = [[pool.submit(chain, i, c) for c in numbers] for i in range(len(problems))]
             found = [[_whole(job.result()) for job in chains] for chains in jobs]
@@ -352,6 +409,18 @@ def sample(
         except BaseException:
             watch.stop.set()
             raise
+
+
+def _ready(problem: Problem, settings: Settings, seed: int) -> tuple[Problem, list[Optimum] | Points]:
+    """The problem and where its chains begin."""
+    return settle(problem, seed) if problem.near is None else (problem, Points.near(problem, settings.chains))
+
+
+def _careful(settings: Settings, chains: Sequence[Chain], times: int) -> Settings:
+    """The same settings or, where too many draws diverged, an acceptance so many times nearer to 1."""
+    diverged = np.mean([chain.diverging for chain in chains]) > DIVERGENT_SHARE
+    accept = 1 - (1 - settings.target_accept) / times if diverged else settings.target_accept
+    return settings._replace(target_accept=float(accept))
 
 
 def _agree(chains: Sequence[Chain]) -> bool:
@@ -368,12 +437,15 @@ def _whole(chain: Chain | None) -> Chain:
     return chain
 
 
-def _compile(problem: Problem, best: list[Optimum], settings: Settings) -> None:
+def _compile(problem: Problem, start: list[Optimum] | Points, settings: Settings) -> None:
     with double():
-        white = Whitening(jnp.asarray(best[0].z), jnp.asarray(whitening(best[0].hessian)))
-        fixed = _fixed(problem, settings, white)
-        state = _begin(*fixed, jnp.zeros_like(white.centre), jax.random.key(0))
+        fixed = _fixed(problem, settings, start.whitening if isinstance(start, Points) else _at(start[0]))
+        state = _begin(*fixed, jnp.zeros_like(fixed[-1].centre), jax.random.key(0))
         jax.block_until_ready(_segment(*fixed, state))
+
+
+def _at(best: Optimum) -> Whitening:
+    return Whitening(jnp.asarray(best.z), jnp.asarray(whitening(best.hessian)))
 
 
 def _fixed(problem: Problem, settings: Settings, white: Whitening) -> tuple[Any, ...]:

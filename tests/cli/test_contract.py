@@ -107,7 +107,7 @@ def test_predict_in_parts_is_predict_at_once(
     posterior: Path, designs_csv: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = pd.read_csv(StringIO(call("predict", posterior, "--designs", designs_csv).out))
-    monkeypatch.setattr("bayesmix.cli.predict.CHUNK", 1)
+    monkeypatch.setattr("bayesmix.inference.bands.CHUNK", 1)
     parts = pd.read_csv(StringIO(call("predict", posterior, "--designs", designs_csv).out))
     law = ["law_q05", "law_q95"]
     np.testing.assert_allclose(parts[law], whole[law], rtol=1e-9)

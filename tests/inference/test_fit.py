@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 from bayesmix.design import Designs
 from bayesmix.errors import DataWarning, DiagnosticsError, DiagnosticsWarning, InputError
 from bayesmix.inference.fit import fit
+from bayesmix.inference.reweight import thinned
+from bayesmix.inference.sampler import Chain, Settings, _careful
 from bayesmix.laws.additive import Additive
 from bayesmix.laws.chinchilla import Chinchilla
 from bayesmix.model import Model
@@ -144,3 +147,41 @@ def test_unknown_prior_sites_are_refused():
 def test_grid_is_not_tied():
     designs = grid()
     assert abs(np.corrcoef(np.log(designs.params), np.log(designs.tokens))[0, 1]) < 0.1
+
+
+@pytest.mark.slow
+def test_a_fit_near_another_agrees_with_one_from_nothing(additive):
+    new = np.isin(np.arange(len(additive.runs)), (5, 40, 90, 120, 141))
+    before, again = additive, fit(additive.model, additive.runs.take(~new), near=additive, seed=1, target_accept=0.97)
+    assert again.diagnostics.passed, str(again)
+    assert again.reference is before.reference
+    for site, value in again.flat.items():  # 139 of 144 points are the same
+        apart = np.abs(value.mean(0) - before.flat[site].mean(0)) / before.flat[site].std(0)
+        assert apart.max() < 0.6, (site, apart)
+
+
+def test_a_fit_near_another_walks_no_further_than_it_says(additive, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("bayesmix.inference.sampler.settle", None)  # nothing is optimised
+    runs = additive.runs.only(["proofs"])
+    runs = replace(runs, designs=runs.designs.on(additive.domains[::-1]))
+    with pytest.warns(DiagnosticsWarning):  # of so few draws
+        near = fit(additive.model, runs, near=additive, chains=2, warmup=150, draws=50, extensions=0)
+    assert near.domains == additive.domains
+    assert near.draws["A"].shape == (2, 50, 1)
+
+
+def test_another_posterior_is_no_start(additive):
+    with pytest.raises(InputError, match="another model"):
+        fit(Model(Additive(), discrepancy=None), additive.runs, near=additive, **QUICK)
+    with pytest.raises(InputError, match="another target"):
+        fit(additive.model, replace(additive.runs, targets=("chat", "poems")), near=additive, **QUICK)
+    with pytest.raises(InputError, match="too few draws"):
+        fit(additive.model, additive.runs, near=thinned(additive, 30), **QUICK)
+
+
+def test_divergences_make_extensions_careful():
+    settings = Settings(target_accept=0.9)
+    chain = Chain({}, *[np.zeros(100)] * 6, None)._replace(diverging=np.zeros(100, bool))
+    assert _careful(settings, [chain], 2).target_accept == 0.9
+    chain.diverging[:3] = True
+    assert [_careful(settings, [chain], times).target_accept for times in (2, 4)] == pytest.approx([0.95, 0.975])

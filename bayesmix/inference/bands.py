@@ -1,0 +1,74 @@
+"""`bands`: the predicted losses of any number of designs as one table, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from tqdm import tqdm
+
+from bayesmix.design import Designs
+from bayesmix.inference.posterior import Posterior
+from bayesmix.inference.stack import Stack
+
+LEVELS = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
+CHUNK = 2**23
+"""How many losses (draw × design × target) are held at once: 64 MB."""
+
+
+def bands(
+    posterior: Posterior | Stack, designs: Designs, *, seed: int = 0, progress: bool = False
+) -> dict[str, np.ndarray]:
+    """Mean, standard deviation and quantiles of the loss that a run of each design would measure.
+
+    `posterior.predict` keeps every draw; this keeps the summary alone, so that a million designs fit into memory.
+
+    Args:
+        posterior: what is known.
+        designs: where to look; domains are matched by name.
+        seed: of the discrepancy beyond the runs and of the scatter.
+        progress: show a bar with the time left on standard error, if it takes long.
+
+    Returns:
+        Column → values, one row a design and target, targets running fastest; `pandas.DataFrame` and `write_table` take
+        it. `mean`, `sd`, `q05`, `q25`, `q50`, `q75`, `q95` are of the loss a run would measure, in nats; `law_q05` and
+        `law_q95` leave out the scatter of runs; `params_beyond`, `tokens_beyond` and `mixture_outside` say how far the
+        design lies from the fitted runs.
+
+    Raises:
+        InputError: the designs have other domains than the runs.
+    """
+    designs = designs.on(posterior.domains)
+    tables = [_summary(posterior, part, own) for part, own in _parts(posterior, designs, seed, progress)]
+    targets = len(posterior.targets)
+    each: dict[str, np.ndarray] = {
+        "id": np.repeat(np.array(designs.ids, dtype=object), targets),
+        "params": np.repeat(designs.params, targets),
+        "tokens": np.repeat(designs.tokens, targets),
+        "target": np.tile(np.array(posterior.targets, dtype=object), len(designs)),
+    }
+    each |= {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
+    return each | {"diagnostics": np.full(len(designs) * targets, posterior.diagnostics.verdict, dtype=object)}
+
+
+def _parts(posterior: Posterior | Stack, designs: Designs, seed: int, progress: bool) -> Iterator[tuple[Designs, int]]:
+    """Designs in parts of bounded memory, each with a seed of its own."""
+    rows = max(1, CHUNK // (posterior.n_draws * len(posterior.targets)))
+    begins = range(0, len(designs), rows)
+    seeds = np.random.SeedSequence(seed).generate_state(len(begins))
+    bar = tqdm(begins, desc="predicting", delay=2, ncols=80, leave=False, disable=not progress)
+    for begin, own in zip(bar, seeds, strict=True):
+        yield designs.take(np.arange(begin, min(begin + rows, len(designs)))), int(own)
+
+
+def _summary(posterior: Posterior | Stack, designs: Designs, seed: int) -> dict[str, np.ndarray]:
+    """Column → values (design × target), targets running fastest."""
+    measured = posterior.predict(designs, seed=seed)
+    quantiles = measured.quantile(list(LEVELS.values()))
+    low, high = posterior.predict(designs, seed=seed, noise=False).quantile([0.05, 0.95])
+    table = {"mean": measured.mean, "sd": measured.sd, **dict(zip(LEVELS, quantiles, strict=True))}
+    each = {name: value.reshape(-1) for name, value in (table | {"law_q05": low, "law_q95": high}).items()}
+    beyond = measured.extrapolation
+    assert beyond is not None
+    by_run = {"params_beyond": beyond.params, "tokens_beyond": beyond.tokens, "mixture_outside": beyond.mixture}
+    return each | {name: np.repeat(value, len(posterior.targets)) for name, value in by_run.items()}
