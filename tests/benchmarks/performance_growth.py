@@ -20,6 +20,7 @@ from bayesmix.acquisition.pool import Pool
 from bayesmix.acquisition.propose import propose
 from bayesmix.compute import double
 from bayesmix.design import Designs, Scale
+from bayesmix.inference.bands import bands
 from bayesmix.inference.fit import fit
 from bayesmix.inference.geometry import Geometry
 from bayesmix.inference.laplace import laplace
@@ -45,8 +46,6 @@ DRAWS = (250, 500, 1_000, 2_000, 4_000, 8_000, 16_000)
 CHECKPOINTS = 10
 BELIEVED = 4_000
 """Draws of the posterior that predicts candidates."""
-MOST_GB = 1.5
-"""`predict` returns every draw of every run: a larger answer is not asked for."""
 FLAGSHIP = Scale(7e9, 1.5e11)
 SIZES = {"rows": 1_000, "domains": 7}
 
@@ -138,14 +137,10 @@ def draws(job: Job) -> Iterator[tuple[str, Any]]:
 
 
 def predicted(job: Job, count: int) -> Iterator[tuple[str, Any]]:
-    """`predict` for so many designs."""
+    """`bands` of so many designs."""
     posterior = thinned(believed(job), BELIEVED)
-    answer = 8e-9 * count * posterior.n_draws * len(posterior.targets)
-    if answer > MOST_GB:
-        yield f"predict-{count}", {"x": count, "skipped": f"the answer alone has {answer:.1f} GB"}
-        return
     designs = _designs(posterior, count)
-    yield f"predict-{count}", {"x": count} | _cost(lambda: posterior.predict(designs))
+    yield f"bands-{count}", {"x": count} | _cost(lambda: bands(posterior, designs))
 
 
 def proposed(job: Job, count: int) -> Iterator[tuple[str, Any]]:

@@ -206,8 +206,6 @@ def _order(item: tuple[str, dict[str, Any]]) -> tuple[str, int]:
 
 
 def _memory(figures: dict[str, Any]) -> list[str]:
-    if "skipped" in figures:
-        return ["–", figures["skipped"], "–"]
     return [f"{figures['seconds']:.2f}", f"{figures['peak_gb']:.2f}", f"{figures['before_gb']:.2f}"]
 
 
