@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
+TOGETHER = ("cli", "report")
+"""Folders with slow fixtures of their own: with pytest -n, one worker runs all of it. Else it is a file a worker."""
 
 # A first example compiles, so a deadline would measure XLA; in CI the same commit must meet the same examples.
 hypothesis.settings.register_profile("bayesmix", deadline=None, derandomize="CI" in os.environ)
@@ -32,8 +35,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by what they use: `shared` by fixture, `benchmark` by folder."""
+    """Mark tests by what they use: `shared` by fixture, `benchmark` by folder; and by who may share their fixtures."""
     for item in items:
+        folder = item.path.relative_to(ROOT / "tests").parts[0]
+        item.add_marker(pytest.mark.xdist_group(folder if folder in TOGETHER else item.path.name))
         if "shared_data" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.shared)
         if ROOT / "tests" / "benchmarks" in item.path.parents:
@@ -67,25 +72,37 @@ def x64() -> Iterator[None]:
         yield
 
 
-def _small(law: str) -> Any:
-    from tests.posteriors import small_posterior  # imports JAX, which must find the environment set above
+@pytest.fixture(scope="session")
+def fit_once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[[str], Any]:
+    """Law → a small posterior of it, fitted once a session; by the first worker that asks, where there are several."""
+    from bayesmix.inference.storage import load_posterior, save_posterior  # JAX must find the environment set above
+    from tests.posteriors import small_posterior
 
-    return small_posterior(law)
+    def one(law: str) -> Any:
+        if worker_id == "master":
+            return small_posterior(law)
+        path = tmp_path_factory.getbasetemp().parent / f"{law}.nc"
+        with FileLock(f"{path}.lock"):
+            if not path.exists():
+                save_posterior(small_posterior(law), path)
+        return load_posterior(path)
+
+    return one
 
 
 @pytest.fixture(scope="session")
-def additive() -> Any:
-    """A small posterior of the additive law, fitted once a session."""
-    return _small("additive")
+def additive(fit_once: Callable[[str], Any]) -> Any:
+    """A small posterior of the additive law."""
+    return fit_once("additive")
 
 
 @pytest.fixture(scope="session")
-def joint() -> Any:
+def joint(fit_once: Callable[[str], Any]) -> Any:
     """A small posterior of the joint law."""
-    return _small("joint")
+    return fit_once("joint")
 
 
 @pytest.fixture(scope="session")
-def chinchilla() -> Any:
+def chinchilla(fit_once: Callable[[str], Any]) -> Any:
     """A small posterior of the Chinchilla law; its runs have mixtures that the law does not look at."""
-    return _small("chinchilla")
+    return fit_once("chinchilla")

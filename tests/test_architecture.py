@@ -73,7 +73,7 @@ TOP_LEVEL = {
 LONG, TOO_LONG, SHARE_LONG = 400, 600, 0.1  # lines, lines, share of files that may be long
 
 SETUP_COMMAND = "uv run bayesmix demo"
-TEST_COMMAND = "uv run pytest"
+TEST_COMMAND = "uv run pytest -n 2"
 
 
 class Import(NamedTuple):

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from bayesmix.acquisition.replay import Replays
-from bayesmix.plots.style import COLOURS, calm, key, plain, times_axis, zero_line
+from bayesmix.plots.style import COLOURS, calm, key_above, plain, times_axis, zero_line
 
 POINTS = 120
 FEW = 3
@@ -37,12 +37,12 @@ def plot_regret_by_flops(replays: Replays, *, ax: Axes, what: str = "regret") ->
             error = 2 * curves.std(axis=0, ddof=1) / np.sqrt(len(curves))
             below = np.maximum(mean - error, 0.0)
             ax.fill_between(budgets, below, mean + error, step="post", color=colour, alpha=0.18, linewidth=0)
-        label = f"{plain(name)} ({len(curves)} seed{'s' if len(curves) > 1 else ''})"
-        ax.step(budgets, mean, where="post", color=colour, linewidth=1.6, label=label)
+        ax.step(budgets, mean, where="post", color=colour, linewidth=1.6, label=plain(name, 30))
     zero_line(ax)
     ax.set_xlim(budgets[0], budgets[-1])
     ax.set_ylim(bottom=0)
-    times_axis(ax.xaxis, "spent on runs (multiples of the FLOPs of the first runs)")
+    seeds = f", mean of {len(spans)} seeds" if len(spans) > 1 else ""
+    times_axis(ax.xaxis, f"FLOPs against those of the first runs{seeds}")
     ax.set_ylabel(WORDS[what])
-    key(ax, loc="upper right")
+    key_above(ax)
     return calm(ax)

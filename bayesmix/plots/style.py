@@ -21,6 +21,14 @@ GREY = "0.55"  # seen on white and on black
 
 BANDS = ((0.9, 0.22), (0.5, 0.3))
 """Level and opacity of nested bands, the widest first; the inner one lies on the outer one."""
+TICKS = (
+    (0.3, np.arange(1.0, 10.0, 0.2)),
+    (0.6, np.arange(1.0, 10.0, 0.5)),
+    (1.3, (1.0, 2.0, 5.0)),
+    (2.5, (1.0, 3.0)),
+    (np.inf, (1.0,)),
+)
+"""Digits at which a logarithmic axis of at most so many decades has ticks."""
 DENSE = 500
 """A layer of more marks than this is drawn as pixels in a file of vectors."""
 NAME = 18
@@ -64,7 +72,8 @@ def times_axis(axis: Axis, label: str) -> None:
 def _logarithmic(axis: Axis, label: str, text: Callable[[float], str]) -> None:
     (axis.axes.set_xscale if isinstance(axis, XAxis) else axis.axes.set_yscale)("log")
     low, high = sorted(axis.get_view_interval())
-    subs = (1.0,) if high / max(low, 1e-300) > 300 else (1.0, 3.0) if high / low > 20 else (1.0, 2.0, 5.0)
+    decades = np.log10(high / max(low, 1e-300))
+    subs = next(subs for most, subs in TICKS if decades <= most)
     axis.set_major_locator(LogLocator(10.0, subs=subs, numticks=7))
     axis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))
     axis.set_minor_formatter(NullFormatter())

@@ -281,14 +281,14 @@ def figure(bench: Bench, found: dict[str, dict[int, Trace]], whole: Trace) -> Pa
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    fig, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    fig, axes = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
     everything = Replays(tuple(t for by_seed in found.values() for t in by_seed.values()))
     deciding = Replays(tuple(t for t in everything.traces if np.isfinite(t.steps[-1].error)))
     for axis, what, factor, of in ((axes[0], "regret", 1, everything), (axes[1], "error", 100, deciding)):
         plot_regret_by_flops(of, ax=axis, what=what)
         axis.axhline(factor * getattr(whole.steps[-1], what), color="0.5", ls=":", label="whole pool")
         axis.get_legend().remove()
-    axes[0].legend(frameon=False, fontsize=7)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=7)
     fig.suptitle(bench.name, fontsize=10)
     path = Path(str(FIGURE).format(bench.name))
     path.parent.mkdir(exist_ok=True)
