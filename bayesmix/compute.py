@@ -65,8 +65,8 @@ def over_devices(array: jax.Array) -> jax.Array:
 def keep_compiled_programs(folder: str | None = None) -> None:
     """Keep compiled programs in a folder, the user's cache if none is given, so that no process compiles them again.
 
-    Does nothing where JAX_COMPILATION_CACHE_DIR is set already: then the user has chosen a place. To be called before
-    the first computation of the process; the command line does so.
+    Does nothing where JAX_COMPILATION_CACHE_DIR is set already: then the user has chosen a place. It works where JAX
+    has compiled nothing in this process yet; the command line calls it first, and `fit` in any case.
     """
     import jax
 

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from bayesmix.compute import double
+from bayesmix.compute import double, keep_compiled_programs
 from bayesmix.errors import DataWarning, DiagnosticsError, DiagnosticsWarning, InputError
 from bayesmix.inference.drift import drift_sites
 from bayesmix.inference.laplace import pooled
@@ -46,7 +46,7 @@ def fit(
 
     Targets are independent of each other, but for a prior they share where the model asks for pooling: each has its
     own parameters and its own chains. Chains start at points spread around the best of several optimisations. The same
-    seed gives the same draws.
+    seed gives the same draws. Compiled programs are kept for the next process, see `keep_compiled_programs`.
 
     Args:
         model: law, prior and noise.
@@ -82,6 +82,7 @@ def fit(
             "target_accept is not a probability", expected="between 0 and 1", got=target_accept, advice="Try 0.95."
         )
     _warn_about(model, runs)
+    keep_compiled_programs()
     if near:
         runs, model = _require_same(near, model, runs), model.at(near.reference)
     model = model if model.reference else model.at(Reference.of(runs))
