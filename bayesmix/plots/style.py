@@ -22,11 +22,11 @@ GREY = "0.55"  # seen on white and on black
 BANDS = ((0.9, 0.22), (0.5, 0.3))
 """Level and opacity of nested bands, the widest first; the inner one lies on the outer one."""
 TICKS = (
-    (0.3, np.arange(1.0, 10.0, 0.2)),
-    (0.6, np.arange(1.0, 10.0, 0.5)),
-    (1.3, (1.0, 2.0, 5.0)),
-    (2.5, (1.0, 3.0)),
-    (np.inf, (1.0,)),
+    (0.3, np.arange(1.0, 10.0, 0.2).tolist()),
+    (0.6, np.arange(1.0, 10.0, 0.5).tolist()),
+    (1.3, [1.0, 2.0, 5.0]),
+    (2.5, [1.0, 3.0]),
+    (np.inf, [1.0]),
 )
 """Digits at which a logarithmic axis of at most so many decades has ticks."""
 DENSE = 500
