@@ -56,8 +56,9 @@ def fit(
         warmup: draws used for adaptation and thrown away, a chain.
         draws: draws kept, a chain.
         target_accept: acceptance the step size is adapted to; nearer 1 means smaller steps and fewer divergences.
-        extensions: how often, at most, the chains of a target whose diagnostics fail go on for twice as long as before,
-            whitened anew and, after divergences, with half of what `target_accept` lacks to 1; as many draws are kept.
+        extensions: how often, at most, the chains of a target whose diagnostics fail go on: whitened anew, for as long
+            as the effective draws that are lacking ask for, up to 4 and then 8 times as long as at first, and after
+            divergences with half of what `target_accept` lacks to 1. As many draws are kept.
         progress: show a bar with the time left on standard error.
         strict: raise when the diagnostics fail, instead of warning.
         near: a posterior of the same model given almost the same runs, such as those before the last few. Chains start

@@ -6,6 +6,7 @@ once for given shapes and take data, prior and whitening as arguments.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -21,21 +22,21 @@ from numpyro.infer.hmc import hmc
 
 from bayesmix.compute import cores, device, double, one_blas_thread
 from bayesmix.errors import InputError
-from bayesmix.inference.diagnostics import DIVERGENT_SHARE, ESS, RHAT, convergence
+from bayesmix.inference.diagnostics import DIVERGENT_SHARE, ESS, RHAT, Convergence, convergence
 from bayesmix.inference.geometry import Geometry, Theta, Whitening
-from bayesmix.inference.start import Optimum, maximise, whitening
+from bayesmix.inference.start import Optimum, maximise, whitening, worth_a_chain
 from bayesmix.inference.weigh import draw_weights, weighs, weights
 from bayesmix.model import Data, Form
 
 SEGMENT = 50
 STARTS = 6
 OVERDISPERSION = 1.5
-NEAR = 10.0
-"""Optima worse by more nats than this are not worth a chain."""
 WEIGHINGS = 12
 SETTLED = 0.02
 """How often training runs are weighed anew at most, and the largest change of a log weight that ends it."""
 PHASES = 3
+SPARE = 1.5
+"""How many times the draws that are lacking an extension makes: how many are lacking is known roughly only."""
 SHRINKAGE = 2.0
 """How many draws per coordinate the previous whitening counts for, against those of the last phase."""
 
@@ -233,7 +234,7 @@ def _segment(
 
 
 def settle(problem: Problem, seed: int, starts: int = STARTS) -> tuple[Problem, list[Optimum]]:
-    """The problem with training runs weighed, and its local maxima from several prior draws, best first.
+    """The problem with training runs weighed, and its local maxima from several prior draws, most mass first.
 
     Raises:
         RuntimeError: no start has a finite density.
@@ -250,15 +251,14 @@ def settle(problem: Problem, seed: int, starts: int = STARTS) -> tuple[Problem, 
                 found = weights(problem.form, prior, data, jnp.asarray(best[0].z), keys[0])
                 moved = float(jnp.abs(jnp.log(found / data.weight)).max())
                 data = data._replace(weight=found)
-                near = [o for o in best if o.potential < best[0].potential + NEAR]
-                best = _maximise(problem.form, prior, data, [o.z for o in near]) or best
+                best = _maximise(problem.form, prior, data, [o.z for o in best]) or best
                 if moved < SETTLED:
                     break
     return problem._replace(data=data), best
 
 
 def _maximise(form: Form, prior: Any, data: Data, starts: Sequence[Any]) -> list[Optimum]:
-    """Local maxima of the posterior from the given points, best first."""
+    """Local maxima of the posterior from the given points that are worth a chain, most mass first."""
 
     def value_and_grad(z: np.ndarray) -> tuple[float, np.ndarray]:
         f, g = _value_and_grad(form, prior, data, z)
@@ -268,7 +268,7 @@ def _maximise(form: Form, prior: Any, data: Data, starts: Sequence[Any]) -> list
         return np.asarray(_hessian(form, prior, data, z))
 
     found = [maximise(value_and_grad, hessian, np.asarray(start)) for start in starts]
-    return sorted((o for o in found if o is not None), key=lambda o: o.potential)
+    return worth_a_chain(o for o in found if o is not None)
 
 
 def run_chain(problem: Problem, settings: Settings, best: list[Optimum], seed: int, watch: Watch) -> Chain | None:
@@ -280,9 +280,8 @@ def run_chain(problem: Problem, settings: Settings, best: list[Optimum], seed: i
     """
     with double():
         white = _at(best[0])
-        near = [o for o in best if o.potential < best[0].potential + NEAR]
         spread = OVERDISPERSION * np.random.default_rng(seed).normal(size=len(best[0].z))
-        at = np.linalg.solve(white.scale, near[seed % len(near)].z - best[0].z)
+        at = np.linalg.solve(white.scale, best[seed % len(best)].z - best[0].z)
         x = at + spread
         fixed = _fixed(problem, settings, white)
         while not np.isfinite(_begin(*fixed, jnp.asarray(x), jax.random.key(seed)).potential_energy):
@@ -317,10 +316,7 @@ def run_longer(
         x = np.linalg.solve(white.scale, points.by_chain[number][-1] - np.asarray(white.centre))
         key = jax.random.fold_in(jax.random.key(seed), times)
         chain = _walk(problem, settings, white, x, key, times * settings.draws, watch)
-    if chain is None:
-        return None
-    diverging = chain.diverging.reshape(settings.draws, times).any(axis=1)
-    return jax.tree.map(lambda v: v[times - 1 :: times], chain)._replace(diverging=diverging)
+    return None if chain is None else jax.tree.map(lambda v: v[times - 1 :: times], chain)
 
 
 def _walk(
@@ -358,7 +354,7 @@ def sample(
 ) -> list[list[Chain]]:
     """All chains of all problems, one thread a core; Ctrl-C stops at the next segment and is raised again.
 
-    Where the diagnostics of a problem fail, its chains go on for twice as long, a few times at most.
+    Where the diagnostics of a problem fail, its chains go on for longer, a few times at most; see `_longer`.
 
     Args:
         problems: one for each group of targets.
@@ -391,18 +387,22 @@ def sample(
                         return run_longer(problem, settings, start, number, 1, 1000 * seed + number, watch)
                     return run_chain(problem, settings, start, 1000 * seed + number, watch)
 
-            def longer(position: int, chains: list[Chain], number: int, times: int) -> Chain | None:
-                problem, points = begun[position].result()[0], Points([chain.z for chain in chains])
+            def longer(position: int, careful: Settings, points: Points, number: int, times: int) -> Chain | None:
                 with device(number):
-                    careful = _careful(settings, chains, times)
+                    problem = begun[position].result()[0]
                     return run_longer(problem, careful, points, number, times, 1000 * seed + number, watch)
 
             jobs = [[pool.submit(chain, i, c) for c in numbers] for i in range(len(problems))]
             found = [[_whole(job.result()) for job in chains] for chains in jobs]
-            for times in [2 ** (i + 1) for i in range(settings.extensions)]:
-                failed = [i for i, chains in enumerate(found) if settings.can_pass and not _agree(chains)]
-                more(len(failed) * settings.chains * settings.extent(times))
-                again = [(i, [pool.submit(longer, i, found[i], c, times) for c in numbers]) for i in failed]
+            made = [1] * len(problems)  # draws for one that is kept
+            for extension in range(settings.extensions):
+                again = []
+                for i, chains in enumerate(found):
+                    if settings.can_pass and not _agree(chains):
+                        careful, made[i] = _longer(settings, chains, made[i], extension)
+                        points = Points([chain.z for chain in chains])
+                        again.append((i, [pool.submit(longer, i, careful, points, c, made[i]) for c in numbers]))
+                more(sum(settings.chains * settings.extent(made[i]) for i, _ in again))
                 for i, chains in again:
                     found[i] = [_whole(job.result()) for job in chains]
             return found
@@ -416,19 +416,29 @@ def _ready(problem: Problem, settings: Settings, seed: int) -> tuple[Problem, li
     return settle(problem, seed) if problem.near is None else (problem, Points.near(problem, settings.chains))
 
 
-def _careful(settings: Settings, chains: Sequence[Chain], times: int) -> Settings:
-    """The same settings or, where too many draws diverged, an acceptance so many times nearer to 1."""
-    diverged = np.mean([chain.diverging for chain in chains]) > DIVERGENT_SHARE
-    accept = 1 - (1 - settings.target_accept) / times if diverged else settings.target_accept
-    return settings._replace(target_accept=float(accept))
+def _longer(settings: Settings, chains: Sequence[Chain], made: int, extension: int) -> tuple[Settings, int]:
+    """How chains that fail go on: the settings, and how many draws are made for one that is kept.
+
+    As many as the effective draws ask for, at least twice as many as before, at most 4, 8, 16, … times as many as at
+    first. After divergences the acceptance is nearer to 1: what it lacks is halved with every extension.
+    """
+    worst, diverging = _convergence(chains)
+    effective = np.nan_to_num(min(worst.ess_bulk, worst.ess_tail), nan=1.0)
+    times = min(max(2 * made, math.ceil(SPARE * made * ESS / effective)), 4 * 2**extension)
+    lack = (1 - settings.target_accept) / 2 ** (extension + 1)
+    return settings._replace(target_accept=1 - lack) if diverging > DIVERGENT_SHARE else settings, times
 
 
 def _agree(chains: Sequence[Chain]) -> bool:
     """Whether the chains of one problem pass the diagnostics."""
+    worst, diverging = _convergence(chains)
+    return worst.rhat <= RHAT and min(worst.ess_bulk, worst.ess_tail) >= ESS and diverging <= DIVERGENT_SHARE
+
+
+def _convergence(chains: Sequence[Chain]) -> tuple[Convergence, float]:
+    """Of all parameters, and the share of draws that diverged."""
     draws = {site: np.stack([chain.theta[site] for chain in chains]) for site in chains[0].theta}
-    worst = convergence(draws)
-    diverging = np.mean([chain.diverging for chain in chains])
-    return worst.rhat <= RHAT and min(worst.ess_bulk, worst.ess_tail) >= ESS and bool(diverging <= DIVERGENT_SHARE)
+    return convergence(draws), float(np.mean([chain.diverging for chain in chains]))
 
 
 def _whole(chain: Chain | None) -> Chain:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
 
 SMALLEST_CURVATURE = 0.1
 STEPS = 200
+NEGLIGIBLE = 0.01
+"""An optimum with less mass around it than this, relative to the best, is not worth a chain."""
+SAME = 0.1
+"""Optima nearer to each other than so many posterior standard deviations in every direction are one."""
 
 
 class Optimum(NamedTuple):
@@ -17,6 +21,12 @@ class Optimum(NamedTuple):
     z: np.ndarray
     potential: float
     hessian: np.ndarray
+
+    @property
+    def log_mass(self) -> float:
+        """Log of the posterior mass around it by Laplace's method, up to a constant."""
+        values = np.maximum(np.abs(np.linalg.eigvalsh(self.hessian)), SMALLEST_CURVATURE)
+        return -self.potential - 0.5 * float(np.log(values).sum())
 
 
 def maximise(
@@ -59,3 +69,16 @@ def whitening(hessian: np.ndarray) -> np.ndarray:
     values, vectors = np.linalg.eigh(hessian)
     covariance = (vectors / np.maximum(np.abs(values), SMALLEST_CURVATURE)) @ vectors.T
     return np.linalg.cholesky(0.5 * (covariance + covariance.T))
+
+
+def worth_a_chain(optima: Iterable[Optimum]) -> list[Optimum]:
+    """Those with mass around them, each once, most mass first: height alone would send chains to narrow peaks."""
+    ranked = sorted(optima, key=lambda o: -o.log_mass)
+    kept: list[Optimum] = []
+    for one in ranked:
+        scale = whitening(one.hessian)
+        if one.log_mass > ranked[0].log_mass + np.log(NEGLIGIBLE) and not any(
+            np.abs(np.linalg.solve(scale, one.z - other.z)).max() < SAME for other in kept
+        ):
+            kept.append(one)
+    return kept

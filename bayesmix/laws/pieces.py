@@ -21,8 +21,7 @@ from bayesmix.simplex import log_power_mean, power
 EDGE_LEVEL = 0.04
 """Where `level` minus the other terms falls below this many units of loss, the floor and A bend smoothly off zero."""
 EDGE_CONSTANT = 0.05
-EDGE_SLOPE = 0.003
-EDGE_GAMMA = 0.15
+EDGE_SLOPE = 0.02
 BEND = 0.25
 
 TILT_SPREAD = 2.0
@@ -257,14 +256,14 @@ def share_from_theta(
 def mixture_to_theta(z: Theta, extent: Extent, diminishing: bool = False) -> tuple[dict[str, jax.Array], jax.Array]:
     """Coordinates slope_mix (domain), gamma and, with the constant, constant → M, share, gamma.
 
-    slope_mix is M·sᵢ·(highᵢ^γᵢ − lowᵢ^γᵢ), about the fall of the loss between little and much of a domain; gamma is γ,
-    softened at zero and, with `diminishing`, at one.
+    slope_mix is M·sᵢ·(highᵢ^γᵢ − lowᵢ^γᵢ), about the fall of the loss between little and much of a domain; gamma is
+    log γ or, with `diminishing`, γ softened at zero and at one.
     """
     if diminishing:
         bounded, log_d_gamma = soft_share(z["gamma"])
         log_gamma = jnp.log(bounded)
     else:
-        log_gamma, log_d_gamma = soft(z["gamma"], EDGE_GAMMA)
+        log_gamma = log_d_gamma = z["gamma"]
     log_m, share, log_det = share_to_theta(z, _log_rise(log_gamma, extent))
     return {"M": jnp.exp(log_m), "share": share, "gamma": jnp.exp(log_gamma)}, log_det + jnp.sum(log_d_gamma)
 
@@ -273,7 +272,7 @@ def mixture_from_theta(theta: Theta, constant: bool, extent: Extent, diminishing
     """The inverse of `mixture_to_theta`."""
     log_gamma = jnp.log(theta["gamma"])
     share = share_from_theta(jnp.log(theta["M"]), theta["share"], _log_rise(log_gamma, extent), constant)
-    return share | {"gamma": hard_share(theta["gamma"]) if diminishing else hard(log_gamma, EDGE_GAMMA)}
+    return share | {"gamma": hard_share(theta["gamma"]) if diminishing else log_gamma}
 
 
 def _log_rise(log_gamma: jax.Array, extent: Extent) -> jax.Array:

@@ -13,7 +13,7 @@ from bayesmix.design import Designs
 from bayesmix.errors import DataWarning, DiagnosticsError, DiagnosticsWarning, InputError
 from bayesmix.inference.fit import fit
 from bayesmix.inference.reweight import thinned
-from bayesmix.inference.sampler import Chain, Settings, _careful
+from bayesmix.inference.sampler import Chain, Settings, _longer
 from bayesmix.laws.additive import Additive
 from bayesmix.laws.chinchilla import Chinchilla
 from bayesmix.model import Model
@@ -179,9 +179,27 @@ def test_another_posterior_is_no_start(additive):
         fit(additive.model, additive.runs, near=thinned(additive, 30), **QUICK)
 
 
+def chains_with(draws: np.ndarray, diverging: np.ndarray) -> list[Chain]:
+    empty = Chain({}, *[np.zeros(draws.shape[1])] * 6, None)
+    return [empty._replace(theta={"E": e}, diverging=d) for e, d in zip(draws, diverging, strict=True)]
+
+
+def test_extensions_are_as_long_as_effective_draws_ask_for():
+    independent = np.random.default_rng(0).normal(size=(4, 100))
+    none = np.zeros((4, 100), bool)
+    settings = Settings(draws=100)
+    short = chains_with(independent, none)  # about 400 are effective: once more is the least
+    assert [_longer(settings, short, made, extension)[1] for made, extension in ((1, 0), (2, 1), (4, 1))] == [2, 4, 8]
+    slow = chains_with(np.repeat(independent[:, ::4], 4, axis=1), none)  # about 100 are
+    assert [_longer(settings, slow, 1, extension)[1] for extension in (0, 1)] == pytest.approx([4, 6], abs=1)
+    stuck = chains_with(independent + 100 * np.arange(4)[:, None], none)
+    assert [_longer(settings, stuck, 1, extension)[1] for extension in (0, 1, 2)] == [4, 8, 16]
+
+
 def test_divergences_make_extensions_careful():
+    draws, diverging = np.random.default_rng(0).normal(size=(4, 100)), np.zeros((4, 100), bool)
     settings = Settings(target_accept=0.9)
-    chain = Chain({}, *[np.zeros(100)] * 6, None)._replace(diverging=np.zeros(100, bool))
-    assert _careful(settings, [chain], 2).target_accept == 0.9
-    chain.diverging[:3] = True
-    assert [_careful(settings, [chain], times).target_accept for times in (2, 4)] == pytest.approx([0.95, 0.975])
+    assert _longer(settings, chains_with(draws, diverging), 1, 0)[0].target_accept == 0.9
+    diverging[0, :3] = True
+    careful = [_longer(settings, chains_with(draws, diverging), 1, extension)[0] for extension in (0, 1)]
+    assert [c.target_accept for c in careful] == pytest.approx([0.95, 0.975])
