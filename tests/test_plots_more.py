@@ -17,6 +17,7 @@ from bayesmix.acquisition.pool import Pool
 from bayesmix.acquisition.replay import Replays, Step, Trace
 from bayesmix.decision.decide import Decision, decide
 from bayesmix.decision.effects import effects
+from bayesmix.decision.feasible import Feasible
 from bayesmix.design import Design, Designs, Mixture, Scale
 from bayesmix.errors import InputError
 from bayesmix.inference.mixing import mixing
@@ -108,6 +109,19 @@ def test_ternary_maps_mark_the_choice_and_are_lowest_near_it(believed: Posterior
     np.testing.assert_allclose(lines(flat)["chosen"].get_xydata(), chosen)
     with pytest.raises(InputError, match="three domains"):
         plot_ternary_loss(believed, decision.optimum.design, ["web", "web", "_books"], ax=flat)
+
+
+def test_what_constraints_forbid_is_grey_where_it_would_be_better(believed: Posterior, decision: Decision) -> None:
+    free = ternary_axes(Figure())
+    plot_ternary_regret(believed, decision, ax=free)
+    assert "better, but not allowed" not in {text.get_text() for text in free.get_legend().get_texts()}
+    best = max(decision.mixture.as_dict().items(), key=lambda item: item[1])[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        bound = decide(believed, SCALE, within=Feasible(bounds={best: (0.0, 0.2)}), max_draws=60)
+    ax = ternary_axes(Figure())
+    plot_ternary_regret(believed, bound, ax=ax)
+    assert "better, but not allowed" in {text.get_text() for text in ax.get_legend().get_texts()}
 
 
 def test_shares_of_many_domains_say_what_the_rest_have(decision: Decision, ax) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import mpltern  # noqa: F401  registers the projection
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
@@ -23,6 +24,7 @@ STEPS = 24
 """The grid has (STEPS + 1)(STEPS + 2)/2 mixtures."""
 DRAWS = 200
 LEVELS = 11
+FORBIDDEN = "0.8"
 LOSS, REGRET = "viridis_r", "cividis_r"  # light is low, and both are read by colour-blind readers
 MARKS = {"natural": ("D", GREEN), "uniform": ("s", "white")}
 
@@ -65,6 +67,8 @@ def plot_ternary_regret(
     posterior: Posterior | Stack, decision: Decision, domains: Sequence[str] | None = None, *, ax: Axes
 ) -> Axes:
     """Expected regret over three domains: loss above the best allowed mixture of each draw; all others stay as chosen.
+
+    Grey is below zero: mixtures that would be better and that the constraints forbid.
 
     Args:
         posterior: what the decision was made on.
@@ -124,12 +128,16 @@ def _grid(mixture: np.ndarray, domains: tuple[str, ...], names: tuple[str, ...])
 def _map(
     ax: Any, names: tuple[str, ...], corner: np.ndarray, value: np.ndarray, colours: str, label: str, spread=False
 ) -> None:
-    """Filled contours; with `spread`, levels grow by a factor, since regret is flat near the optimum."""
+    """Filled contours; with `spread`, from zero by levels that grow by a factor: regret is flat near the optimum."""
     low, high = float(value.min()), float(np.quantile(value, 0.98))
     levels = np.linspace(low, high, LEVELS)
     if spread:
         levels = np.append(0.0, np.geomspace(max(low, high / 300), high, LEVELS - 1))
-    filled = ax.tricontourf(*corner.T, value, levels=levels, cmap=colours, extend="max")
+    shades = colormaps[colours].with_extremes(under=FORBIDDEN)
+    below = value.min() < levels[0]
+    filled = ax.tricontourf(*corner.T, value, levels=levels, cmap=shades, extend="both" if below else "max")
+    if below:
+        ax.fill([], [], [], color=FORBIDDEN, label="better, but not allowed")
     for axis, name in zip((ax.taxis, ax.laxis, ax.raxis), names, strict=True):
         axis.set_label_text(plain(name))
         axis.set_label_position("tick1")

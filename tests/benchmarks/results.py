@@ -9,7 +9,6 @@ import argparse
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,14 +22,8 @@ from bayesmix.inference.score import Score, score
 from bayesmix.inference.storage import load_posterior, save_posterior
 from bayesmix.laws.additive import Additive
 from bayesmix.laws.base import Law
-from bayesmix.laws.bimix import BiMix
-from bayesmix.laws.capacity import Capacity
 from bayesmix.laws.chinchilla import Chinchilla
-from bayesmix.laws.dcpt import DCPT
-from bayesmix.laws.exponential import Exponential
-from bayesmix.laws.full import Full
 from bayesmix.laws.joint import Joint
-from bayesmix.laws.simple import Simple
 from bayesmix.model import Model
 from bayesmix.noise import StudentT
 from bayesmix.runs.load import load_runs
@@ -64,7 +57,6 @@ TRAIN = {  # the same paper: MRE in percent on its training runs, additive and j
     "wikipedia": (0.92, 0.57),
 }
 LAWS = {"additive": Additive(), "joint": Joint()}
-ZOO: tuple[Law[Any], ...] = (Simple(), Full(), Exponential(), BiMix(), DCPT(), Capacity())
 PAPER = {  # arXiv 2507.09404: MRE in percent on larger scales and unseen mixtures, additive and joint
     "arxiv": (2.09, 1.62),
     "book": (0.80, 1.19),
@@ -243,32 +235,6 @@ def sampling_section(bench: Bench, runs: Runs) -> Iterator[str]:
             yield diagnostics_table(posterior)
 
 
-def zoo_section(bench: Bench, runs: Runs) -> Iterator[str]:
-    """Diagnostics of the laws of other papers."""
-    rows = []
-    for maths in ZOO:
-        posterior = bench.fit(f"slimpajama-{maths.name}", alone(maths), runs)
-        if posterior is None:
-            continue
-        found = posterior.diagnostics.targets
-        error = mre(posterior.loss(runs.designs).mean, runs.loss).mean()
-        failed = ", ".join(t.target for t in found if t.fails) or "none"
-        effective = min(min(t.ess_bulk, t.ess_tail) for t in found)
-        rows.append(
-            f"| {maths.name} | {max(t.rhat for t in found):.3f} | {effective:.0f} "
-            f"| {sum(t.divergences for t in found)} | {max(t.steps for t in found):.0f} | {failed} | {error:.2f} |"
-        )
-    if rows:
-        yield "## slimpajama: the other laws, the whole window"
-        yield (
-            f"{len(runs)} points, {len(runs.targets)} targets: the worst of them, the targets that fail, and the MRE "
-            "in percent on the fitted runs, mean over targets. D-CPT learns which domains are the target's own, so all "
-            "seven stay."
-        )
-        head = "| law | R-hat | ESS | divergences | steps a draw | targets that fail | MRE % |"
-        yield "\n".join([head, "|---|---:|---:|---:|---:|---|---:|", *rows])
-
-
 def optimum_section(bench: Bench, runs: Runs) -> Iterator[str]:
     """The published optimum recomputed."""
     posterior = bench.fit("slimpajama-additive", alone(LAWS["additive"]), runs)
@@ -345,7 +311,6 @@ def main() -> None:
         *fitted_section(bench, runs),
         *(part for window in WINDOWS for part in held_out_section(bench, runs, window)),
         *sampling_section(bench, runs),
-        *zoo_section(bench, runs),
         *optimum_section(bench, runs),
         *regmix_section(bench),
         *chinchilla_section(bench),
