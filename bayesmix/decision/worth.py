@@ -46,7 +46,12 @@ class Multiplier:
     def __str__(self) -> str:
         what = {"flops": "FLOPs", "params": "parameters", "tokens": "tokens"}[self.along]
         never = f"; in {100 * self.never:.0f}% of the draws it never would" if self.never > 0 else ""
-        return f"would need {self.median:.2f}× [{self.q05:.2f}, {self.q95:.2f}] the {what}{never}"
+        if np.isinf(self.q05):
+            return f"would not catch up with more {what}"
+        if np.isinf(self.median):
+            return f"would need at least {self.q05:.2f}× the {what}, most likely far more{never}"
+        high = f"{self.q95:.2f}" if np.isfinite(self.q95) else "∞"
+        return f"would need {self.median:.2f}× [{self.q05:.2f}, {high}] the {what}{never}"
 
 
 def compute_multiplier(

@@ -9,9 +9,10 @@ import pytest
 from bayesmix.decision.equivalence import equivalents
 from bayesmix.decision.feasible import Feasible
 from bayesmix.decision.optimize import optimize
+from bayesmix.decision.optimum import Band
 from bayesmix.decision.regret import regret, split_risk
 from bayesmix.decision.risk import CVaR
-from bayesmix.decision.worth import compute_multiplier, first_crossing
+from bayesmix.decision.worth import Multiplier, compute_multiplier, first_crossing
 from bayesmix.design import Mixture, Scale
 from bayesmix.errors import InputError
 from tests.decision.stub import StubPosterior, harrell_davis, posterior
@@ -168,3 +169,21 @@ def test_a_mixture_is_worth_itself(small, best):
 def test_first_crossing_by_hand():
     curve = np.array([[3.0, 1.0, 3.0], [2.0, 1.0, 3.0], [1.0, 1.0, 3.0]])
     np.testing.assert_allclose(first_crossing(np.arange(3.0), curve, np.array([1.5, 2.0, 2.0])), [1.5, -np.inf, np.inf])
+
+
+@pytest.mark.parametrize(
+    ("quantiles", "said"),
+    [
+        ((1.1, 2.0, 3.0), "need 2.00× [1.10, 3.00] the FLOPs; in 10% of the draws it never would"),
+        ((1.1, 2.0, np.inf), "need 2.00× [1.10, ∞] the FLOPs; in 10% of the draws it never would"),
+        (
+            (1.1, np.inf, np.inf),
+            "need at least 1.10× the FLOPs, most likely far more; in 10% of the draws it never would",
+        ),
+        ((np.inf, np.inf, np.inf), "not catch up with more FLOPs"),
+    ],
+)
+def test_mixtures_that_never_catch_up_are_said_in_words(quantiles, said) -> None:
+    low, median, high = quantiles
+    worth = Multiplier(median, low, high, Band.of(np.ones(5)), 0.1, "flops")
+    assert str(worth) == f"would {said}"
