@@ -21,7 +21,7 @@ law = "additive"
 noise = "gaussian"
 domains = ["web", "code"]
 targets = ["prose", "python"]
-sampler = { chains = 2, warmup = 500, draws = 1000, target_accept = 0.98 }
+sampler = { chains = 4, warmup = 500, draws = 500, target_accept = 0.98 }
 prior.E = { distribution = "Beta", a = 30, b = 20 }
 prior.A = { distribution = "LogNormal", median = 0.2, sd_log = 0.3 }
 prior.alpha = { distribution = "LogNormal", median = 0.3, sd_log = 0.1 }
