@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import Timer
 from typing import Annotated, Any
 
 import typer
@@ -142,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: what follows the word `bayesmix`; those of the process when not given.
     """
     Debug.on = False
-    with plain_warnings(), bars():
+    with plain_warnings(), bars(), interrupts_heard():
         try:
             app(None if arguments is None else list(arguments), prog_name="bayesmix")
         except SystemExit as stop:  # typer has said what there is to say, but for Ctrl-C
@@ -155,6 +159,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except Exception as error:  # the last line of defence: a user reads a sentence, not a traceback
             return _failed(f"internal failure: {_sentence(error)}", 1)
     return 0
+
+
+@contextmanager
+def interrupts_heard() -> Iterator[None]:
+    """Ctrl-C counts also when it comes while Python runs what swallows exceptions: finalizers, JAX's collector."""
+    before = sys.unraisablehook
+
+    def hook(lost: sys.UnraisableHookArgs) -> None:
+        if lost.exc_type is KeyboardInterrupt:
+            Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()  # once that code is left
+        else:
+            before(lost)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def _failed(message: str, code: int) -> int:

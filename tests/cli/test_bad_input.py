@@ -219,6 +219,28 @@ def test_an_internal_failure_is_one_sentence_and_exit_1(
     assert "Traceback" in call("--debug", "fit", runs_csv).err
 
 
+def test_ctrl_c_in_a_finalizer_is_heard() -> None:
+    program = """
+import signal
+import time
+from bayesmix.cli.app import interrupts_heard
+
+class Deaf:
+    def __del__(self):
+        raise KeyboardInterrupt
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+with interrupts_heard():
+    try:
+        Deaf()
+        time.sleep(30)
+    except KeyboardInterrupt:
+        print("heard")
+"""
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert (said.stdout, said.stderr) == ("heard\n", "")
+
+
 def test_ctrl_c_is_exit_130_and_leaves_nothing(runs_csv: Path, tmp_path: Path) -> None:
     # a shell that starts the tests in the background leaves SIGINT ignored, and children inherit that
     heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
