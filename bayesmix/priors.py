@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any, Self
 
 import jax
 import numpy as np
@@ -11,6 +13,7 @@ import numpyro.distributions as dist
 from bayesmix.errors import InputError
 
 
+@jax.tree_util.register_pytree_node_class
 class Prior(Mapping[str, dist.Distribution]):
     """An immutable mapping site → NumPyro distribution; `prior | {"alpha": ...}` is a new prior with overrides.
 
@@ -41,6 +44,25 @@ class Prior(Mapping[str, dist.Distribution]):
     def __or__(self, other: Mapping[str, dist.Distribution]) -> Prior:
         return Prior(self._sites | dict(other))
 
+    def tree_flatten(self) -> tuple[list[Any], tuple[Any, tuple[int, ...]]]:
+        """Leaves in the order of the names of their fields.
+
+        NumPyro orders the fields of a distribution by hashes that differ between processes. A program that takes them
+        as arguments would then be another one in every process, and never be found in the cache of compiled programs.
+        """
+        leaves, tree = jax.tree.flatten(self._sites)
+        order = _order(tree)
+        return [leaves[i] for i in order], (tree, order)
+
+    @classmethod
+    def tree_unflatten(cls, aux: tuple[Any, tuple[int, ...]], leaves: list[Any]) -> Self:
+        """The inverse of `tree_flatten`."""
+        tree, order = aux
+        leaf = dict(zip(order, leaves, strict=True))
+        prior = cls()
+        prior._sites = jax.tree.unflatten(tree, [leaf[i] for i in range(len(leaf))])
+        return prior
+
     def __str__(self) -> str:
         lines = []
         for site, belief in self.items():
@@ -48,6 +70,22 @@ class Prior(Mapping[str, dist.Distribution]):
             each = f" for each of {belief.event_shape[-1]}" if belief.event_shape else ""
             lines.append(f"{site:>10}  {family(belief).__name__}, 90% in [{low:.3g}, {high:.3g}]{each}")
         return "\n".join(lines)
+
+
+@lru_cache
+def _order(tree: Any) -> tuple[int, ...]:
+    """Positions of the leaves of a mapping site → distribution, in the order of the names they have there."""
+    return tuple(_by_name(jax.tree.unflatten(tree, range(tree.num_leaves))))
+
+
+def _by_name(value: Any) -> Iterator[int]:
+    if isinstance(value, dist.Distribution):
+        value = {name: vars(value).get(name) for name in type(value).gather_pytree_data_fields()}
+    if isinstance(value, dict):
+        for name in sorted(value):
+            yield from _by_name(value[name])
+    else:
+        yield from jax.tree.leaves(value)
 
 
 def family(belief: dist.Distribution) -> type[dist.Distribution]:

@@ -107,7 +107,7 @@ def _one(problem: Problem, seed: int, draws: int, starts: int) -> tuple[dict[str
     key, again = jax.random.split(jax.random.key(seed))
     lower = np.asarray(whitening(best.hessian))
     with double():
-        fixed = as_arrays(dict(problem.prior)), as_arrays(problem.data)
+        fixed = as_arrays(Prior(problem.prior)), as_arrays(problem.data)
         theta, log_ratio = _propose(
             problem.form, *fixed, jnp.asarray(best.z), jnp.asarray(lower), key, OVERSAMPLING * draws
         )

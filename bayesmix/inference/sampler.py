@@ -27,6 +27,7 @@ from bayesmix.inference.geometry import Geometry, Theta, Whitening
 from bayesmix.inference.start import Optimum, maximise, whitening, worth_a_chain
 from bayesmix.inference.weigh import draw_weights, weighs, weights
 from bayesmix.model import Data, Form
+from bayesmix.priors import Prior
 
 SEGMENT = 50
 STARTS = 6
@@ -122,7 +123,7 @@ class Points(NamedTuple):
             InputError: they are too few to tell a covariance.
         """
         with double():
-            fixed = as_arrays(dict(problem.prior)), as_arrays(problem.data), as_arrays(dict(problem.near or {}))
+            fixed = as_arrays(Prior(problem.prior)), as_arrays(problem.data), as_arrays(dict(problem.near or {}))
             z = np.asarray(_coordinates(problem.form, *fixed))
         if len(z) < 2 * z.shape[1]:
             raise InputError(
@@ -169,8 +170,8 @@ def _value_and_grad(form: Form, prior: Any, data: Data, z: jax.Array) -> tuple[j
 @partial(jax.jit, static_argnums=0)
 def _hessian(form: Form, prior: Any, data: Data, z: jax.Array) -> jax.Array:
     gradient = jax.grad(Geometry(form, prior, data).potential)
-    # one column at a time: a batched Hessian of thousands of rows costs more memory than it saves time
-    return jax.lax.map(lambda v: jax.jvp(gradient, (z,), (v,))[1], jnp.eye(z.shape[0]), batch_size=8)
+    # one column at a time: a batched Hessian costs memory, and two more programs to compile
+    return jax.lax.map(lambda v: jax.jvp(gradient, (z,), (v,))[1], jnp.eye(z.shape[0]))
 
 
 class _Kernel(NamedTuple):
@@ -240,7 +241,7 @@ def settle(problem: Problem, seed: int, starts: int = STARTS) -> tuple[Problem, 
         RuntimeError: no start has a finite density.
     """
     with double():
-        prior = as_arrays(dict(problem.prior))
+        prior = as_arrays(Prior(problem.prior))
         data = as_arrays(problem.data)
         keys = jax.random.split(jax.random.key(seed), starts)
         best = _maximise(problem.form, prior, data, [_prior_start(problem.form, prior, data, key) for key in keys])
@@ -448,7 +449,7 @@ def _whole(chain: Chain | None) -> Chain:
 
 
 def _compile(problem: Problem, start: list[Optimum] | Points, settings: Settings) -> None:
-    with double():
+    with double(), device(0):  # the device belongs to what JAX knows a traced program by
         fixed = _fixed(problem, settings, start.whitening if isinstance(start, Points) else _at(start[0]))
         state = _begin(*fixed, jnp.zeros_like(fixed[-1].centre), jax.random.key(0))
         jax.block_until_ready(_segment(*fixed, state))
@@ -459,4 +460,4 @@ def _at(best: Optimum) -> Whitening:
 
 
 def _fixed(problem: Problem, settings: Settings, white: Whitening) -> tuple[Any, ...]:
-    return (problem.form, settings, as_arrays(dict(problem.prior)), as_arrays(problem.data), white)
+    return (problem.form, settings, as_arrays(Prior(problem.prior)), as_arrays(problem.data), white)
