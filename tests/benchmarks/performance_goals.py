@@ -62,11 +62,12 @@ class Kept:
             ours, theirs = self[f"sampling-{law}-parametric"], self[f"peers-{peer}-{law}"]
             yield from ((law, target, ours[target], theirs[target]) for target in ours if target in theirs)
 
-    def series(self, axis: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Name of a line → x and seconds of one axis of growth."""
+    def series(self, axis: str, what: str = "seconds") -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Name of a line → x and seconds of one axis of growth, or another figure where it was kept."""
         lines: dict[str, list[tuple[float, float]]] = {}
         for key, value in self.growth(axis):
-            lines.setdefault(key.rsplit("-", 1)[0], []).append((value["x"], value["seconds"]))
+            if what in value:
+                lines.setdefault(key.rsplit("-", 1)[0], []).append((value["x"], value[what]))
         return {name: tuple(np.array(sorted(points), float).T) for name, points in lines.items()}  # type: ignore[misc]
 
     def growth(self, axis: str) -> Iterator[tuple[str, dict[str, Any]]]:

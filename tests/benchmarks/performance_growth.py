@@ -36,7 +36,7 @@ from bayesmix.model import Data, Form, Model, Reference
 from bayesmix.noise import StudentT
 from bayesmix.runs.table import Runs
 from tests.benchmarks.performance import Job
-from tests.benchmarks.performance_measure import Compiling, peak
+from tests.benchmarks.performance_measure import Compiling, counted_steps, peak
 
 ROWS = (50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000)
 DOMAINS = (3, 4, 6, 9, 13, 20, 30, 42, 60)
@@ -120,11 +120,11 @@ def fits(job: Job) -> Iterator[tuple[str, Any]]:
 
 def _fit_cost(runs: Runs, **settings: Any) -> dict[str, Any]:
     compiling, begun = Compiling(), time.perf_counter()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), counted_steps() as gradients:
         warnings.simplefilter("ignore")
         fit(Model(Additive()), runs, seed=0, extensions=0, **settings)
     seconds = time.perf_counter() - begun
-    return {"seconds": seconds - compiling.since(begun), "peak_gb": peak()}
+    return {"seconds": seconds - compiling.since(begun), "gradients": gradients(), "peak_gb": peak()}
 
 
 def draws(job: Job) -> Iterator[tuple[str, Any]]:

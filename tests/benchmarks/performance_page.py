@@ -183,17 +183,20 @@ def growth(kept: Kept, where: Path) -> Iterator[str]:
     if series:
         figure(series, where / "figures" / "growth.png")
         yield "![Cost against rows, domains, targets, draws and candidates](figures/growth.png)"
-    rows = [
-        [AXES[axis][0], name, f"{x[0]:g} … {x[-1]:g}", f"{y[0]:.2g} … {y[-1]:.2g}", slope_text(exponent(x, y))]
-        for axis in AXES
-        for name, (x, y) in kept.series(axis).items()
-    ]
+    rows = []
+    for axis in AXES:
+        steps = kept.series(axis, "gradients")
+        for name, (x, y) in kept.series(axis).items():
+            spans = (f"{v[0]:.{digits}g} … {v[-1]:.{digits}g}" for v, digits in ((x, 6), (y, 2)))
+            taken = slope_text(exponent(*steps[name])) if name in steps else "–"
+            rows.append([AXES[axis][0], name, *spans, slope_text(exponent(x, y)), taken])
     yield (
         "Seconds without compilation, simulated tables; exponents are fitted to the upper half of the range, in logs. "
         "One step is a leapfrog step of the joint law, default model. Candidates have one target and "
-        f"{BELIEVED:,} draws, of which `propose` takes {DRAWS:,}."
+        f"{BELIEVED:,} draws, of which `propose` takes {DRAWS:,}. Where a cost is that of a fit, the last column says "
+        "how its leapfrog steps grow: the rest is the cost of a step."
     )
-    yield table(["axis", "cost of", "from … to", "s", "exponent"], rows)
+    yield table(["axis", "cost of", "from … to", "s", "exponent", "exponent of leapfrog steps"], rows)
     rows = [
         [key.rsplit("-", 1)[0], f"{v['x']:,}", *_memory(v)] for key, v in sorted(kept.growth("candidates"), key=_order)
     ]
