@@ -93,7 +93,7 @@ def propose(
     if not afford.any():
         return _nothing(pool, by, cost, budget)
     first = np.where(afford, score(by, begin, few, pool, before), -np.inf)
-    shortlist = _shortlist(first, cost, pool) if most > 1 else np.array([_best(first / cost, pool.keys)])
+    shortlist = _shortlist(first, cost, pool) if most > 1 else np.array([_best(first / cost, pool)])
     with double():
         near = pool.take(shortlist)
         runs = after_all(before, whiten_all(few, near))
@@ -152,7 +152,7 @@ def _greedy(search: _Search, found: _Set, per: np.ndarray, first: np.ndarray | N
         allowed = search.cost + found.cost(search) <= search.budget * (1 + 1e-9)
         if not allowed.any():
             break
-        pick = _best(np.where(allowed, gains, -np.inf) / per, search.pool.keys)
+        pick = _best(np.where(allowed, gains, -np.inf) / per, search.pool)
         if found.chosen and gains[pick] <= WORTHLESS * sum(found.gains):
             break
         found = found.adding(pick, float(gains[pick]))
@@ -174,21 +174,20 @@ def _exchange(search: _Search, nothing: _Set, found: _Set) -> _Set:
     return found
 
 
-def _best(scores: np.ndarray, keys: list[tuple[float, ...]]) -> int:
+def _best(scores: np.ndarray, pool: Pool) -> int:
     """The position of the highest score; ties, up to rounding, go to the run that is first by what it is."""
     top = scores.max()
-    near = np.flatnonzero(scores >= top - 1e-9 * abs(top))
-    return int(min(near, key=lambda r: keys[r]))
+    near = scores >= top - 1e-9 * abs(top)
+    return int(pool.order[near[pool.order].argmax()])
 
 
 def _shortlist(scores: np.ndarray, cost: np.ndarray, pool: Pool) -> np.ndarray:
     """Runs that a set may be made of: the best by score and the best by score per cost."""
-    by_key = sorted(range(len(scores)), key=pool.keys.__getitem__)
-    keep: set[int] = set()
+    keep = np.full(len(pool), False)
     for value in (scores, scores / cost):
-        ranked = sorted(by_key, key=lambda r: -round(float(value[r]), 15) if np.isfinite(value[r]) else np.inf)
-        keep |= {r for r in ranked[:SHORTLIST] if np.isfinite(value[r])}
-    return np.array([r for r in by_key if r in keep])
+        ranked = pool.order[np.argsort(-value[pool.order].round(15), kind="stable")]
+        keep[ranked[:SHORTLIST]] = True
+    return pool.order[(keep & np.isfinite(scores))[pool.order]]
 
 
 def _pool(among: Candidates | Pool | Designs | Sequence[Design], posterior: Posterior, seed: int) -> Pool:
