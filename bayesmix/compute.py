@@ -83,10 +83,10 @@ def padded(rows: int) -> int:
     return -(-rows // step) * step
 
 
-def unpadded(rows: int) -> int:
-    """The largest of these sizes that is at most so many rows; below the smallest of them, the rows themselves."""
+def padded_down(rows: int) -> int:
+    """The largest of these sizes that is at most so many rows, or the smallest of them."""
     step = _step(rows)
-    return rows // step * step or max(rows, 1)
+    return max(rows // step, 1) * step
 
 
 def _step(rows: int) -> int:

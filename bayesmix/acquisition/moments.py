@@ -21,7 +21,7 @@ import numpy as np
 from scipy.stats import norm, qmc
 
 from bayesmix.acquisition.pool import Pool
-from bayesmix.compute import over_devices, padded, unpadded
+from bayesmix.compute import over_devices, padded, padded_down
 from bayesmix.design import Designs
 from bayesmix.inference.posterior import Posterior
 from bayesmix.inference.reweight import scatter
@@ -61,7 +61,7 @@ def whitened(posterior: Posterior, pool: Pool) -> Iterator[tuple[jax.Array, int]
     """
     place = _places(pool)
     points = place.shape[1]
-    most = unpadded(CHUNK // (posterior.n_draws * len(posterior.targets) * points))
+    most = padded_down(CHUNK // (posterior.n_draws * len(posterior.targets) * points))
     size = min(most, padded(len(pool)))  # pools of similar size share compiled programs
     for begin in range(0, len(pool), size):
         rows = place[begin : begin + size]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from tqdm import tqdm
 
-from bayesmix.compute import unpadded
+from bayesmix.compute import padded_down
 from bayesmix.design import Designs
 from bayesmix.inference.posterior import Posterior
 from bayesmix.inference.stack import Stack
@@ -54,7 +54,7 @@ def bands(
 
 def _parts(posterior: Posterior | Stack, designs: Designs, seed: int, progress: bool) -> Iterator[tuple[Designs, int]]:
     """Designs in parts of bounded memory, each with a seed of its own."""
-    rows = unpadded(CHUNK // (posterior.n_draws * len(posterior.targets)))
+    rows = padded_down(CHUNK // (posterior.n_draws * len(posterior.targets)))
     begins = range(0, len(designs), rows)
     seeds = np.random.SeedSequence(seed).generate_state(len(begins))
     bar = tqdm(begins, desc="predicting", delay=2, ncols=80, leave=False, disable=not progress)

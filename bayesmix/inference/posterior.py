@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bayesmix.compute import double, unpadded
+from bayesmix.compute import double, padded_down
 from bayesmix.design import Design, Designs, Mixture, Scale
 from bayesmix.discrepancy import Cells
 from bayesmix.inference import drift
@@ -202,7 +202,7 @@ class Posterior:
         return Designs.stacked(designs).on(self.domains)
 
     def _law_draws(self, designs: Designs, at_reference: bool = False) -> np.ndarray:
-        rows = unpadded(CHUNK // (self.n_draws * len(self.targets)))
+        rows = padded_down(CHUNK // (self.n_draws * len(self.targets)))
         parts = []
         with double():
             theta = {site: jnp.asarray(value) for site, value in self.flat.items()}

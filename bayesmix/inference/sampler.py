@@ -199,6 +199,14 @@ class _Kernel(NamedTuple):
         return cls(potential, settled, step)
 
 
+def beside(key: jax.Array) -> jax.Array:
+    """A key for the draws after a step of the kernel that ended with the given one, apart from all of the next steps.
+
+    The kernel splits its key in three, and `split(key, n)[i]` is `fold_in(key, i)`.
+    """
+    return jax.random.fold_in(key, 1000)
+
+
 @partial(jax.jit, static_argnums=(0, 1))
 def _begin(
     form: Form, settings: Settings, prior: Any, data: Data, white: Whitening, x: jax.Array, key: jax.Array
@@ -235,7 +243,7 @@ def _segment(
         stats = (state.potential_energy, state.energy, state.num_steps, state.diverging, state.accept_prob)
         drift = None
         if weighs(form, data):
-            draw_key, *keys = jax.random.split(jax.random.fold_in(state.rng_key, 0), 3)
+            draw_key, *keys = jax.random.split(beside(state.rng_key), 3)
             drift, weight = draw_weights(form, theta, data._replace(weight=weight), draw_key)
             value, slope = jax.value_and_grad(potential(weight))(state.z)
             state = state._replace(potential_energy=value, z_grad=slope)
@@ -327,7 +335,7 @@ def run_longer(
     with double():
         white = points.whitening
         x = np.linalg.solve(white.scale, points.by_chain[number][-1] - np.asarray(white.centre))
-        key = jax.random.fold_in(jax.random.key(seed), times)
+        key = jax.random.fold_in(jax.random.key(seed), PHASES + times)
         chain = _walk(problem, settings, white, x, key, times * settings.draws, watch)
     return None if chain is None else jax.tree.map(lambda v: v[times - 1 :: times], chain)
 
