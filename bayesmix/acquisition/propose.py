@@ -70,7 +70,8 @@ def propose(
         The proposal. It has no runs when none is affordable, and says `stop` when the set is not worth its cost.
 
     Raises:
-        InputError: there is no candidate, the budget has no cost to be measured in, or a size makes no sense.
+        InputError: there is no candidate, the budget has no cost to be measured in, a cost is not a number above 0, or
+            a size makes no sense.
     """
     few = thinned(posterior, max_draws)
     pool = _pool(among, few, seed)
@@ -82,6 +83,10 @@ def propose(
         )
     most = len(pool) if count is None and budget is not None else count or 1
     cost = np.asarray((per or _alike)(pool.last), float)
+    if wrong := [f"{c:g}" for c in cost if not 0 < c < np.inf]:
+        raise InputError(
+            "a run has no usable cost", expected="numbers above 0", got=wrong[0], advice="Look at what `per` returns."
+        )
     at = by.stakes(few)
     with double():
         begin = by.view(few, at, int(np.bincount(pool.run).max()), seed)
@@ -93,12 +98,12 @@ def propose(
     if not afford.any():
         return _nothing(pool, by, cost, budget)
     first = np.where(afford, score(by, begin, few, pool, before), -np.inf)
-    shortlist = _shortlist(first, cost, pool) if most > 1 else np.array([_best(first / cost, pool)])
+    listed = shortlist(first, cost, pool) if most > 1 else np.array([_best(first / cost, pool)])
     with double():
-        near = pool.take(shortlist)
+        near = pool.take(listed)
         runs = after_all(before, whiten_all(few, near))
-        search = _Search(by, near, cost[shortlist], np.inf if budget is None else budget, most)
-        found = _search(search, _Set((), (), begin, runs), first[shortlist])
+        search = _Search(by, near, cost[listed], np.inf if budget is None else budget, most)
+        found = _search(search, _Set((), (), begin, runs), first[listed])
         return _report(found, search, begin, runs, at, few, len(pool), per is not None, checks, seed)
 
 
@@ -181,13 +186,14 @@ def _best(scores: np.ndarray, pool: Pool) -> int:
     return int(pool.order[near[pool.order].argmax()])
 
 
-def _shortlist(scores: np.ndarray, cost: np.ndarray, pool: Pool) -> np.ndarray:
+def shortlist(scores: np.ndarray, cost: np.ndarray, pool: Pool) -> np.ndarray:
     """Runs that a set may be made of: the best by score and the best by score per cost."""
     keep = np.full(len(pool), False)
+    able = np.isfinite(scores)
     for value in (scores, scores / cost):
-        ranked = pool.order[np.argsort(-value[pool.order].round(15), kind="stable")]
-        keep[ranked[:SHORTLIST]] = True
-    return pool.order[(keep & np.isfinite(scores))[pool.order]]
+        relative = value[pool.order] / (np.abs(value[able]).max(initial=0.0) or 1.0)
+        keep[pool.order[np.argsort(-relative.round(12), kind="stable")[:SHORTLIST]]] = True
+    return pool.order[(keep & able)[pool.order]]
 
 
 def _pool(among: Candidates | Pool | Designs | Sequence[Design], posterior: Posterior, seed: int) -> Pool:

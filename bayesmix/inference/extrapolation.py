@@ -10,8 +10,8 @@ from scipy.sparse import eye_array, kron
 
 from bayesmix.design import Designs, count
 
-TOGETHER = 64
-"""How many mixtures share a linear programme: solving one takes less time than calling the solver."""
+TOGETHER = 2**14
+"""Entries of a linear programme of several mixtures: solving a small one takes less time than calling the solver."""
 NEAR = 0.01
 """A mixture within this total variation of the fitted ones counts as inside, and sizes within this many octaves."""
 
@@ -61,8 +61,9 @@ def _outside(weights: np.ndarray, hull: np.ndarray) -> np.ndarray:
     """Minimum over λ on the simplex of ½ Σ|h − λ·hull| (mixture), a linear programme of several mixtures at once."""
     far = np.zeros(len(weights))
     points, domains = hull.shape
-    for begin in range(0, len(weights), TOGETHER):
-        fitted = (weights[begin : begin + TOGETHER, None] == hull).all(axis=2).any(axis=1)
+    together = 1 + TOGETHER // (1 + domains * (points + domains))
+    for begin in range(0, len(weights), together):
+        fitted = (weights[begin : begin + together, None] == hull).all(axis=2).any(axis=1)
         if fitted.all():
             continue
         at = begin + np.flatnonzero(~fitted)

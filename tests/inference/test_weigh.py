@@ -114,6 +114,17 @@ def test_a_move_of_sigma_with_the_weights_is_judged_by_the_prior_alone() -> None
     assert change == pytest.approx(log_prior[0] - log_prior[1], abs=1e-8)
 
 
+def test_draws_beside_the_kernel_share_no_key_with_its_steps() -> None:
+    """With one key a weight and the size proposed a step later are nearly the same number."""
+    kernel, keys = jax.random.key(0), []
+    for _ in range(6):
+        kernel, *own = jax.random.split(kernel, 3)  # what the kernel of NumPyro does
+        draw, *others = jax.random.split(sampler.beside(kernel), 3)
+        keys += [kernel, *own, *(part for k in own for part in jax.random.split(k, 3))]
+        keys += [draw, *others, *jax.random.split(draw)]
+    assert len({tuple(jax.random.key_data(key).tolist()) for key in keys}) == len(keys)
+
+
 @pytest.mark.slow
 def test_beside_a_drift_of_no_size_scatter_is_believed_as_without_one() -> None:
     """Without a drift the scales of training runs are integrated out exactly; with one they are drawn."""
