@@ -79,5 +79,15 @@ def keep_compiled_programs(folder: str | None = None) -> None:
 
 def padded(rows: int) -> int:
     """The next of a few sizes, at most an eighth larger (or 32), so that tables that grow a little share a program."""
-    step = max(32, 2 ** (max(rows, 1).bit_length() - 4))
+    step = _step(rows)
     return -(-rows // step) * step
+
+
+def padded_down(rows: int) -> int:
+    """The largest of these sizes that is at most so many rows, or the smallest of them."""
+    step = _step(rows)
+    return max(rows // step, 1) * step
+
+
+def _step(rows: int) -> int:
+    return max(32, 2 ** (max(rows, 1).bit_length() - 4))

@@ -252,7 +252,7 @@ def score(by: Acquisition, view: View, posterior: Posterior, pool: Pool, before:
         before: the pending runs of the view, in the order they came.
     """
     # runs of one mixture together: its share of the law is then computed once for all its scales
-    order = np.array(sorted(range(len(pool)), key=lambda r: pool.keys[r][2:] + pool.keys[r][:2]), dtype=int)
+    order = np.lexsort(np.roll(pool.keys, -2, axis=1).T[::-1])
     scores = np.zeros(len(pool))
     with double():
         plain = replace(view, seed=0, made=0)  # one compiled program, however many are pending

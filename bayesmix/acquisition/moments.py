@@ -21,13 +21,13 @@ import numpy as np
 from scipy.stats import norm, qmc
 
 from bayesmix.acquisition.pool import Pool
-from bayesmix.compute import over_devices, padded
+from bayesmix.compute import over_devices, padded, padded_down
 from bayesmix.design import Designs
 from bayesmix.inference.posterior import Posterior
 from bayesmix.inference.reweight import scatter
 
-CHUNK = 2**23
-"""How many losses (run × target × draw × point) are held at once: 64 MB, and a few times that while they are made."""
+CHUNK = 2**21
+"""How many losses (run × target × draw × point) are held at once: 16 MB, and a few times that while they are made."""
 
 
 class Pending(NamedTuple):
@@ -61,7 +61,7 @@ def whitened(posterior: Posterior, pool: Pool) -> Iterator[tuple[jax.Array, int]
     """
     place = _places(pool)
     points = place.shape[1]
-    most = max(1, CHUNK // (posterior.n_draws * len(posterior.targets) * points))
+    most = padded_down(CHUNK // (posterior.n_draws * len(posterior.targets) * points))
     size = min(most, padded(len(pool)))  # pools of similar size share compiled programs
     for begin in range(0, len(pool), size):
         rows = place[begin : begin + size]

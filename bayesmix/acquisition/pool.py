@@ -50,21 +50,24 @@ class Pool:
         return self.designs.take(order[ends])
 
     @cached_property
-    def keys(self) -> list[tuple[float, ...]]:
-        """What each run is (run), in numbers that do not depend on its place in the pool: ties are broken by it."""
+    def keys(self) -> np.ndarray:
+        """What each run is (run, key): N, D and weights, whatever its place in the pool."""
         last = self.last
-        order = np.argsort(last.domains)
-        rows = np.column_stack([last.params, last.tokens, last.mixture[:, order]])
-        return [tuple(row) for row in rows.tolist()]
+        return np.column_stack([last.params, last.tokens, last.mixture[:, np.argsort(last.domains)]])
+
+    @cached_property
+    def order(self) -> np.ndarray:
+        """The runs (run) from small to large keys: ties are broken by it, and those of one size come together."""
+        return np.lexsort(self.keys.T[::-1])
 
     def take(self, runs: np.ndarray) -> Pool:
         """The runs at the given positions, in that order."""
         runs = np.arange(len(self))[runs]
-        order = np.argsort(self.run, kind="stable")
-        points = np.split(order, np.cumsum(np.bincount(self.run, minlength=len(self)))[:-1])
-        points = [points[r] for r in runs]
-        number = np.repeat(np.arange(len(runs)), [len(p) for p in points])
-        rows = np.concatenate(points) if points else np.zeros(0, dtype=int)
+        counts = np.bincount(self.run, minlength=len(self))
+        number = np.repeat(np.arange(len(runs)), counts[runs])
+        begin = np.cumsum(counts)[runs] - counts[runs]  # of each run's points, where they are sorted by run
+        nth = np.arange(len(number)) - np.repeat(np.cumsum(counts[runs]) - counts[runs], counts[runs])
+        rows = np.argsort(self.run, kind="stable")[np.repeat(begin, counts[runs]) + nth]
         return replace(self, designs=self.designs.take(rows), run=number, origin=tuple(self.origin[r] for r in runs))
 
     def __len__(self) -> int:

@@ -70,7 +70,8 @@ def propose(
         The proposal. It has no runs when none is affordable, and says `stop` when the set is not worth its cost.
 
     Raises:
-        InputError: there is no candidate, the budget has no cost to be measured in, or a size makes no sense.
+        InputError: there is no candidate, the budget has no cost to be measured in, a cost is not a number above 0, or
+            a size makes no sense.
     """
     few = thinned(posterior, max_draws)
     pool = _pool(among, few, seed)
@@ -82,6 +83,10 @@ def propose(
         )
     most = len(pool) if count is None and budget is not None else count or 1
     cost = np.asarray((per or _alike)(pool.last), float)
+    if wrong := [f"{c:g}" for c in cost if not 0 < c < np.inf]:
+        raise InputError(
+            "a run has no usable cost", expected="numbers above 0", got=wrong[0], advice="Look at what `per` returns."
+        )
     at = by.stakes(few)
     with double():
         begin = by.view(few, at, int(np.bincount(pool.run).max()), seed)
@@ -93,12 +98,12 @@ def propose(
     if not afford.any():
         return _nothing(pool, by, cost, budget)
     first = np.where(afford, score(by, begin, few, pool, before), -np.inf)
-    shortlist = _shortlist(first, cost, pool) if most > 1 else np.array([_best(first / cost, pool.keys)])
+    listed = shortlist(first, cost, pool) if most > 1 else np.array([_best(first / cost, pool)])
     with double():
-        near = pool.take(shortlist)
+        near = pool.take(listed)
         runs = after_all(before, whiten_all(few, near))
-        search = _Search(by, near, cost[shortlist], np.inf if budget is None else budget, most)
-        found = _search(search, _Set((), (), begin, runs), first[shortlist])
+        search = _Search(by, near, cost[listed], np.inf if budget is None else budget, most)
+        found = _search(search, _Set((), (), begin, runs), first[listed])
         return _report(found, search, begin, runs, at, few, len(pool), per is not None, checks, seed)
 
 
@@ -152,7 +157,7 @@ def _greedy(search: _Search, found: _Set, per: np.ndarray, first: np.ndarray | N
         allowed = search.cost + found.cost(search) <= search.budget * (1 + 1e-9)
         if not allowed.any():
             break
-        pick = _best(np.where(allowed, gains, -np.inf) / per, search.pool.keys)
+        pick = _best(np.where(allowed, gains, -np.inf) / per, search.pool)
         if found.chosen and gains[pick] <= WORTHLESS * sum(found.gains):
             break
         found = found.adding(pick, float(gains[pick]))
@@ -174,21 +179,21 @@ def _exchange(search: _Search, nothing: _Set, found: _Set) -> _Set:
     return found
 
 
-def _best(scores: np.ndarray, keys: list[tuple[float, ...]]) -> int:
+def _best(scores: np.ndarray, pool: Pool) -> int:
     """The position of the highest score; ties, up to rounding, go to the run that is first by what it is."""
     top = scores.max()
-    near = np.flatnonzero(scores >= top - 1e-9 * abs(top))
-    return int(min(near, key=lambda r: keys[r]))
+    near = scores >= top - 1e-9 * abs(top)
+    return int(pool.order[near[pool.order].argmax()])
 
 
-def _shortlist(scores: np.ndarray, cost: np.ndarray, pool: Pool) -> np.ndarray:
+def shortlist(scores: np.ndarray, cost: np.ndarray, pool: Pool) -> np.ndarray:
     """Runs that a set may be made of: the best by score and the best by score per cost."""
-    by_key = sorted(range(len(scores)), key=pool.keys.__getitem__)
-    keep: set[int] = set()
+    keep = np.full(len(pool), False)
+    able = np.isfinite(scores)
     for value in (scores, scores / cost):
-        ranked = sorted(by_key, key=lambda r: -round(float(value[r]), 15) if np.isfinite(value[r]) else np.inf)
-        keep |= {r for r in ranked[:SHORTLIST] if np.isfinite(value[r])}
-    return np.array([r for r in by_key if r in keep])
+        relative = value[pool.order] / (np.abs(value[able]).max(initial=0.0) or 1.0)
+        keep[pool.order[np.argsort(-relative.round(12), kind="stable")[:SHORTLIST]]] = True
+    return pool.order[(keep & able)[pool.order]]
 
 
 def _pool(among: Candidates | Pool | Designs | Sequence[Design], posterior: Posterior, seed: int) -> Pool:

@@ -60,10 +60,9 @@ class ByCriterion(Strategy):
     def pick(self, posterior: Posterior | None, pool: Pool, left: np.ndarray, made: np.ndarray, seed: int) -> int:
         assert posterior is not None
         # the posterior is whitened for all runs alike, so that the number of runs left changes no compiled program
-        found = propose(
-            posterior, pool.take(left), by=self.by, per=self.per, checks=False, max_draws=self.draws, seed=seed
-        )
-        return int(left[pool.take(left).keys.index(found.runs.keys[0])])
+        rest = pool.take(left)
+        found = propose(posterior, rest, by=self.by, per=self.per, checks=False, max_draws=self.draws, seed=seed)
+        return int(left[(rest.keys == found.runs.keys[0]).all(axis=1).argmax()])
 
     @property
     @override

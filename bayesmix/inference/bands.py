@@ -7,13 +7,14 @@ from collections.abc import Iterator
 import numpy as np
 from tqdm import tqdm
 
+from bayesmix.compute import padded_down
 from bayesmix.design import Designs
 from bayesmix.inference.posterior import Posterior
 from bayesmix.inference.stack import Stack
 
 LEVELS = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
-CHUNK = 2**23
-"""How many losses (draw × design × target) are held at once: 64 MB."""
+CHUNK = 2**21
+"""How many losses (draw × design × target) are held at once: 16 MB, and a few times that while they are made."""
 
 
 def bands(
@@ -53,7 +54,7 @@ def bands(
 
 def _parts(posterior: Posterior | Stack, designs: Designs, seed: int, progress: bool) -> Iterator[tuple[Designs, int]]:
     """Designs in parts of bounded memory, each with a seed of its own."""
-    rows = max(1, CHUNK // (posterior.n_draws * len(posterior.targets)))
+    rows = padded_down(CHUNK // (posterior.n_draws * len(posterior.targets)))
     begins = range(0, len(designs), rows)
     seeds = np.random.SeedSequence(seed).generate_state(len(begins))
     bar = tqdm(begins, desc="predicting", delay=2, ncols=80, leave=False, disable=not progress)
@@ -63,9 +64,9 @@ def _parts(posterior: Posterior | Stack, designs: Designs, seed: int, progress: 
 
 def _summary(posterior: Posterior | Stack, designs: Designs, seed: int) -> dict[str, np.ndarray]:
     """Column → values (design × target), targets running fastest."""
-    measured = posterior.predict(designs, seed=seed)
+    expected, measured = posterior.expected_and_measured(designs, seed)
     quantiles = measured.quantile(list(LEVELS.values()))
-    low, high = posterior.predict(designs, seed=seed, noise=False).quantile([0.05, 0.95])
+    low, high = expected.quantile([0.05, 0.95])
     table = {"mean": measured.mean, "sd": measured.sd, **dict(zip(LEVELS, quantiles, strict=True))}
     each = {name: value.reshape(-1) for name, value in (table | {"law_q05": low, "law_q95": high}).items()}
     beyond = measured.extrapolation

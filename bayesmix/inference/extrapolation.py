@@ -6,9 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import linprog
+from scipy.sparse import eye_array, kron
 
 from bayesmix.design import Designs, count
 
+TOGETHER = 2**14
+"""Entries of a linear programme of several mixtures: solving a small one takes less time than calling the solver."""
 NEAR = 0.01
 """A mixture within this total variation of the fitted ones counts as inside, and sizes within this many octaves."""
 
@@ -33,8 +36,7 @@ class Extrapolation:
         params, tokens = (_beyond(getattr(designs, name), getattr(fitted, name)) for name in ("params", "tokens"))
         distinct, index = np.unique(designs.mixture, axis=0, return_inverse=True)
         hull = np.unique(fitted.mixture, axis=0)
-        outside = np.array([_outside(weights, hull) for weights in distinct])
-        return cls(params, tokens, outside[index.reshape(-1)])
+        return cls(params, tokens, _outside(distinct, hull)[index.reshape(-1)])
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -55,18 +57,24 @@ def _beyond(size: np.ndarray, fitted: np.ndarray) -> np.ndarray:
     return np.where(size > fitted.max(), size / fitted.max(), np.where(size < fitted.min(), size / fitted.min(), 1.0))
 
 
-def _outside(weights: np.ndarray, hull: np.ndarray) -> float:
-    """Minimum over λ on the simplex of ½ Σ|h − λ·hull|, a linear programme."""
-    if not len(weights) or not np.abs(hull - weights).sum(1).min():
-        return 0.0
+def _outside(weights: np.ndarray, hull: np.ndarray) -> np.ndarray:
+    """Minimum over λ on the simplex of ½ Σ|h − λ·hull| (mixture), a linear programme of several mixtures at once."""
+    far = np.zeros(len(weights))
     points, domains = hull.shape
-    # variables: λ, then the part by which h exceeds the mixture of the hull
-    cost = np.concatenate([np.zeros(points), np.ones(domains)])
-    found = linprog(
-        cost,
-        A_ub=np.hstack([-hull.T, -np.eye(domains)]),
-        b_ub=-weights,
-        A_eq=np.concatenate([np.ones(points), np.zeros(domains)])[None],
-        b_eq=[1.0],
-    )
-    return max(float(found.fun), 0.0)
+    together = 1 + TOGETHER // (1 + domains * (points + domains))
+    for begin in range(0, len(weights), together):
+        fitted = (weights[begin : begin + together, None] == hull).all(axis=2).any(axis=1)
+        if fitted.all():
+            continue
+        at = begin + np.flatnonzero(~fitted)
+        # variables of each: λ, then the part by which h exceeds the mixture of the hull
+        each = eye_array(len(at))
+        found = linprog(
+            np.tile(np.append(np.zeros(points), np.ones(domains)), len(at)),
+            A_ub=kron(each, np.hstack([-hull.T, -np.eye(domains)])),
+            b_ub=-weights[at].reshape(-1),
+            A_eq=kron(each, np.append(np.ones(points), np.zeros(domains))[None]),
+            b_eq=np.ones(len(at)),
+        )
+        far[at] = found.x.reshape(len(at), -1)[:, points:].sum(axis=1)
+    return far

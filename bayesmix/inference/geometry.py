@@ -87,6 +87,12 @@ class Geometry(NamedTuple):
         flat, back = ravel_pytree(jax.tree.map(jnp.zeros_like, self.from_theta(self.draw(jax.random.key(0)))))
         return flat.shape[0], back
 
+    def scaled(self, z: jax.Array, factor: jax.Array) -> jax.Array:
+        """Flat coordinates of the same parameters with `sigma` times a factor, where `paired`; volume is kept."""
+        _, unravel = self.unravel()
+        apart = _apart(sites := unravel(z))
+        return ravel_pytree(sites | _together(apart | {"sigma": apart["sigma"] + jnp.log(factor)}))[0]
+
     def potential(self, z: jax.Array) -> jax.Array:
         """Minus the log posterior density of the flat coordinates, up to a constant."""
         theta, log_det = self.to_theta(self.unravel()[1](z))

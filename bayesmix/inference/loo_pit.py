@@ -5,12 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import arviz_base
 import numpy as np
-from arviz_stats.ecdf_utils import ecdf_pit
+from arviz_stats.ecdf_utils import compute_ecdf, ecdf_pit
 from arviz_stats.loo import loo as psis_loo
 from arviz_stats.loo import loo_pit as psis_loo_pit
 
@@ -35,12 +35,22 @@ class Ecdf(NamedTuple):
     @classmethod
     def of(cls, values: np.ndarray, alarm: float = FALSE_ALARM) -> Ecdf:
         """Of values in [0, 1]; the band is simulated (Säilynoja et al. 2022, arXiv 2103.10522)."""
-        return cls(*ecdf_pit(values, 1 - alarm, n_simulations=int(20 / alarm), rng=np.random.default_rng(0)))
+        at, low, high = _band(len(values), alarm)
+        return cls(at, compute_ecdf(values, at), low, high)
 
     @property
     def excess(self) -> float:
         """How far the ECDF leaves its band at most; negative when it stays inside."""
         return float(np.max(np.maximum(self.ecdf - self.high, self.low - self.ecdf)[1:-1]))
+
+
+@lru_cache
+def _band(count: int, alarm: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points, lower and upper bound of the band of so many values; simulated once for all that are judged by it."""
+    any_values = (np.arange(count) + 0.5) / count
+    rng = np.random.default_rng(0)
+    at, _, low, high = ecdf_pit(any_values, 1 - alarm, n_simulations=int(20 / alarm), rng=rng)
+    return at, low, high
 
 
 @dataclass(frozen=True, eq=False)

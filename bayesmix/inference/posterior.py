@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bayesmix.compute import double
+from bayesmix.compute import double, padded_down
 from bayesmix.design import Design, Designs, Mixture, Scale
 from bayesmix.discrepancy import Cells
 from bayesmix.inference import drift
@@ -128,11 +128,13 @@ class Posterior:
         Raises:
             InputError: the designs have other domains than the runs.
         """
-        designs = self._on_domains(designs)
-        loss = self._law_draws(designs)
-        if self.drift:
-            loss = self._drifted(loss, designs, seed)
-        return Prediction(self._measured(loss, designs, seed) if noise else loss, designs, self.targets, self.designs)
+        expected = self._expected(self._on_domains(designs), seed)
+        return self._measured(expected, seed) if noise else expected
+
+    def expected_and_measured(self, designs: Designs, seed: int = 0) -> tuple[Prediction, Prediction]:
+        """`predict` without the scatter of a run and with it, in half the time of asking twice."""
+        expected = self._expected(self._on_domains(designs), seed)
+        return expected, self._measured(expected, seed)
 
     def surface(self, scale: Scale, *, max_draws: int | None = None, noise: bool = False) -> Surface:
         """Loss as a function of the mixture at one scale, for every draw: what decisions are made on.
@@ -156,7 +158,7 @@ class Posterior:
             factor += common[:, 0]
             tilt += self._law_draws(designs)[:, 0, :, None] * (apart @ self._cells.slopes(scale.params).T)
         if noise:
-            scatter = np.maximum(self._measured(np.ones_like(factor)[:, None], designs, self.seed)[:, 0], 0.0)
+            scatter = np.maximum(self._scattered(np.ones_like(factor)[:, None], designs, self.seed)[:, 0], 0.0)
             factor, tilt = factor * scatter, tilt * scatter[..., None]
         with double():
             return Surface(
@@ -177,10 +179,16 @@ class Posterior:
         assert cells is not None
         return cells
 
-    def _drifted(self, loss: np.ndarray, designs: Designs, seed: int) -> np.ndarray:
-        common, paths = self._drift_at(designs, seed)
-        apart = (paths @ self._cells.basis(designs).T).swapaxes(1, 2)
-        return loss * (1 + common) + self._law_draws(designs, at_reference=True) * apart
+    def _expected(self, designs: Designs, seed: int) -> Prediction:
+        loss = self._law_draws(designs)
+        if self.drift:
+            common, paths = self._drift_at(designs, seed)
+            apart = (paths @ self._cells.basis(designs).T).swapaxes(1, 2)
+            loss = loss * (1 + common) + self._law_draws(designs, at_reference=True) * apart
+        return Prediction(loss, designs, self.targets, self.designs)
+
+    def _measured(self, expected: Prediction, seed: int) -> Prediction:
+        return replace(expected, draws=self._scattered(expected.draws, expected.designs, seed))
 
     def _drift_at(self, designs: Designs, seed: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """f + g (draw, run, target) at the designs, and the increments (draw, target, path) of the paths."""
@@ -194,7 +202,7 @@ class Posterior:
         return Designs.stacked(designs).on(self.domains)
 
     def _law_draws(self, designs: Designs, at_reference: bool = False) -> np.ndarray:
-        rows = max(1, CHUNK // (self.n_draws * len(self.targets)))
+        rows = padded_down(CHUNK // (self.n_draws * len(self.targets)))
         parts = []
         with double():
             theta = {site: jnp.asarray(value) for site, value in self.flat.items()}
@@ -205,7 +213,7 @@ class Posterior:
                 parts.append(np.asarray(losses)[:, : len(part)])
         return np.concatenate(parts, axis=1)
 
-    def _measured(self, loss: np.ndarray, designs: Designs, seed: int) -> np.ndarray:
+    def _scattered(self, loss: np.ndarray, designs: Designs, seed: int) -> np.ndarray:
         rows = max(1, CHUNK // max(1, loss[:, :1].size))
         late = np.log(designs.tokens / self.reference.scale.tokens) / self.reference.spread
         with double():
@@ -249,7 +257,7 @@ def _losses(law: Law, theta: dict[str, jax.Array], data: Data, at_reference: boo
 def _scatter(noise: Noise, theta: dict[str, jax.Array], loss: jax.Array, late: jax.Array, key: jax.Array) -> jax.Array:
     rows = Rows(jnp.arange(loss.shape[1]), late, jnp.zeros(loss.shape[1]))
     keys = jax.random.split(key, (loss.shape[0], loss.shape[2]))
-    by_target = jax.vmap(lambda theta, loss, key: noise.sample(theta, loss, rows, key), (0, 1, 0), 1)
+    by_target = jax.vmap(lambda theta, loss, key: noise.around(theta, loss, rows).sample(key), (0, 1, 0), 1)
     return jax.vmap(by_target)(theta, loss, keys)
 
 

@@ -25,7 +25,7 @@ from bayesmix.errors import InputError
 from bayesmix.inference.diagnostics import DIVERGENT_SHARE, ESS, RHAT, Convergence, convergence
 from bayesmix.inference.geometry import Geometry, Theta, Whitening
 from bayesmix.inference.start import Optimum, maximise, whitening, worth_a_chain
-from bayesmix.inference.weigh import draw_weights, weighs, weights
+from bayesmix.inference.weigh import draw_weights, rescaled, weighs, weights
 from bayesmix.model import Data, Form
 from bayesmix.priors import Prior
 
@@ -199,6 +199,14 @@ class _Kernel(NamedTuple):
         return cls(potential, settled, step)
 
 
+def beside(key: jax.Array) -> jax.Array:
+    """A key for the draws after a step of the kernel that ended with the given one, apart from all of the next steps.
+
+    The kernel splits its key in three, and `split(key, n)[i]` is `fold_in(key, i)`.
+    """
+    return jax.random.fold_in(key, 1000)
+
+
 @partial(jax.jit, static_argnums=(0, 1))
 def _begin(
     form: Form, settings: Settings, prior: Any, data: Data, white: Whitening, x: jax.Array, key: jax.Array
@@ -217,6 +225,16 @@ def _segment(
     geometry = Geometry(form, prior, data)
     _, unravel = geometry.unravel()
 
+    def rescale(state: Any, weight: jax.Array, size_key: jax.Array, key: jax.Array) -> tuple[Any, jax.Array]:
+        other, factor = rescaled(form, data._replace(weight=weight), size_key)
+        z = geometry.scaled(white.centre + white.scale @ state.z, factor)
+        x = jax.scipy.linalg.solve_triangular(white.scale, z - white.centre, lower=True)
+        value, slope = jax.value_and_grad(potential(other))(x)
+        accept = jnp.log(jax.random.uniform(key)) < state.potential_energy - value
+        new, old = (x, value, slope, other), (state.z, state.potential_energy, state.z_grad, weight)
+        x, value, slope, weight = (jnp.where(accept, *pair) for pair in zip(new, old, strict=True))
+        return state._replace(z=x, potential_energy=value, z_grad=slope), weight
+
     def one(before: tuple[Any, jax.Array], _: Any) -> tuple[tuple[Any, jax.Array], Chain]:
         state, weight = before
         state = step(state, (weight,), {})
@@ -225,10 +243,12 @@ def _segment(
         stats = (state.potential_energy, state.energy, state.num_steps, state.diverging, state.accept_prob)
         drift = None
         if weighs(form, data):
-            key = jax.random.fold_in(state.rng_key, 0)
-            drift, weight = draw_weights(form, theta, data._replace(weight=weight), key)
+            draw_key, *keys = jax.random.split(beside(state.rng_key), 3)
+            drift, weight = draw_weights(form, theta, data._replace(weight=weight), draw_key)
             value, slope = jax.value_and_grad(potential(weight))(state.z)
             state = state._replace(potential_energy=value, z_grad=slope)
+            if geometry.paired:
+                state, weight = rescale(state, weight, *keys)
         return (state, weight), Chain(theta, *stats, z, drift)
 
     return jax.lax.scan(one, (state, data.weight), None, length=SEGMENT)
@@ -315,7 +335,7 @@ def run_longer(
     with double():
         white = points.whitening
         x = np.linalg.solve(white.scale, points.by_chain[number][-1] - np.asarray(white.centre))
-        key = jax.random.fold_in(jax.random.key(seed), times)
+        key = jax.random.fold_in(jax.random.key(seed), PHASES + times)
         chain = _walk(problem, settings, white, x, key, times * settings.draws, watch)
     return None if chain is None else jax.tree.map(lambda v: v[times - 1 :: times], chain)
 

@@ -99,6 +99,13 @@ class Stack:
         """The loss that a run of each design would measure; see `Posterior.predict`."""
         return self._joined([member.predict(designs, seed, noise) for member in self.members.values()])
 
+    def expected_and_measured(self, designs: Designs, seed: int = 0) -> tuple[Prediction, Prediction]:
+        """The expected losses and the measured ones; see `Posterior.expected_and_measured`."""
+        expected, measured = zip(
+            *(member.expected_and_measured(designs, seed) for member in self.members.values()), strict=True
+        )
+        return self._joined(expected), self._joined(measured)
+
     def surface(self, scale: Scale, *, max_draws: int | None = None, noise: bool = False) -> StackedSurface:
         """Loss as a function of the mixture at one scale, for every draw; see `Posterior.surface`."""
         shares = _Shares.of(self.weights, min(max_draws or self.n_draws, self.n_draws))

@@ -65,6 +65,27 @@ def draw_weights(form: Form, theta: Mapping[str, jax.Array], data: Data, key: ja
     return drift, form.noise.draw_weight(square, count, weight_key)[:, None]
 
 
+def rescaled(form: Form, data: Data, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Another common size of the weights of measured runs (train_run, 1), and the factor of σ that makes up for it.
+
+    Given the weights σ is known better than it is without them, so in turn with them it moves in small steps. But the
+    losses tell σ²/wⱼ alone, unless they have standard errors. A move that keeps it, to a size of all weights that is
+    drawn from its prior, is accepted or not by the density of the parameters alone: interweaving (Yu & Meng 2011,
+    Journal of Computational and Graphical Statistics 20, 531–570).
+
+    Args:
+        form: law, noise and drift.
+        data: with the weights as they are.
+        key: of the size.
+    """
+    assert isinstance(form.noise, Grouped)
+    weight = data.weight[:, 0]
+    seen = jax.ops.segment_max(data.observed[:, 0] * 1, data.train_run, len(weight)) > 0
+    total, runs = jnp.sum(jnp.where(seen, weight, 0.0)), jnp.sum(seen)
+    factor = 2 / form.noise.nu * jax.random.gamma(key, 0.5 * form.noise.nu * runs) / total
+    return (weight * jnp.where(seen, factor, 1.0))[:, None], jnp.sqrt(factor)
+
+
 class _Squares(NamedTuple):
     """Squared errors of training runs around law and drift, in units of their scatter before it is weighed."""
 

@@ -75,6 +75,13 @@ def test_a_budget_buys_the_best_set_and_is_kept(additive: Any) -> None:
     assert within.decision is not None and 0 <= within.decision.after <= within.decision.before
 
 
+@pytest.mark.parametrize("cost", [0.0, -1.0, np.nan, np.inf])
+def test_a_cost_is_a_number_above_0(additive: Any, cost: float) -> None:
+    pool = candidates(None, PILOTS, 4).on(additive)
+    with pytest.raises(InputError, match="cost"):
+        propose(additive, pool, by=InformationGain(), per=lambda designs: np.full(len(designs), cost))
+
+
 def test_nothing_affordable_is_an_answer(additive: Any) -> None:
     found = propose(additive, candidates(None, PILOTS, 4), by=BY, per=flops, budget=1.0)
     assert found.stop and not len(found.runs) and "no candidate is affordable" in str(found)

@@ -10,9 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from bayesmix.acquisition.cost import flops
 from bayesmix.acquisition.criteria import InformationGain, PredictionGain, RegretReduction, View, after_one, score
 from bayesmix.acquisition.moments import nodes, whiten_all
 from bayesmix.acquisition.pool import Pool
+from bayesmix.acquisition.propose import propose, shortlist
 from bayesmix.acquisition.second import bracket, by_importance, by_regression
 from bayesmix.acquisition.stakes import Stakes
 from bayesmix.compute import double
@@ -89,6 +91,18 @@ def test_checkpoints_of_a_run_are_one_run() -> None:
     )  # fmt: skip
     assert len(whole) == 1
     assert found == pytest.approx([exact], abs=0.05)
+
+
+def test_runs_are_taken_with_all_their_points() -> None:
+    rng = np.random.default_rng(3)
+    pool = Pool(some_designs(12), rng.permutation(np.repeat(np.arange(4), 3)), tuple("wxyz"))
+    for choice in ([], [2], [3, 1, 1], np.array([True, False, False, True])):
+        taken, runs = pool.take(np.array(choice, dtype=None if len(choice) else int)), np.arange(4)[choice]
+        assert taken.origin == tuple("wxyz"[r] for r in runs)
+        for i, r in enumerate(runs):
+            for name in ("mixture", "params", "tokens"):
+                mine, all_of_it = getattr(taken.designs, name), getattr(pool.designs, name)
+                np.testing.assert_array_equal(mine[taken.run == i], all_of_it[pool.run == r])
 
 
 def test_a_shorter_run_beside_a_longer_one_keeps_its_score() -> None:
@@ -182,11 +196,19 @@ def test_the_order_of_candidates_is_no_matter(criterion: Any) -> None:
     np.testing.assert_array_equal(score(criterion, view, posterior, pool.take(order)), scores[order])  # type: ignore[arg-type]
 
 
+def test_the_best_by_score_and_by_score_per_flop_are_on_the_shortlist() -> None:
+    pool = Pool.of(some_designs(1000))
+    scores = np.random.default_rng(0).exponential(size=len(pool))
+    scores[::7] = -np.inf  # out of reach
+    cost = flops(pool.last)
+    best = [set(np.argsort(-value)[:20]) for value in (scores, scores / cost)]
+    assert best[0] | best[1] <= set(shortlist(scores, cost, pool))
+    assert np.isfinite(scores[shortlist(scores, cost, pool)]).all()
+
+
 @pytest.mark.slow
 def test_ten_thousand_candidates_take_seconds(additive: Any) -> None:
     from bayesmix.acquisition.candidates import candidates
-    from bayesmix.acquisition.cost import flops
-    from bayesmix.acquisition.propose import propose
 
     scales = [Scale(n, d) for n in (5e7, 1e8, 2e8, 4e8) for d in (2e9, 6e9)]
     by = RegretReduction(FLAGSHIP)

@@ -199,10 +199,11 @@ def slope_text(slope: float | None) -> str:
 def figure(series: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]], path: Path) -> None:
     """Small multiples, log-log: title → name of a line → x and cost."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     from bayesmix.plots.style import COLOURS, MARKERS
 
-    columns = 4
+    columns = 3
     drawn = Figure(figsize=(3.1 * columns, 2.9 * -(-len(series) // columns)), layout="constrained")
     axes = drawn.subplots(-(-len(series) // columns), columns, squeeze=False).reshape(-1)
     for ax in axes[len(series) :]:
@@ -217,6 +218,13 @@ def figure(series: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]], pa
         ax.set_xlabel(what, fontsize=8)
         ax.set_ylabel(unit, fontsize=8)
         ax.tick_params(which="both", labelsize=7)
+        for axis in (ax.xaxis, ax.yaxis):
+            low, high = axis.get_view_interval()
+            widen = max(1.0, np.sqrt(10 * low / high))  # a decade at least, so that what is flat looks flat
+            axis.set_view_interval(low / widen, high * widen, ignore=True)
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 100 else (1,)))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.set_minor_formatter(NullFormatter())
         ax.legend(fontsize=7, frameon=False)
     path.parent.mkdir(exist_ok=True)
     drawn.savefig(path, dpi=130)

@@ -8,13 +8,16 @@ import jax
 import numpy as np
 import numpyro.distributions as dist
 import pytest
+from jax.flatten_util import ravel_pytree
 from scipy import stats
 
 import bayesmix.inference.sampler as sampler
 from bayesmix.compute import double
 from bayesmix.errors import DiagnosticsWarning
 from bayesmix.inference.fit import fit
-from bayesmix.inference.sampler import Problem, settle
+from bayesmix.inference.geometry import Geometry
+from bayesmix.inference.sampler import Problem, as_arrays, settle
+from bayesmix.inference.weigh import rescaled
 from bayesmix.laws.chinchilla import Chinchilla
 from bayesmix.model import Data, Model, Reference, log_likelihood
 from bayesmix.noise import Grouped, Rows
@@ -43,11 +46,14 @@ def test_the_scatter_of_a_training_run_is_a_multivariate_student_t() -> None:
     assert float(got[3]) == pytest.approx(0, abs=1e-12)  # room for a run that is not there
 
 
-def test_simulated_scatter_has_the_tails_of_its_density() -> None:
-    noise, theta = Grouped(nu=4.0), {"sigma": 0.01, "run_share": 0.3, "early": 0.0}
-    rows = Rows(*(np.arange(20_000), np.zeros(20_000), np.zeros(20_000)))  # type: ignore[arg-type]
-    drawn = noise.sample(theta, np.ones(20_000), rows, jax.random.key(0))  # type: ignore[arg-type]
-    assert stats.kstest(np.asarray(drawn) - 1, stats.t(4.0, 0, 0.01).cdf).pvalue > 0.01
+@pytest.mark.parametrize("nu", [2.3, 4.0, 100.0])
+def test_simulated_scatter_has_the_tails_of_its_density(nu: float) -> None:
+    noise, theta, size = Grouped(nu=nu), {"sigma": 0.01, "run_share": 0.3, "early": 0.5}, 20_000
+    rows = Rows(*(np.arange(size), np.zeros(size), np.zeros(size)))  # type: ignore[arg-type]
+    together = noise.sample(theta, np.ones(size), rows, jax.random.key(0))  # type: ignore[arg-type]
+    each = noise.around(theta, np.ones(size), rows).sample(jax.random.key(0))  # type: ignore[arg-type]
+    for drawn in (together, each):
+        assert stats.kstest(np.asarray(drawn) - 1, stats.t(nu, 0, 0.01).cdf).pvalue > 0.01
 
 
 def wrong_by(runs: Runs, label: str, factor: float) -> Runs:
@@ -84,6 +90,39 @@ def test_weights_are_drawn_around_what_is_expected_of_them() -> None:
         expected = stats.gamma(0.5 * (4 + count[j]), scale=2 / (4 + square[j]))
         assert stats.kstest(drawn[:, j], expected.cdf).pvalue > 0.01
         assert expected.mean() == pytest.approx(float(noise.weight(square, count)[j]))  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("x64")
+def test_a_move_of_sigma_with_the_weights_is_judged_by_the_prior_alone() -> None:
+    model, runs = Model(Chinchilla()), simulated(Model(Chinchilla())).only(["chat"])
+    model = model.at(Reference.of(runs))
+    assert model.reference
+    prior = as_arrays(Prior(model.priors(len(runs.domains))))
+    data = as_arrays(Data.of(runs, model.reference, runs.targets, pad=True, cells=model.cells(runs.designs)))
+    data = data._replace(weight=jax.random.gamma(jax.random.key(0), 2.0, data.weight.shape) / 2)
+    before = Geometry(model.form, prior, data)
+    z = ravel_pytree(before.from_theta(before.draw(jax.random.key(1))))[0]
+    weight, factor = rescaled(model.form, data, jax.random.key(2))
+    after, moved = Geometry(model.form, prior, data._replace(weight=weight)), before.scaled(z, factor)
+    old, new = (g.to_theta(g.unravel()[1](at))[0] for g, at in ((before, z), (after, moved)))
+    assert abs(float(factor) - 1) > 0.01
+    assert old.keys() == new.keys()
+    for site in old:
+        np.testing.assert_allclose(new[site], old[site] * (factor if site == "sigma" else 1), rtol=1e-10)
+    log_prior = [float((prior["sigma"].log_prob(v["sigma"]) + np.log(v["sigma"])).sum()) for v in (old, new)]
+    change = float(after.potential(moved) - before.potential(z))
+    assert change == pytest.approx(log_prior[0] - log_prior[1], abs=1e-8)
+
+
+def test_draws_beside_the_kernel_share_no_key_with_its_steps() -> None:
+    """With one key a weight and the size proposed a step later are nearly the same number."""
+    kernel, keys = jax.random.key(0), []
+    for _ in range(6):
+        kernel, *own = jax.random.split(kernel, 3)  # what the kernel of NumPyro does
+        draw, *others = jax.random.split(sampler.beside(kernel), 3)
+        keys += [kernel, *own, *(part for k in own for part in jax.random.split(k, 3))]
+        keys += [draw, *others, *jax.random.split(draw)]
+    assert len({tuple(jax.random.key_data(key).tolist()) for key in keys}) == len(keys)
 
 
 @pytest.mark.slow

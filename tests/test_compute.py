@@ -1,0 +1,16 @@
+"""Sizes that tables are padded to."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bayesmix.compute import padded, padded_down
+
+
+@given(st.integers(0, 2**40))
+def test_the_sizes_around_a_table(rows: int) -> None:
+    up, down = padded(rows), padded_down(rows)
+    assert rows <= up < rows + max(32, rows / 8)
+    assert padded(down) == down == padded_down(down)
+    assert down <= rows < padded(down + 1) or rows < 32 == down
