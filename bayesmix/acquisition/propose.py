@@ -83,9 +83,13 @@ def propose(
         )
     most = len(pool) if count is None and budget is not None else count or 1
     cost = np.asarray((per or _alike)(pool.last), float)
-    if wrong := [f"{c:g}" for c in cost if not 0 < c < np.inf]:
+    wrong = cost[~(np.isfinite(cost) & (cost > 0))]
+    if len(wrong):
         raise InputError(
-            "a run has no usable cost", expected="numbers above 0", got=wrong[0], advice="Look at what `per` returns."
+            "a run has no usable cost",
+            expected="numbers above 0",
+            got=f"{wrong[0]:g}",
+            advice="Look at what `per` returns.",
         )
     at = by.stakes(few)
     with double():

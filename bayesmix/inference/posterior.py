@@ -132,7 +132,7 @@ class Posterior:
         return self._measured(expected, seed) if noise else expected
 
     def expected_and_measured(self, designs: Designs, seed: int = 0) -> tuple[Prediction, Prediction]:
-        """`predict` without the scatter of a run and with it, in half the time of asking twice."""
+        """`predict` without the scatter of a run and with it, from one evaluation of the law."""
         expected = self._expected(self._on_domains(designs), seed)
         return expected, self._measured(expected, seed)
 
