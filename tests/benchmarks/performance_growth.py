@@ -223,7 +223,7 @@ def figure(series: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]], pa
             widen = max(1.0, np.sqrt(10 * low / high))  # a decade at least, so that what is flat looks flat
             axis.set_view_interval(low / widen, high * widen, ignore=True)
             axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 100 else (1,)))
-            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
             axis.set_minor_formatter(NullFormatter())
         ax.legend(fontsize=7, frameon=False)
     path.parent.mkdir(exist_ok=True)
