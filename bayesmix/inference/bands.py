@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from tqdm import tqdm
 
-from bayesmix.compute import padded_down
+from bayesmix.compute import cores, padded_down
 from bayesmix.design import Designs
 from bayesmix.inference.posterior import Posterior
 from bayesmix.inference.stack import Stack
 
 LEVELS = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
-CHUNK = 2**21
-"""How many losses (draw × design × target) are held at once: 16 MB, and a few times that while they are made."""
+CHUNK = 2**20
+"""How many losses (draw × design × target) a part holds: 8 MB, and a few times that while they are made."""
+AT_ONCE = 4
+"""How many parts are made at once, at most: one a core."""
 
 
 def bands(
@@ -40,7 +42,17 @@ def bands(
         InputError: the designs have other domains than the runs.
     """
     designs = designs.on(posterior.domains)
-    tables = [_summary(posterior, part, own) for part, own in _parts(posterior, designs, seed, progress)]
+    rows = padded_down(CHUNK // (posterior.n_draws * len(posterior.targets)))
+    begins = range(0, len(designs), rows)
+    seeds = np.random.SeedSequence(seed).generate_state(len(begins))
+
+    def part(begin: int, own: int) -> dict[str, np.ndarray]:
+        return _summary(posterior, designs.take(np.arange(begin, min(begin + rows, len(designs)))), own)
+
+    with ThreadPoolExecutor(min(cores(), AT_ONCE)) as pool:
+        made = pool.map(part, begins, map(int, seeds))
+        bar = tqdm(made, desc="predicting", total=len(begins), delay=2, ncols=80, leave=False, disable=not progress)
+        tables = list(bar)
     targets = len(posterior.targets)
     each: dict[str, np.ndarray] = {
         "id": np.repeat(np.array(designs.ids, dtype=object), targets),
@@ -50,16 +62,6 @@ def bands(
     }
     each |= {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
     return each | {"diagnostics": np.full(len(designs) * targets, posterior.diagnostics.verdict, dtype=object)}
-
-
-def _parts(posterior: Posterior | Stack, designs: Designs, seed: int, progress: bool) -> Iterator[tuple[Designs, int]]:
-    """Designs in parts of bounded memory, each with a seed of its own."""
-    rows = padded_down(CHUNK // (posterior.n_draws * len(posterior.targets)))
-    begins = range(0, len(designs), rows)
-    seeds = np.random.SeedSequence(seed).generate_state(len(begins))
-    bar = tqdm(begins, desc="predicting", delay=2, ncols=80, leave=False, disable=not progress)
-    for begin, own in zip(bar, seeds, strict=True):
-        yield designs.take(np.arange(begin, min(begin + rows, len(designs)))), int(own)
 
 
 def _summary(posterior: Posterior | Stack, designs: Designs, seed: int) -> dict[str, np.ndarray]:
