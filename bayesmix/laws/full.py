@@ -32,6 +32,8 @@ class Full(Law[FullTerms]):
     α^h = α · mean_κ(αᵢ; h) / mean_κ(αᵢ; h̄); equal exponents for all domains give the joint law.
     Amplitudes are blended at the reference scale: when exponents depend on the mixture this is not the same family as
     blending them at N = D = 1, as the paper does, where an amplitude extrapolates over many decades.
+    What a mixture does to amplitudes and what it does to exponents can stand in for each other: on few mixtures the
+    posterior may have several modes, between which chains do not move, and then its diagnostics fail.
 
     | symbol | site | shape | support | unit | meaning |
     |---|---|---|---|---|---|

@@ -7,6 +7,7 @@ named, theirs are the rows made anew; those of the others stay as the page has t
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from bayesmix.compute import keep_compiled_programs
 from bayesmix.files import atomic_write
+from bayesmix.inference.posterior import Posterior
 from bayesmix.laws.base import Law
 from bayesmix.laws.bimix import BiMix
 from bayesmix.laws.capacity import Capacity
@@ -21,6 +23,7 @@ from bayesmix.laws.dcpt import DCPT
 from bayesmix.laws.exponential import Exponential
 from bayesmix.laws.full import Full
 from bayesmix.laws.simple import Simple
+from bayesmix.runs import Runs
 from tests.benchmarks.results import ROOT, alone, fitted, mre, slimpajama
 
 LAWS: tuple[Law[Any], ...] = (Simple(), Exponential(), BiMix(), DCPT(), Capacity(), Full())
@@ -28,13 +31,28 @@ PAGE = ROOT / "docs" / "zoo.md"
 HEAD = """\
 | law | R-hat | ESS | divergences | steps a draw | steps, worst | targets that fail | MRE % |
 |---|---:|---:|---:|---:|---:|---|---:|"""
+APART = """\
+| law, target | R-hat | log density, by chain | chains are furthest apart in | its mean, by chain | its sd in a chain |
+|---|---:|---|---|---|---:|"""
+
+FAILING = (
+    "Targets that fail, after chains went on twice. Where chains agree in pairs, each pair with draws that spread less "
+    "than the pairs are apart, the posterior has several modes, between which NUTS does not move; log densities say by "
+    "how much one mode is better, in nats."
+)
 
 
-def row(law: Law[Any], cache: Path) -> str:
-    """Diagnostics of the worst target, and the error on the fitted runs."""
+def rows(law: Law[Any], cache: Path) -> list[str]:
+    """The row of the law, then those of its targets that fail."""
     runs = slimpajama()
     posterior = fitted(cache, f"slimpajama-{law.name}", alone(law), runs)
-    found = posterior.diagnostics.targets
+    failing = [apart(posterior, i) for i, t in enumerate(posterior.diagnostics.targets) if t.fails]
+    return [row(posterior, runs), *failing]
+
+
+def row(posterior: Posterior, runs: Runs) -> str:
+    """Diagnostics of the worst target, and the error on the fitted runs."""
+    law, found = posterior.model.law, posterior.diagnostics.targets
     error = mre(posterior.loss(runs.designs).mean, runs.loss)
     failed = ", ".join(t.target for t in found if t.fails) or "none"
     return (
@@ -44,10 +62,30 @@ def row(law: Law[Any], cache: Path) -> str:
     )
 
 
-def kept() -> dict[str, str]:
-    """Law → its row of the page, where there is one."""
+def apart(posterior: Posterior, target: int) -> str:
+    """What chains that disagree disagree on."""
+    found = posterior.diagnostics.targets[target]
+    density = -posterior.stats["potential"][:, :, target].mean(axis=1)
+    _, site, means, sd = max(_separations(posterior, target), key=lambda one: one[0])
+    densities, by_chain = ", ".join(f"{x:.1f}" for x in density), ", ".join(f"{x:.3f}" for x in means)
+    law = posterior.model.law.name
+    return f"| {law}, {found.target} | {found.rhat:.2f} | {densities} | `{site}` | {by_chain} | {sd:.3f} |"
+
+
+def _separations(posterior: Posterior, target: int) -> Iterator[tuple[float, str, np.ndarray, float]]:
+    """Of every parameter: how many of its sds the means of chains spread over, its name, those means and that sd."""
+    for site, draws in posterior.draws.items():
+        own = draws[:, :, target].reshape(*draws.shape[:2], -1)
+        means, sds = own.mean(axis=1), own.std(axis=1).mean(axis=0)
+        for k, (spread, sd) in enumerate(zip(np.ptp(means, axis=0), sds, strict=True)):
+            name = site if own.shape[2] == 1 else f"{site}[{k}]"
+            yield float(spread / sd), name, means[:, k], float(sd)
+
+
+def kept(law: Law[Any]) -> list[str]:
+    """The rows of a law that the page has."""
     lines = PAGE.read_text(encoding="utf-8").splitlines() if PAGE.exists() else []
-    return {law.name: line for law in LAWS for line in lines if line.startswith(f"| {law.name} |")}
+    return [line for line in lines if line.startswith((f"| {law.name} |", f"| {law.name}, "))]
 
 
 def main() -> None:
@@ -58,9 +96,10 @@ def main() -> None:
     options = parser.parse_args()
     options.cache.mkdir(parents=True, exist_ok=True)
     keep_compiled_programs()
-    runs, rows = slimpajama(), kept()
-    rows |= {law.name: row(law, options.cache) for law in LAWS if law.name in options.laws}
-    missing = [f"`{law.name}`" for law in LAWS if law.name not in rows]
+    runs = slimpajama()
+    made = {law.name: rows(law, options.cache) if law.name in options.laws else kept(law) for law in LAWS}
+    missing = [f"`{name}`" for name, lines in made.items() if not lines]
+    failing = [line for lines in made.values() for line in lines[1:]]
     sections = [
         "# The other laws on published runs",
         "Made by `uv run python -m tests.benchmarks.zoo` from a table that is not part of the project "
@@ -69,7 +108,8 @@ def main() -> None:
         "without drift. R-hat and ESS are those of the worst target, divergences those of all; MRE is the mean of "
         "|posterior mean − measured| / measured on the fitted runs, in percent, over all targets. D-CPT learns which "
         "domains are the target's own, so all seven stay.",
-        "\n".join([HEAD, *(rows[law.name] for law in LAWS if law.name in rows)]),
+        "\n".join([HEAD, *(lines[0] for lines in made.values() if lines)]),
+        *([FAILING, "\n".join([APART, *failing])] if failing else []),
         *([f"Not fitted yet: {', '.join(missing)}."] if missing else []),
     ]
     with atomic_write(PAGE) as draft:
