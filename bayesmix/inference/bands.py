@@ -14,7 +14,9 @@ from bayesmix.inference.stack import Stack
 
 LEVELS = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
 CHUNK = 2**20
-"""How many losses (draw × design × target) a part holds: 8 MB, and a few times that while they are made."""
+"""How many losses (draw × design × target) a part holds: 8 MB, and a few times that while they are made.
+
+Every part has a seed of its own, so the size is the same on every machine."""
 AT_ONCE = 4
 """How many parts are made at once, at most: one a core."""
 
