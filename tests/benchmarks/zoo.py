@@ -37,8 +37,8 @@ APART = """\
 
 FAILING = (
     "Targets that fail, after chains went on twice. Where chains agree in pairs, each pair with draws that spread less "
-    "than the pairs are apart, the posterior has several modes, between which NUTS does not move; log densities say how "
-    "much higher one lies, in nats, not how much of the posterior it holds."
+    "than the pairs are apart, the posterior has several modes, between which NUTS does not move; log densities say "
+    "how much higher one lies, in nats, not how much of the posterior it holds."
 )
 
 
