@@ -37,8 +37,8 @@ RICHER = (
 )
 WHY = {
     "all 8 targets, joint, law alone (R-hat ≤ 1.01, ESS ≥ 400), against (c) 200 bootstraps": "On one target the shares "
-    "of domains in A lie on a ridge with a sharp end, where draws diverge and longer chains do not help. The default "
-    "model, with room for what the law misses, passes on every target",
+    "of domains in A lie on a ridge with a sharp end, where chains move slowly or diverge, and longer ones do "
+    "not help. The default model, with room for what the law misses, passes on every target",
     "all 8 targets, additive, default model (R-hat ≤ 1.01, ESS ≥ 400), against (c) 200 bootstraps": RICHER,
     "all 8 targets, joint, default model (R-hat ≤ 1.01, ESS ≥ 400), against (c) 200 bootstraps": RICHER,
     "refit with five new rows, joint, default model, against the first fit": "A refit is spared optimisation and most "
