@@ -26,10 +26,14 @@ def refuse(item: tuple[Path, int]) -> int:
     return x
 
 
-def die_at_two(x: int) -> int:
-    """The process ends as when it is out of memory."""
+def die_at_two(item: tuple[Path, int]) -> int:
+    """The process of item 2 ends as when it is out of memory, once the file is there."""
+    flag, x = item
     if x == 2:
-        time.sleep(1.0)
+        for _ in range(600):
+            if flag.exists():
+                break
+            time.sleep(0.1)
         os._exit(1)
     return x
 

@@ -138,7 +138,7 @@ def test_dask_workers_that_die_again_and_again_are_reported(tmp_path: Path) -> N
     ):
         executor = client.get_executor()
         with pytest.raises(WorkerError, match=r"Lost: .*two.*KilledWorker"):
-            spread(tasks.die_at_two, [0, 1, 2], executor, names=["zero", "one", "two"])
+            spread(tasks.die_at_two, [(tmp_path, x) for x in range(3)], executor, names=["zero", "one", "two"])
         with pytest.warns(RuntimeWarning, match="second attempt"):
             assert spread(tasks.die_once, [(tmp_path / "flag", x) for x in range(3)], executor) == [0, 1, 2]
 

@@ -88,9 +88,16 @@ def test_ctrl_c_cancels_the_rest(pool: Executor, tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) < 20
 
 
-def test_a_worker_that_dies_is_reported_with_what_was_lost() -> None:
+def test_a_worker_that_dies_is_reported_with_what_was_lost(tmp_path: Path) -> None:
+    flag, told = tmp_path / "the others are done", []
+
+    def tell(x: int) -> None:
+        told.append(x)
+        if len(told) == 2:
+            flag.touch()
+
     with processes(2) as executor, pytest.raises(WorkerError, match="scheduler was lost") as raised:
-        spread(tasks.die_at_two, [0, 1, 2], executor, names=["zero", "one", "two"])
+        spread(tasks.die_at_two, [(flag, x) for x in range(3)], executor, tell, names=["zero", "one", "two"])
     assert "1 of 3 tasks have no result, 2 are done. Lost: two. BrokenProcessPool" in str(raised.value)
     assert isinstance(raised.value.__cause__, BrokenExecutor)
 
