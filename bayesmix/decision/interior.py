@@ -1,4 +1,7 @@
-"""A small interior-point method: entropy plus a linear term over a polytope, the step that mirror descent takes."""
+"""Entropy plus a linear term over a polytope, the step that mirror descent takes.
+
+On the simplex with bounds it is direct, with anything more by a small interior-point method.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,18 @@ from bayesmix.decision.polytope import Polytope, divergence
 MAX_STEPS = 60
 TOLERANCE = 1e-11
 FLATTEST = 1e-7
+LEAST = 1e-12
+"""What stands for a weight of 0, which no later step could leave."""
 
 
 def entropic_step(slope: np.ndarray, centre: np.ndarray, stiffness: np.ndarray, within: Polytope) -> np.ndarray:
     r"""Minimise Σ slopeᵢ xᵢ + Σ stiffnessᵢ (xᵢ log(xᵢ/centreᵢ) − xᵢ) over a polytope, for a batch of problems at once.
 
     With ``slope = 0`` this is the Kullback–Leibler projection of `centre`; with ``slope = ∇f`` and ``stiffness = 1/η``
-    it is one step of entropic mirror descent. A primal–dual method (Boyd and Vandenberghe, *Convex Optimization*,
-    11.7): Newton on the perturbed optimality conditions, reduced to one dense system in the multipliers, which stays
-    small however many variables there are.
+    it is one step of entropic mirror descent. With nothing but bounds and a given sum only the multiplier of the sum is
+    unknown. Else a primal–dual method (Boyd and Vandenberghe, *Convex Optimization*, 11.7): Newton on the perturbed
+    optimality conditions, reduced to one dense system in the multipliers, which stays small however many variables
+    there are.
 
     Args:
         slope: (batch, variable).
@@ -28,7 +34,7 @@ def entropic_step(slope: np.ndarray, centre: np.ndarray, stiffness: np.ndarray, 
         within: the polytope; it must hold a point.
 
     Returns:
-        The minimisers (batch, variable). Where a weight would be 0 the answer is a positive number near 1e-12.
+        The minimisers (batch, variable). Where a weight would be 0 the answer is a positive number, at most near 1e-12.
     """
     free = within.free
     if not free.any():
@@ -48,8 +54,42 @@ def entropic_step(slope: np.ndarray, centre: np.ndarray, stiffness: np.ndarray, 
         _inner_ball(within, free, fixed),
     )
     answer = np.broadcast_to(fixed, slope.shape).copy()
-    answer[:, free] = _solve(slope[:, free], centre[:, free], stiffness[:, free], inner)
+    solve = _scale_and_clip if _only_bounds(inner, stiffness[:, free]) else _solve
+    answer[:, free] = solve(slope[:, free], centre[:, free], stiffness[:, free], inner)
     return answer
+
+
+def _only_bounds(p: Polytope, stiffness: np.ndarray) -> bool:
+    """Whether a polytope is no more than bounds and a sum, and the stiffness of each problem one positive number."""
+    alone = p.ball is None and not len(p.limit) and len(p.total) == 1 and bool((p.equal == 1).all())
+    return alone and bool(((stiffness > 0) & (stiffness == stiffness[:, :1])).all())
+
+
+def _scale_and_clip(slope: np.ndarray, centre: np.ndarray, stiffness: np.ndarray, p: Polytope) -> np.ndarray:
+    """xᵢ = clip(centreᵢ exp(μ − slopeᵢ/stiffness), lowerᵢ, upperᵢ) with the μ that gives the sum.
+
+    The sum grows with μ, and bends where a variable leaves its lower bound or meets its upper one. Bisection finds the
+    two of these edges that μ lies between; the variables that move there then share what the others leave.
+    """
+    total = p.total[0]
+    log_lower, log_upper = np.log(np.maximum(p.lower, LEAST)), np.log(np.clip(p.upper, LEAST, total))
+    log_weight = np.log(np.maximum(centre, 1e-300)) - slope / stiffness
+    leaves, meets = log_lower - log_weight, log_upper - log_weight
+    edges = np.sort(np.concatenate([leaves, meets], axis=1), axis=1)
+    each = np.arange(len(edges))
+    first, last = np.zeros(len(edges), dtype=int), np.full(len(edges), edges.shape[1] - 1)
+    while (last - first > 1).any():
+        middle = (first + last) // 2
+        x = np.exp(np.clip(log_weight + edges[each, middle, None], log_lower, log_upper))
+        enough = x.sum(axis=1) > total
+        first, last = np.where(enough, first, middle), np.where(enough, middle, last)
+    low, high = edges[each, first, None], edges[each, last, None]
+    moves = (leaves <= low) & (meets >= high)
+    held = np.where(moves, 0.0, np.exp(np.where(leaves > low, log_lower, log_upper)))
+    most = np.where(moves, log_weight, -1e300).max(axis=1, keepdims=True)
+    weight = np.where(moves, np.exp(np.where(moves, log_weight - most, 0.0)), 0.0)
+    rest = total - held.sum(axis=1, keepdims=True)
+    return held + rest * weight / np.maximum(weight.sum(axis=1, keepdims=True), 1e-300)
 
 
 def _inner_ball(within: Polytope, free: np.ndarray, fixed: np.ndarray) -> tuple[np.ndarray, float] | None:

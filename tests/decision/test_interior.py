@@ -3,6 +3,8 @@
 import cvxpy as cp
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bayesmix.decision.interior import entropic_step
 from bayesmix.decision.polytope import Polytope, divergence, lowest
@@ -35,6 +37,28 @@ def test_on_the_simplex_it_is_multiplication_and_normalisation():
 def test_projection_on_a_capped_simplex_scales_the_free_shares():
     answer = one(np.zeros(3), np.array([0.6, 0.3, 0.1]), 1.0, simplex(3, upper=np.array([0.4, 1.0, 1.0])))
     np.testing.assert_allclose(answer, [0.4, 0.45, 0.15], atol=1e-8)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 30), st.floats(-3, 3), st.floats(-3, 3))
+def test_bounds_alone_give_what_the_interior_point_gives(seed, size, steep, stiff):
+    rng = np.random.default_rng(seed)
+    inside = rng.dirichlet(np.ones(size))
+    lower = np.where(rng.random(size) < 0.5, inside * rng.random(size), 0.0)
+    upper = np.where(rng.random(size) < 0.5, np.minimum(inside * (1 + rng.random(size)) + 0.01, 1.0), 1.0)
+    slope, centre = 10**steep * rng.normal(size=(4, size)), rng.dirichlet(np.ones(size), 4)
+    stiffness = np.full((4, size), 10**stiff)
+    direct = entropic_step(slope, centre, stiffness, simplex(size, lower, upper))
+    idle = {"rows": np.ones((1, size)), "limit": np.array([2.0])}
+    inner = entropic_step(slope, centre, stiffness, simplex(size, lower, upper, **idle))
+    np.testing.assert_allclose(direct, inner, atol=1e-6)
+    np.testing.assert_allclose(direct.sum(axis=1), 1.0, atol=1e-12)
+    assert (direct > 0).all() and (direct >= lower - 1e-12).all() and (direct <= upper + 1e-12).all()
+
+
+def test_bounds_that_leave_one_point_on_an_edge():
+    upper = np.array([0.5, 0.5, 1.0])
+    answer = one(np.array([0.0, 0.0, 1e10]), np.full(3, 1 / 3), 1e-3, simplex(3, upper=upper))
+    np.testing.assert_allclose(answer, [0.5, 0.5, 0.0], atol=1e-11)
 
 
 def test_a_batch_gives_what_single_problems_give():
