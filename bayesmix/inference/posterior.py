@@ -154,9 +154,8 @@ class Posterior:
         factor = np.ones((self.n_draws, len(self.targets)))
         tilt = np.zeros((*factor.shape, len(self.domains)))
         if self.drift:
-            common, apart = self._drift_at(designs)
-            factor += common[:, 0]
-            tilt += self._law_draws(designs)[:, 0, :, None] * (apart @ self._cells.slopes(scale.params).T)
+            factor += self._common_drift(designs, self.seed)[:, 0]
+            tilt += self._law_draws(designs)[:, 0, :, None] * (self._paths @ self._cells.slopes(scale.params).T)
         if noise:
             scatter = np.maximum(self._scattered(np.ones_like(factor)[:, None], designs, self.seed)[:, 0], 0.0)
             factor, tilt = factor * scatter, tilt * scatter[..., None]
@@ -182,21 +181,26 @@ class Posterior:
     def _expected(self, designs: Designs, seed: int) -> Prediction:
         loss = self._law_draws(designs)
         if self.drift:
-            common, paths = self._drift_at(designs, seed)
-            apart = (paths @ self._cells.basis(designs).T).swapaxes(1, 2)
-            loss = loss * (1 + common) + self._law_draws(designs, at_reference=True) * apart
+            apart = (self._paths @ self._cells.basis(designs).T).swapaxes(1, 2)
+            loss = loss * (1 + self._common_drift(designs, seed)) + self._law_draws(designs, at_reference=True) * apart
         return Prediction(loss, designs, self.targets, self.designs)
 
     def _measured(self, expected: Prediction, seed: int) -> Prediction:
         return replace(expected, draws=self._scattered(expected.draws, expected.designs, seed))
 
-    def _drift_at(self, designs: Designs, seed: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """f + g (draw, run, target) at the designs, and the increments (draw, target, path) of the paths."""
-        sites = {site: flat_draws(value) for site, value in self.drift.items()}
-        at = self.seed if seed is None else seed
+    def _common_drift(self, designs: Designs, seed: int) -> np.ndarray:
+        """f + g (draw, run, target) at the designs."""
         spreads = self.flat["drift"], self.flat["drift_far"]
-        common = drift.surface(self._cells, sites, *spreads, designs, at)
-        return common, drift.paths(self._cells, sites, self.flat["drift_mix"], self.seed)
+        return drift.surface(self._cells, self._flat_drift, *spreads, designs, seed)
+
+    @cached_property
+    def _paths(self) -> np.ndarray:
+        """The increments (draw, target, path) of the paths, which belong to the draws."""
+        return drift.paths(self._cells, self._flat_drift, self.flat["drift_mix"], self.seed)
+
+    @property
+    def _flat_drift(self) -> dict[str, np.ndarray]:
+        return {site: flat_draws(value) for site, value in self.drift.items()}
 
     def _on_domains(self, designs: Designs | Design | Sequence[Design]) -> Designs:
         return Designs.stacked(designs).on(self.domains)
