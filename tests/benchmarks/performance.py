@@ -57,7 +57,7 @@ def steps(small: bool) -> dict[str, dict[str, Step]]:
         | {name: Step("sampling", "at_once", a) for name, a in extra.items()},
         "peers": {
             f"peers-{peer}-{law}": Step("peers", peer, (law,))
-            for peer in ("least_squares", "nutpie", "numpyro")
+            for peer in ("least_squares", "nutpie", "numpyro", "settled")
             for law in LAWS
         },
         "refit": {f"refit-{law}": Step("sampling", "refit", (law,)) for law in LAWS},

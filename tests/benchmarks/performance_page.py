@@ -146,7 +146,7 @@ def peers(kept: Kept) -> Iterator[str]:
         rows.append(row)
     head = [f"{peer} {what}" for peer in ("(a)", "(b)") for what in ("ESS a second", "steps", "R-hat", "ratio")]
     yield table(["law, target", "ESS a second", "steps", *head], rows)
-    for peer in PEERS:
+    for peer in NAMED:
         yield from agreement(kept, peer)
     for law in LAWS:
         if copies := kept[f"peers-least_squares-{law}"].get("all"):
@@ -164,16 +164,17 @@ def peers(kept: Kept) -> Iterator[str]:
 def agreement(kept: Kept, peer: str) -> Iterator[str]:
     """Posterior means against each other, in units of their Monte Carlo errors."""
     for law in LAWS:
-        scores, settled = [], []
+        scores, settled, fits = [], [], 0
         for mine, _, ours, theirs in kept.pairs(peer):
             if mine == law:
                 pairs = [(ours["means"][site], theirs["means"][site]) for site in theirs["means"]]
                 z = [(b - a) / np.hypot(a_error, b_error) for (a, a_error), (b, b_error) in pairs]
                 scores += z
-                settled += z if theirs["rhat"] <= 1.01 else []
+                if theirs["rhat"] <= 1.01:
+                    settled, fits = settled + z, fits + 1
         if scores:
             yield f"Posterior means of the {law} law, {NAMED[peer]} against ours: {_spread(scores)}." + (
-                f" In fits where R-hat of the peer is at most 1.01: {_spread(settled)}."
+                f" In {fits} fits with R-hat of the peer at most 1.01: {_spread(settled)}."
                 if settled
                 else " In no fit is R-hat of the peer at most 1.01, so its Monte Carlo errors are only indicative."
             )

@@ -7,10 +7,11 @@ of a mixture once, as ours does, so that coordinates and samplers are compared a
 
 from __future__ import annotations
 
+import json
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -35,6 +36,9 @@ CHAINS = 4
 NUMPYRO = (150, 150)
 NUTPIE = (300, 300)
 """Warm-up and draws of a chain: what long trees leave time for."""
+SETTLED = (1000, 3000)
+"""Chains that are long enough to compare posterior means, on targets where short ones came near."""
+NEAR = 1.1
 COPIES = 200
 TIMED = 3
 """How many of the copies are timed."""
@@ -176,11 +180,26 @@ def numpyro(job: Job, law: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def nutpie(job: Job, law: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """PyMC's model compiled once by nutpie, and sampled with its defaults but for the number of draws."""
+    yield from _by_nutpie(job, law, NUTPIE, few(job).targets)
+
+
+def settled(job: Job, law: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """nutpie with long chains, where R-hat of the short ones says that these will do."""
+    short = json.loads((job.folder / f"peers-nutpie-{law}.json").read_text(encoding="utf-8"))["figures"]
+    near = [target for target, fit in short.items() if fit["rhat"] <= NEAR or job.small]
+    yield from _by_nutpie(job, law, SETTLED, near)
+
+
+def _by_nutpie(
+    job: Job, law: str, lengths: tuple[int, int], targets: Sequence[str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
     import nutpie
 
     compiled = None
-    length = dict(zip(("tune", "draws"), (50, 50) if job.small else NUTPIE, strict=True))
+    length = dict(zip(("tune", "draws"), (50, 50) if job.small else lengths, strict=True))
     for target, runs, model in _targets(job, law):
+        if target not in targets:
+            continue
         at, ours = Table.of(runs, _reference(model)), Ours.of(model, runs)
         begun = time.perf_counter()
         written = rewritten(law == "joint", at)
