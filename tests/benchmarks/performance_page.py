@@ -47,9 +47,9 @@ WHY = {
     "demo, cold": "Half of it is compiling: the sampler is one program for all laws, and starts, drift and decisions "
     "have their own",
     "demo, warm": "Only compiled programs are kept: every process imports JAX, NumPyro, SciPy, pandas and ArviZ and "
-    "traces its programs anew, and sampling alone takes most of what the goal allows",
+    "traces its programs anew, and sampling alone takes half of what the goal allows",
     "exponent of the cost in measured points": "A row costs more once the arrays of a step outgrow the caches of the "
-    "processor; in the last steps of the range the cost of a row grows no more",
+    "processor",
     "mean leapfrog steps a draw, law alone, worst of 16 fits": "The joint law has shares in A and B besides, which "
     "these runs hardly tell; their posterior has bends that no linear whitening straightens",
 }
@@ -81,7 +81,9 @@ def cold(kept: Kept) -> Iterator[str]:
     rows = [[f"`{name}`", f"{times[len(times) // 2]:.2f}", "–"] for name, times in kept["cold-program"].items()]
     for name, says in (("first", "first fit of a process, one target of `pocket-multimodal`"), ("demo", "demo")):
         if set(found := kept[f"cold-{name}"]) >= {"cold", "warm"}:
-            rows.append([says, f"{found['cold']:.1f}", f"{found['warm']:.1f}"])
+            each = [found[f"{what}, each"] for what in ("cold", "warm")]
+            rows.append([says, *(f"{np.median(t):.1f} ({min(t):.0f} to {max(t):.0f})" for t in each)])
+    yield "Medians, and the range of three; Python and JAX keep what they compile from the first time on."
     yield table(["fresh process", "s, nothing compiled", "s, second time"], rows)
 
 
