@@ -36,7 +36,7 @@ CHAINS = 4
 NUMPYRO = (150, 150)
 NUTPIE = (300, 300)
 """Warm-up and draws of a chain: what long trees leave time for."""
-SETTLED = (1000, 3000)
+SETTLED = (1000, 2000)
 """Chains that are long enough to compare posterior means, on targets where short ones came near."""
 NEAR = 1.1
 COPIES = 200
