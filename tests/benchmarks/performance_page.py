@@ -50,6 +50,8 @@ WHY = {
     "traces its programs anew, and sampling alone takes half of what the goal allows",
     "exponent of the cost in measured points": "A row costs more once the arrays of a step outgrow the caches of the "
     "processor",
+    "exponent of the cost in targets": "Targets are sampled one by one with one program, so nothing grows faster than "
+    "their number; but some need more steps than others, and the speed of the machine changes from minute to minute",
     "mean leapfrog steps a draw, law alone, worst of 16 fits": "The joint law has shares in A and B besides, which "
     "these runs hardly tell; their posterior has bends that no linear whitening straightens",
 }
