@@ -178,7 +178,7 @@ def agreement(kept: Kept, peer: str) -> Iterator[str]:
                     settled, fits = settled + z, fits + 1
         if scores:
             yield f"Posterior means of the {law} law, {NAMED[peer]} against ours: {_spread(scores)}." + (
-                f" In {fits} fits with R-hat of the peer at most 1.01: {_spread(settled)}."
+                f" With R-hat of the peer at most 1.01 ({fits} of its fits): {_spread(settled)}."
                 if settled
                 else " In no fit is R-hat of the peer at most 1.01, so its Monte Carlo errors are only indicative."
             )
