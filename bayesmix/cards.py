@@ -10,8 +10,9 @@ import inspect
 import os
 import textwrap
 import tomllib
+import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,7 +24,7 @@ import bayesmix.laws
 import bayesmix.noise
 from bayesmix.beliefs import Belief, belief_from, belief_of
 from bayesmix.discrepancy import Drift
-from bayesmix.errors import InputError
+from bayesmix.errors import DataWarning, InputError
 from bayesmix.laws.base import Law
 from bayesmix.laws.repeated import Repeated
 from bayesmix.model import POOLING, Model
@@ -39,6 +40,7 @@ KEYS = (
     "stock",
     "noise",
     "discrepancy",
+    "discrepancy_options",
     "pooling",
     "domains",
     "targets",
@@ -50,6 +52,11 @@ NONE = "none"
 WORDS = ("interval", "entries", "unit", "says")
 UNIT = "smallest loss"  # that was measured of each target
 WIDTH = 80
+RETIRED = {
+    "run_share": "run_effect, the size of what the checkpoints of a run share",
+    "drift_far": "extrapolation, the share of the law's own fall beyond the runs",
+}
+"""Sites of earlier versions, and what is in their place: their priors are left out, with a warning."""
 PROBE = 3  # domains, to see the shape of a law's priors when a card does not say how many there are
 
 
@@ -108,10 +115,10 @@ class Card:
     def __str__(self) -> str:
         lines = [f"{self.name}: {self.title}", ""]
         lines += [*textwrap.wrap(" ".join(self.description.split()), WIDTH), ""] if self.description else []
-        lines.append(f"{'site':<9} {'prior':<34} {'90 % interval':<16} unit")
+        lines.append(f"{'site':<13} {'prior':<32} {'90 % interval':<14} unit")
         for site, entry in self.prior.items():
             span = "[{:.2g}, {:.2g}]".format(*entry.interval) if entry.interval else ""
-            lines.append(f"{site:<9} {entry.belief!s:<34} {span:<16} {entry.unit}".rstrip())
+            lines.append(f"{site:<13} {entry.belief!s:<32} {span:<14} {entry.unit}".rstrip())
             lines += textwrap.wrap(entry.says, WIDTH, initial_indent=" " * 10, subsequent_indent=" " * 10)
         return "\n".join(lines)
 
@@ -172,6 +179,8 @@ def card_text(model: Model, domains: int) -> str:
     table |= {"discrepancy": discrepancy, "pooling": model.pooling, "domains": domains}
     if options := {f.name: getattr(law, f.name) for f in fields(law)}:  # type: ignore[arg-type]
         table["law_options"] = options
+    if model.discrepancy and model.discrepancy != type(model.discrepancy)():
+        table["discrepancy_options"] = asdict(model.discrepancy)
     if isinstance(model.law, Repeated):
         table["stock"] = dict(model.law.stock)
     return tomli_w.dumps(table | {"prior": prior})
@@ -248,24 +257,30 @@ def _concrete[T](module: ModuleType, base: type[T]) -> list[type[T]]:
 def _law(table: Mapping[str, Any], what: str) -> Law:
     known = laws()
     law = known[_one_of(table.get("law"), known, f"the law of {what}")]
-    options = _table(table, "law_options", what)
-    allowed = {f.name: f for f in fields(law)}  # type: ignore[arg-type]
-    _require_known(options, allowed, f"[law_options] of {what}")
-    for name, value in options.items():
-        default = allowed[name].default
-        if default is not MISSING and type(value) is not type(default):
-            raise InputError(
-                f"{name} of {what} is not an option of the law",
-                expected=f"a value such as {str(default).lower()}",
-                got=repr(value),
-                advice="Correct it.",
-            )
+    options = _options(law, table, "law_options", what)
     stock = _table(table, "stock", what)
     if not all(isinstance(tokens, int | float) and tokens > 0 for tokens in stock.values()):
         raise InputError(
             f"[stock] of {what} is no stock", expected="domain = tokens above 0", got=dict(stock), advice="Correct it."
         )
     return Repeated(law(**options), stock) if stock else law(**options)
+
+
+def _options(kind: Any, table: Mapping[str, Any], key: str, what: str) -> Mapping[str, Any]:
+    """The fields of a frozen dataclass that the card sets."""
+    options = _table(table, key, what)
+    allowed = {f.name: f for f in fields(kind)}
+    _require_known(options, allowed, f"[{key}] of {what}")
+    for name, value in options.items():
+        default = allowed[name].default
+        if default is not MISSING and type(value) is not type(default):
+            raise InputError(
+                f"{name} of {what} is not an option of the {key.removesuffix('_options')}",
+                expected=f"a value such as {str(default).lower()}",
+                got=repr(value),
+                advice="Correct it.",
+            )
+    return options
 
 
 def _noise(table: Mapping[str, Any], what: str) -> Noise:
@@ -276,7 +291,8 @@ def _noise(table: Mapping[str, Any], what: str) -> Noise:
 def _discrepancy(table: Mapping[str, Any], noise: Noise, what: str) -> Drift | None:
     usual = Drift.name if isinstance(noise, Grouped) else NONE
     name = _one_of(table.get("discrepancy", usual), (Drift.name, NONE), f"the discrepancy of {what}")
-    return Drift() if name == Drift.name else None
+    options = _options(Drift, table, "discrepancy_options", what)
+    return Drift(**options) if name == Drift.name else None
 
 
 def _with_priors(
@@ -284,6 +300,10 @@ def _with_priors(
 ) -> tuple[Model, dict[str, Entry]]:
     """The model with the card's priors in place of the defaults that they differ from, and what the card says."""
     defaults = model.priors(entries or PROBE)
+    for site in [site for site in tables if site in RETIRED]:
+        message = f"[prior.{site}] of {what} is left out: in its place is {RETIRED[site]}"
+        warnings.warn(message, DataWarning, stacklevel=2)
+        tables = {name: table for name, table in tables.items() if name != site}
     _require_known(tables, defaults, f"[prior] of {what}")
     overrides: dict[str, dist.Distribution] = {}
     said: dict[str, Entry] = {}

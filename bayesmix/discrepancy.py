@@ -1,16 +1,18 @@
-"""`Drift`: how the law itself is wrong away from the middle of the runs.
+"""`Drift`: how the law itself is wrong, among the runs and beyond them.
 
-A law is a guess with a handful of parameters. Where it is wrong, it is wrong for all the checkpoints of one size alike,
-so thousands of rows tell little more about its exponents than a few dozen cells (N, D) do. The drift has two parts:
+A law is a guess with a handful of parameters. Where it is wrong, it is wrong for all runs of one size and length alike,
+so thousands of rows tell little more about its exponents than a few dozen cells (N, D) do. The discrepancy has four
+parts:
 
-* one that moves all mixtures alike: a Brownian surface over (log₂ N, log₂ D), with one value a cell;
-* one that moves mixtures apart: a Brownian path in log₂ N for every direction in which the mixtures of the runs differ.
+* a surface over (log N, log D) that moves all mixtures alike. It is orthogonal to what a law can bend to, so that it
+  cannot do the law's work: where the law fits nothing is left for it to say, and beyond the runs the law goes on;
+* paths in log N and in log D that move mixtures apart;
+* a curve that all unfinished runs share: a checkpoint before the end of its schedule is worse than a run that was
+  planned for so many tokens;
+* beyond the runs, a share of the law's own further fall, of which the runs say nothing but how far the same law, fitted
+  to the smaller of them, would have missed the larger ones.
 
-Both are zero at the reference, are pinned by the runs where there are any, and go on beyond them, so that bands widen
-with every octave nobody has trained. The first cannot change which mixture is best; the second can.
-
-Among the runs the law was free to bend, so what it misses there understates how wrong it is where nothing was fitted.
-Beyond the runs a further surface is added, of which they tell nothing.
+The first, third and fourth cannot change which mixture is best; the second can.
 """
 
 from __future__ import annotations
@@ -32,121 +34,191 @@ from bayesmix.design import Designs, Scale
 
 MOST_CELLS = 64
 MOST_DIRECTIONS = 8
-MOST_STEPS = 6
+MOST_STEPS = 4
 OCTAVES_AROUND = 12
-"""How many octaves beyond the fitted sizes the paths that move mixtures apart are prepared for."""
-PADDING = 8
+"""How many octaves beyond the runs the paths that move mixtures apart are prepared for."""
+SCHEDULE = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
+"""Knots of the curve of unfinished runs, in octaves before their end; it is flat beyond the last."""
+PADDING, PADDING_PATTERNS = 8, 4
 LOST = 1e-10
 """Share of a sum of squares below which a difference of two such sums is rounding."""
+SINGULAR = 1e-9
+LEVEL = 10.0
+"""Standard deviation of the surface's own level, which orthogonality to 1 takes away: any large number."""
+RATIO = 2.0
+"""Largest ratio of losses of two mixtures at one scale that is taken for real."""
 
 Theta = Mapping[str, jax.Array]
 
 
 @dataclass(frozen=True)
 class Drift:
-    """Expected loss = L(N, D, h) (1 + f(N, D) + g(N, D)) + L(N, D, h̄) Σⱼ ψⱼ(h) wⱼ(N).
+    """Expected loss = L(N, D, h) (1 + f(N, D) + c(u)) e^(t φ(N, D)) + L(N, D, h̄) Σⱼ ψⱼ(h) (wⱼ(N) + vⱼ(D)).
 
-    f = s W with W a Brownian surface over x = (log₂ N/N₀, log₂ D/D₀), E(W(x) − W(x'))² = |x − x'|; g = s_b V with V
-    another one over the way from the fitted sizes to x, zero between their smallest and largest N and D; wⱼ Brownian
-    paths over log₂ N/N₀ with standard deviation s_h an octave; ψⱼ the principal directions in which mixtures differ,
-    scaled so that a typical mixture of the runs has Σ ψⱼ² = 1.
+    f = s W with W a Brownian surface of any level over (x, y) = (log₂ N/N₀, log₂ D/D₀), E(W(x, y) − W(x', y'))² the
+    distance of the two points, conditioned to be orthogonal, over the cells of the runs, to 1, x, x², y and y²; c a
+    Brownian path over u, the octaves that are left to the end of the run's schedule, c(0) = 0, with standard deviation
+    s_c at one octave; wⱼ and vⱼ Brownian paths over x and y with standard deviation s_h an octave, linear between a few
+    knots; ψⱼ the principal directions in which mixtures differ, scaled so that a typical mixture of the runs has
+    Σ ψⱼ² = 1; φ = log L(N̂, D̂, h̄) − log L(N, D, h̄) the law's own fall from the nearest fitted N and D to the design;
+    t Normal(0, s_t²).
 
     | symbol | site | shape | support | unit | meaning |
     |---|---|---|---|---|---|
     | s | `drift` | () | > 0 | – | standard deviation over one octave of what moves all mixtures alike, a fraction |
-    | s_b | `drift_far` | () | > 0 | – | what one octave beyond the runs adds to it; the runs say nothing of it |
-    | s_h | `drift_mix` | () | > 0 | – | standard deviation over one octave of N of what moves a typical mixture apart |
+    | s_h | `drift_mix` | () | > 0 | – | standard deviation over an octave of N or D of what moves mixtures apart |
+    | s_c | `schedule` | () | > 0 | – | standard deviation of what a run lacks one octave before its end, a fraction |
+    | s_t | `extrapolation` | () | > 0 | – | by which share of its own fall beyond the runs the law is wrong |
 
-    Given s, s_h and the other parameters f and w are Gaussian: they are integrated out of the likelihood, and drawn
-    afterwards.
+    Given the scales and the other parameters f, c, w and v are Gaussian: they are integrated out of the likelihood, and
+    drawn afterwards.
+
+    Args:
+        orthogonal: whether f is orthogonal to what a law can bend to. False lets it compete with the law, which then
+            loses its trend to f and gives it up beyond the runs; it is there for comparison.
+        prequential: whether the prior of s_t learns from how far the same law, fitted to the smaller runs alone, would
+            have missed the larger ones; see `inference.prequential`.
+
+    Source: Plumlee 2017, "Bayesian calibration of inexact computer models", Journal of the American Statistical
+    Association 112, 1274–1285, for the orthogonality; the rest is ours.
     """
+
+    orthogonal: bool = True
+    prequential: bool = True
 
     name: ClassVar[str] = "drift"
 
     def priors(self) -> dict[str, dist.Distribution]:
-        """0.4 % an octave among the runs and 0.6 % more beyond, 0.1 % between mixtures, within a factor of 2 or 3."""
+        """0.4 % an octave among the runs, 0.1 % between mixtures, 0.4 % before the end; 0.27 of the fall beyond."""
         return {
             "drift": dist.LogNormal(math.log(0.004), 0.7),
-            "drift_far": dist.LogNormal(math.log(0.006), 0.5),
             "drift_mix": dist.LogNormal(math.log(0.001), 0.7),
+            "schedule": dist.LogNormal(math.log(0.004), 0.7),
+            "extrapolation": dist.LogNormal(math.log(0.27), 0.6),
         }
 
 
 class Misfit(NamedTuple):
-    """A drift and run effects as the likelihood of one table reads them: arrays by training run, padded."""
+    """Discrepancy and run effects as the likelihood of one table reads them, padded.
 
-    rows: jax.Array  # (group, checkpoint) positions of the rows of every training run
-    real: jax.Array  # (group, checkpoint) 1 where there is such a row
-    in_cell: jax.Array  # (group, checkpoint, cell) 1 for the cell (N, D) of the row
+    Training runs measured at the same sizes, tokens and targets, with the same standard errors, form a pattern.
+    """
+
     cell: jax.Array  # (run) position of the cell of every row
-    root: jax.Array  # (cell, cell) Cholesky factor of the covariance of W
-    basis: jax.Array  # (group, path) ψⱼ times the share of each increment of wⱼ between the reference and the run
-    length: jax.Array  # (path) octaves of each increment
-    group: jax.Array  # (run) position of the training run
+    left: jax.Array  # (run, knot) share of each piece of the curve of unfinished runs that lies before the row's end
+    passed: jax.Array  # (run, step) share of each piece of the paths between the reference and the row
+    rows: jax.Array  # (group, checkpoint) positions of the rows of every training run
+    pattern: jax.Array  # (group) of every training run
+    present: jax.Array  # (group) 1 for a training run, 0 for padding
+    psi: jax.Array  # (group, direction) ψⱼ
+    ratio: jax.Array  # (group, target) about L(N, D, h̄)/L(N, D, h), as measured
+    alike: jax.Array  # (pattern, checkpoint, coefficient) of surface and curve, whitened
+    apart: jax.Array  # (pattern, checkpoint, step) of the paths, whitened
+    seen: jax.Array  # (pattern, checkpoint, target) whether it was measured
+    late: jax.Array  # (pattern, checkpoint) log D/D₀
+    loss_se: jax.Array  # (pattern, checkpoint, target) standard error, as a fraction of the loss
+    root: jax.Array  # (cell, coefficient) from whitened coefficients to f at the cells, for s = 1
+    width: jax.Array  # (knot) standard deviation of each piece of the curve, for s_c = 1
+    length: jax.Array  # (step) octaves of each piece of the paths
+
+    def target(self, at: slice) -> Misfit:
+        """Those of some targets."""
+        return self._replace(ratio=self.ratio[:, at], seen=self.seen[..., at], loss_se=self.loss_se[..., at])
 
 
 class Draws(NamedTuple):
-    """Values of the drift that belong to posterior draws."""
+    """Values of the discrepancy that belong to posterior draws."""
 
     surface: jax.Array  # (cell) f at the cells of the runs
-    paths: jax.Array  # (path) increments of wⱼ inside the runs
+    schedule: jax.Array  # (knot) rise of c over each of its pieces
+    paths: jax.Array  # (direction × step) rises of wⱼ and vⱼ inside the runs
 
 
 class Errors(NamedTuple):
     """How far the measured losses of one target are from the law."""
 
     error: jax.Array  # (run) y/L − 1
-    ratio: jax.Array  # (run) L(N, D, h̄)/L(N, D, h)
-    variance: jax.Array  # (run) of the jitter of each row, infinite where nothing was observed
-    shared: jax.Array  # (group) variance of the effect that the rows of each training run share
+    variance: jax.Array  # (pattern, checkpoint) of the jitter of a row of weight 1
+    shared: jax.Array  # () variance of the effect that the rows of a training run of weight 1 share
+    weight: jax.Array  # (group) precision of each training run
+
+    def target(self, t: int) -> Errors:
+        """Those of one target, where all arrays have a last axis of targets."""
+        return Errors(*(v[..., t] for v in self))
 
 
 def marginal_log_prob(theta: Theta, errors: Errors, misfit: Misfit) -> jax.Array:
-    """Log density of the errors of one target with drift and run effects integrated out.
+    """Log density of the errors of one target with discrepancy and run effects integrated out.
 
-    It is −∞ where the errors that remain are lost to rounding beside those the drift explains: such a drift is larger
-    than any loss, and what is left of the difference, of either sign, would draw the sampler there.
+    It is −∞ where the errors that remain are lost to rounding beside those the discrepancy explains: such a discrepancy
+    is larger than any loss, and what is left of the difference, of either sign, would draw the sampler there.
 
     Args:
-        theta: `drift` and `drift_mix`.
+        theta: `drift`, `drift_mix` and `schedule`.
         errors: of the law.
-        misfit: the table's arrays.
+        misfit: the table's arrays, of one target.
     """
     system = _system(theta, errors, misfit)
-    half = solve_triangular(system.factor, system.score, lower=True)
-    log_det = system.log_det + 2 * jnp.sum(jnp.log(jnp.diag(system.factor)))
-    square = system.square - half @ half
-    log_prob = -0.5 * (square + log_det + system.measured * math.log(2 * math.pi))
+    log_det, explained = _solved(system.inner, system.score)
+    square = system.square - explained
+    log_prob = -0.5 * (square + system.log_det + log_det + system.measured * math.log(2 * math.pi))
     return jnp.where(square >= LOST * system.square, log_prob, -jnp.inf)
 
 
 def draw(theta: Theta, errors: Errors, misfit: Misfit, key: jax.Array) -> Draws:
-    """One draw of the drift given the errors of the law; arguments as in `marginal_log_prob`."""
+    """One draw of the discrepancy given the errors of the law; arguments as in `marginal_log_prob`."""
     system = _system(theta, errors, misfit)
-    mean = cho_solve((system.factor, True), system.score)
-    scatter = solve_triangular(system.factor.T, jax.random.normal(key, mean.shape), lower=False)
+    factor = jnp.linalg.cholesky(system.inner)
+    mean = cho_solve((factor, True), system.score)
+    scatter = solve_triangular(factor.T, jax.random.normal(key, mean.shape), lower=False)
     return _scaled(theta, misfit, mean + scatter)
 
 
 def draw_prior(theta: Theta, misfit: Misfit, key: jax.Array) -> Draws:
-    """One draw of the drift before any run is seen."""
-    return _scaled(theta, misfit, jax.random.normal(key, (misfit.root.shape[0] + misfit.length.shape[0],)))
+    """One draw of the discrepancy before any run is seen."""
+    size = misfit.alike.shape[2] + misfit.psi.shape[1] * misfit.apart.shape[2]
+    return _scaled(theta, misfit, jax.random.normal(key, (size,)))
 
 
-def effect(draws: Draws, loss: jax.Array, reference_loss: jax.Array, misfit: Misfit) -> jax.Array:
-    """What the drift adds to the law's losses (run), given those of the reference mixture at the same scales."""
-    return loss * draws.surface[misfit.cell] + reference_loss * (misfit.basis @ draws.paths)[misfit.group]
+def effect(draws: Draws, loss: jax.Array, reference_loss: jax.Array, misfit: Misfit, group: jax.Array) -> jax.Array:
+    """What the discrepancy adds to the law's losses (run), given those of the reference mixture at the same scales."""
+    tilt = draws.paths.reshape(misfit.psi.shape[1], -1) @ misfit.passed.T  # (direction, run)
+    apart = jnp.einsum("rj,jr->r", misfit.psi[group], tilt)
+    return loss * (draws.surface[misfit.cell] + misfit.left @ draws.schedule) + reference_loss * apart
+
+
+def squares(errors: Errors, misfit: Misfit, around: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Squared errors (group) of training runs of weight 1 around what is given (run), and how many rows they have."""
+    left = errors._replace(error=errors.error - around)
+    p, shrink, e = _rows(left, misfit)
+    at = misfit.pattern
+    seen = misfit.seen[..., 0][at].sum(axis=1) * misfit.present
+    return jnp.sum(p[at] * e**2, axis=1) - shrink[at] * jnp.sum(p[at] * e, axis=1) ** 2, seen
 
 
 def _scaled(theta: Theta, misfit: Misfit, coefficients: jax.Array) -> Draws:
-    surface, paths = jnp.split(coefficients, [misfit.root.shape[0]])
-    return Draws(theta["drift"] * (misfit.root @ surface), theta["drift_mix"] * jnp.sqrt(misfit.length) * paths)
+    surface, schedule, paths = jnp.split(coefficients, [misfit.root.shape[1], misfit.alike.shape[2]])
+    length = jnp.tile(jnp.sqrt(misfit.length), misfit.psi.shape[1])
+    return Draws(
+        theta["drift"] * (misfit.root @ surface),
+        theta["schedule"] * misfit.width * schedule,
+        theta["drift_mix"] * length * paths,
+    )
+
+
+def _rows(errors: Errors, misfit: Misfit) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Precisions p (pattern, checkpoint), τ²/(1 + τ² Σp) (pattern) and errors (group, checkpoint), 0 where unseen."""
+    seen = misfit.seen[..., 0]
+    p = jnp.where(seen, 1 / jnp.where(seen, errors.variance, 1.0), 0.0)
+    shrink = errors.shared / (1 + errors.shared * jnp.sum(p, axis=1))
+    here = seen[misfit.pattern] & (misfit.present > 0)[:, None]
+    return p, shrink, jnp.where(here, errors.error[misfit.rows], 0.0)
 
 
 class _System(NamedTuple):
-    """Normal equations of the whitened coefficients of the drift, I + RᵀAR = F Fᵀ."""
+    """Normal equations of the whitened coefficients, I + RᵀAR, and what does not depend on them."""
 
-    factor: jax.Array
+    inner: jax.Array
     score: jax.Array
     square: jax.Array
     log_det: jax.Array
@@ -156,43 +228,69 @@ class _System(NamedTuple):
 def _system(theta: Theta, errors: Errors, misfit: Misfit) -> _System:
     """Woodbury twice: run effects are integrated out of each training run, then the coefficients of all rows.
 
-    A training run with precisions p and shared variance τ² has V⁻¹ = diag(p) − f p pᵀ, f = τ²/(1 + τ² Σp). All its
-    checkpoints have the same N and h, so nothing larger than (group, coefficient) is multiplied.
+    A training run of weight w with precisions w p and shared variance τ²/w has the inverse covariance w Q with
+    Q = diag(p) − p pᵀ τ²/(1 + τ² Σp), which all runs of a pattern have in common. So sums over runs are of weights and
+    of weighted errors alone, and all that depends on the parameters is computed once a pattern.
     """
-    seen = jnp.isfinite(errors.variance[misfit.rows]) & (misfit.real > 0)
-    p = jnp.where(seen, 1 / jnp.where(seen, errors.variance[misfit.rows], 1.0), 0.0)
-    e = jnp.where(seen, errors.error[misfit.rows], 0.0)
-    ratio = errors.ratio[misfit.rows]
-    by_cell, tilted = (jnp.einsum("gc,gck->gk", v, misfit.in_cell) for v in (p, p * ratio))
+    p, shrink, e = _rows(errors, misfit)
+    patterns, at = p.shape[0], misfit.pattern
+    weight = errors.weight * misfit.present
+    psi = misfit.psi * misfit.ratio
 
     def total(values: jax.Array) -> jax.Array:
-        return jnp.sum(values, axis=1)
+        return jax.ops.segment_sum(values, at, num_segments=patterns)
 
-    weight, pull = total(p), total(p * e)
-    f = errors.shared / (1 + errors.shared * weight)
-    lean, lean_square, lean_pull = total(p * ratio), total(p * ratio**2), total(p * ratio * e)
-    basis = misfit.basis
-    # precision matrix and score of surface and paths
-    surface = jnp.diag(by_cell.sum(0)) - by_cell.T @ (f[:, None] * by_cell)
-    cross = (tilted - (f * lean)[:, None] * by_cell).T @ basis
-    paths = basis.T @ ((lean_square - f * lean**2)[:, None] * basis)
-    to_surface = jnp.einsum("gc,gck->k", p * e, misfit.in_cell) - by_cell.T @ (f * pull)
-    to_paths = basis.T @ (lean_pull - f * lean * pull)
-    # whitened by the prior
-    root, scale = theta["drift"] * misfit.root, theta["drift_mix"] * jnp.sqrt(misfit.length)
-    corner = root.T @ cross * scale
-    inner = jnp.block([[root.T @ surface @ root, corner], [corner.T, scale[:, None] * paths * scale]])
-    factor = jnp.linalg.cholesky(jnp.eye(inner.shape[0]) + 0.5 * (inner + inner.T))
-    log_det = jnp.sum(jnp.log1p(errors.shared * weight)) - jnp.sum(
-        jnp.where(seen, jnp.log(jnp.where(seen, p, 1.0)), 0.0)
+    def precision(design: jax.Array) -> jax.Array:
+        """Q times the design (pattern, checkpoint, coefficient)."""
+        weighted = p[..., None] * design
+        return weighted - (shrink[:, None] * p)[..., None] * jnp.sum(weighted, axis=1, keepdims=True)
+
+    runs, tilt = total(weight), total(weight[:, None] * psi)
+    tilt_square = total(weight[:, None, None] * psi[:, :, None] * psi[:, None, :])
+    pull, tilt_pull = total(weight[:, None] * e), total((weight[:, None] * e)[..., None] * psi[:, None, :])
+    scale = jnp.concatenate([jnp.full(misfit.root.shape[1], theta["drift"]), theta["schedule"] * misfit.width])
+    alike = misfit.alike * scale
+    apart = misfit.apart * theta["drift_mix"] * jnp.sqrt(misfit.length)
+    q_alike, q_apart = precision(alike), precision(apart)
+    first = jnp.einsum("pck,pcl->kl", runs[:, None, None] * q_alike, alike)
+    cross = jnp.einsum("pks,pj->kjs", jnp.einsum("pck,pcs->pks", q_alike, apart), tilt)
+    last = jnp.einsum("pst,pij->isjt", jnp.einsum("pcs,pct->pst", q_apart, apart), tilt_square)
+    size = last.shape[0] * last.shape[1]
+    cross, last = cross.reshape(-1, size), last.reshape(size, size)
+    inner = jnp.block([[first, cross], [cross.T, last]])
+    score = jnp.concatenate(
+        [jnp.einsum("pck,pc->k", q_alike, pull), jnp.einsum("pcs,pcj->js", q_apart, tilt_pull).reshape(-1)]
     )
-    score = jnp.concatenate([root.T @ to_surface, scale * to_paths])
-    return _System(factor, score, jnp.sum(p * e**2) - jnp.sum(f * pull**2), log_det, jnp.sum(seen))
+    square = jnp.sum(weight * (jnp.sum(p[at] * e**2, axis=1) - shrink[at] * jnp.sum(p[at] * e, axis=1) ** 2))
+    seen = misfit.seen[..., 0]
+    each = jnp.log1p(errors.shared * jnp.sum(p, axis=1)) - jnp.sum(jnp.log(jnp.where(seen, p, 1.0)), axis=1)
+    rows = jnp.sum(seen, axis=1)[at] * misfit.present
+    log_det = jnp.sum(total(misfit.present) * each) - jnp.sum(rows * jnp.log(errors.weight))
+    return _System(jnp.eye(inner.shape[0]) + 0.5 * (inner + inner.T), score, square, log_det, jnp.sum(rows))
+
+
+@jax.custom_jvp
+def _solved(inner: jax.Array, score: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """log |A| and bᵀ A⁻¹ b, whose derivatives need one inverse: JAX's of a Cholesky factor takes four times as long."""
+    factor = jnp.linalg.cholesky(inner)
+    half = solve_triangular(factor, score, lower=True)
+    return 2 * jnp.sum(jnp.log(jnp.diag(factor))), half @ half
+
+
+@_solved.defjvp
+def _(primals: tuple[jax.Array, jax.Array], tangents: tuple[jax.Array, jax.Array]) -> Any:
+    inner, score = primals
+    d_inner, d_score = tangents
+    factor = jnp.linalg.cholesky(inner)
+    inverse = cho_solve((factor, True), jnp.eye(inner.shape[0]))
+    solution = inverse @ score
+    values = 2 * jnp.sum(jnp.log(jnp.diag(factor))), score @ solution
+    return values, (jnp.sum(inverse * d_inner), 2 * solution @ d_score - solution @ d_inner @ solution)
 
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """Where the runs pin the drift: cells of the surface, directions of mixtures, knots of the paths.
+    """Where the runs pin the discrepancy: cells of the surface, directions of mixtures, knots of paths and curve.
 
     Attributes:
         scale: N₀ and D₀.
@@ -200,8 +298,10 @@ class Cells:
         width: rounding of the cells in octaves.
         points: cells (cell, 2) in octaves from the reference.
         directions: (domain, direction) so that ψ = (h − h̄) @ directions.
-        knots: of the paths, in octaves from the reference, ascending, beyond the runs too.
-        inside: whether each increment between knots is inside the runs (increment).
+        along: of the paths in log N and in log D.
+        ends: knots of the curve of unfinished runs, in octaves before the end, from 0.
+        low, high: smallest and largest fitted N and D (2).
+        orthogonal: whether the surface is orthogonal to what a law can bend to.
     """
 
     scale: Scale
@@ -209,100 +309,213 @@ class Cells:
     width: float
     points: np.ndarray
     directions: np.ndarray
-    knots: np.ndarray
-    inside: np.ndarray
+    along: tuple[Path, Path]
+    ends: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    orthogonal: bool = True
 
     @classmethod
-    def of(cls, designs: Designs, scale: Scale, centre: np.ndarray) -> Cells:
-        """The cells of the given runs; cells are merged where there would be too many."""
+    def of(cls, designs: Designs, left: np.ndarray, scale: Scale, centre: np.ndarray, orthogonal: bool = True) -> Cells:
+        """The cells of the given runs; cells are merged where there would be too many.
+
+        Args:
+            designs: of the runs.
+            left: octaves (run) from each row to the end of its run's schedule.
+            scale: N₀ and D₀.
+            centre: h̄ (domain).
+            orthogonal: as in `Drift`.
+        """
         x = octaves(designs, scale)
         for width in (0.02, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0):
             points = np.unique(np.round(x / width), axis=0) * width
             if len(points) <= MOST_CELLS:
                 break
-        knots, inside = _knots(x[:, 0])
-        return cls(scale, centre, width, points, _directions(designs.mixture), knots, inside)
+        ends = np.unique(np.minimum(SCHEDULE, left.max(initial=0.0)))
+        sizes = np.stack([designs.params, designs.tokens], axis=1)
+        along = Path.of(x[:, 0]), Path.of(x[:, 1])
+        directions = _directions(designs.mixture)
+        return cls(scale, centre, width, points, directions, along, ends, sizes.min(0), sizes.max(0), orthogonal)
 
-    def misfit(self, designs: Designs, train_run: np.ndarray, pad: bool) -> Misfit:
-        """The arrays of the likelihood for runs of these designs and training runs (run)."""
-        cell = self.nearest(octaves(designs, self.scale))
-        _, first, counts = np.unique(train_run, return_index=True, return_counts=True)
-        groups, most = padded(len(first)) if pad else len(first), int(counts.max(initial=1))
-        rows, real = np.zeros((groups, most), int), np.zeros((groups, most))
-        order = np.argsort(train_run, kind="stable")
-        place = np.concatenate([np.arange(n) for n in counts])
-        rows[train_run[order], place], real[train_run[order], place] = order, 1.0
-        cells = _grown(len(self.points), pad)
-        root = np.eye(cells)
-        root[: len(self.points), : len(self.points)] = self._root
-        inside = np.tile(self.inside, self.directions.shape[1])
-        length = np.tile(np.diff(self.knots), self.directions.shape[1])[inside]
-        paths = _grown(len(length), pad)
-        basis = np.zeros((groups, paths))
-        basis[: len(first), : len(length)] = self.basis(designs.take(first))[:, inside]
+    def misfit(
+        self,
+        designs: Designs,
+        left: np.ndarray,
+        train_run: np.ndarray,
+        loss: np.ndarray,
+        loss_se: np.ndarray,
+        pad: bool,
+    ) -> Misfit:
+        """The arrays of the likelihood.
+
+        Args:
+            designs: of the runs.
+            left: octaves (run) from each row to the end of its run's schedule.
+            train_run: position (run) of the training run of each row.
+            loss: measured losses (run, target), NaN where nothing was.
+            loss_se: standard errors (run, target).
+            pad: whether to round sizes up, so that tables of similar size share a compiled program.
+        """
+        x = octaves(designs, self.scale)
+        cell = self.nearest(x)
+        passed = self.passed(x)[:, self.inside]
+        rows, counts = _checkpoints(train_run, x)
+        groups, most = len(rows), rows.shape[1]
+        real = np.arange(most) < counts[:, None]
+        seen = np.isfinite(loss[rows]) & real[..., None]
+        relative = np.where(seen, loss_se[rows] / np.where(seen, loss[rows], 1.0), 0.0)
+        signature = [np.where(real, v[rows], -np.inf) for v in (designs.params, designs.tokens, left)]
+        flat = np.concatenate([*signature, seen.reshape(groups, -1), relative.reshape(groups, -1)], axis=1)
+        _, first, pattern = np.unique(flat, axis=0, return_index=True, return_inverse=True)
+        at = rows[first]  # (pattern, checkpoint): one run speaks for all of its pattern
+        knots = np.diff(self.ends)
+        before = self.before_end(left)
+        alike = np.concatenate([self.root[cell], before], axis=1)
+        lengths = np.concatenate([path.length for path in self.along])[self.inside]
         extra = padded(len(designs)) - len(designs) if pad else 0
-        arrays: Any = (
-            rows,
-            real,
-            np.eye(cells)[cell[rows]] * real[..., None],
-            np.pad(cell, (0, extra)),
-            root,
-            basis,
-            np.pad(length, (0, paths - len(length)), constant_values=1.0),
-            np.pad(train_run, (0, extra)),
+        more_groups = padded(groups) - groups if pad else 0
+        more_patterns = _more(len(first), pad, PADDING_PATTERNS)
+        more_cells, more_root = _more(len(self.points), pad), _more(self.root.shape[1], pad)
+        more_knots, more_steps = _more(len(knots), False), _more(len(lengths), False)
+        more_directions = _more(self.directions.shape[1], False)
+        psi = (designs.mixture[rows[:, 0]] - self.centre) @ self.directions
+        ratio = _ratios(loss, cell, rows, seen)
+        split = self.root.shape[1]
+        alike = np.concatenate(
+            [
+                np.pad(alike[:, :split], ((0, 0), (0, more_root))),
+                np.pad(alike[:, split:], ((0, 0), (0, more_knots))),
+            ],
+            axis=1,
         )
-        return Misfit(*arrays)  # NumPy arrays: they become JAX's, in its precision, where they are used
+        passed = np.pad(passed, ((0, 0), (0, more_steps)))
+        of_patterns = ((0, more_patterns), (0, 0))
+        arrays: Any = dict(
+            cell=np.pad(cell, (0, extra)),
+            left=np.pad(before, ((0, extra), (0, more_knots))),
+            passed=np.pad(passed, ((0, extra), (0, 0))),
+            rows=np.pad(rows, ((0, more_groups), (0, 0))),
+            pattern=np.pad(pattern.reshape(-1), (0, more_groups)),
+            present=np.pad(np.ones(groups), (0, more_groups)),
+            psi=np.pad(psi, ((0, more_groups), (0, more_directions))),
+            ratio=np.pad(ratio, ((0, more_groups), (0, 0)), constant_values=1.0),
+            alike=np.pad(alike[at], (*of_patterns, (0, 0))),
+            apart=np.pad(passed[at], (*of_patterns, (0, 0))),
+            seen=np.pad(seen[first], (*of_patterns, (0, 0))),
+            late=np.pad(np.log(designs.tokens[at] / self.scale.tokens), of_patterns),
+            loss_se=np.pad(relative[first], (*of_patterns, (0, 0))),
+            root=np.pad(self.root, ((0, more_cells), (0, more_root))),
+            width=np.pad(np.sqrt(knots), (0, more_knots), constant_values=1.0),
+            length=np.pad(lengths, (0, more_steps), constant_values=1.0),
+        )
+        return Misfit(**arrays)  # NumPy arrays: they become JAX's, in its precision, where they are used
 
     def nearest(self, x: np.ndarray) -> np.ndarray:
         """Position (run) of the cell nearest to each point (run, 2) in octaves."""
         return np.argmin(np.linalg.norm(x[:, None] - self.points[None], axis=2), axis=1)
 
+    def before_end(self, left: np.ndarray) -> np.ndarray:
+        """Share (run, knot) of each piece of the curve of unfinished runs that lies before a row's end."""
+        return np.clip((left[:, None] - self.ends[:-1]) / np.diff(self.ends), 0.0, 1.0)
+
+    def passed(self, x: np.ndarray) -> np.ndarray:
+        """Share (run, step) of each piece of the paths between the reference and points (run, 2) in octaves."""
+        return np.concatenate([path.passed(x[:, axis]) for axis, path in enumerate(self.along)], axis=1)
+
+    @property
+    def inside(self) -> np.ndarray:
+        """Whether each piece of the paths lies inside the runs (step)."""
+        return np.concatenate([path.inside for path in self.along])
+
+    @property
+    def steps(self) -> np.ndarray:
+        """Octaves of each piece of the paths (step)."""
+        return np.concatenate([path.length for path in self.along])
+
     def basis(self, designs: Designs) -> np.ndarray:
-        """ψⱼ(h) times the share of every increment of wⱼ between the reference and the design (run, path)."""
+        """ψⱼ(h) times the share of every piece of the paths between reference and design (run, direction × step)."""
         psi = (designs.mixture - self.centre) @ self.directions
-        passed = _passed(octaves(designs, self.scale)[:, 0], self.knots) - _passed(np.zeros(1), self.knots)
+        passed = self.passed(octaves(designs, self.scale))
         return (psi[:, :, None] * passed[:, None, :]).reshape(len(designs), -1)
 
-    def slopes(self, params: float) -> np.ndarray:
-        """How every increment tilts the loss at one size over the weights (domain, path)."""
-        at = np.log2([params / self.scale.params])
-        passed = _passed(at, self.knots)[0] - _passed(np.zeros(1), self.knots)[0]
+    def slopes(self, scale: Scale) -> np.ndarray:
+        """How every piece of the paths tilts the loss at one scale over the weights (domain, direction × step)."""
+        at = np.log2([[scale.params / self.scale.params, scale.tokens / self.scale.tokens]])
+        passed = self.passed(at)[0]
         return (self.directions[:, :, None] * passed).reshape(len(self.directions), -1)
+
+    def clipped(self, designs: Designs) -> Designs:
+        """The designs moved to the nearest fitted N and D."""
+        params, tokens = np.clip(np.stack([designs.params, designs.tokens], axis=1), self.low, self.high).T
+        return Designs(designs.domains, designs.mixture, params, tokens, designs.ids)
 
     @property
     def moves(self) -> bool:
-        """Whether the drift differs between any two of the runs."""
-        return len(self.points) > 1 or bool(self.inside.any())
+        """Whether the discrepancy differs between any two of the runs."""
+        paths = self.directions.shape[1] and self.inside.any()
+        return bool(self.root.shape[1] or len(self.ends) > 1 or paths)
 
     @cached_property
-    def _root(self) -> np.ndarray:
-        return np.linalg.cholesky(brownian(self.points, self.points) + 1e-9 * np.eye(len(self.points)))
+    def root(self) -> np.ndarray:
+        """From whitened coefficients to the surface at the cells (cell, coefficient), for s = 1."""
+        covariance = self._covariance(self.points, self.points)
+        if self.orthogonal:
+            bends = covariance @ _law_bends(self.points)  # of the cells with what a law can bend to
+            gram = _law_bends(self.points).T @ bends
+            covariance = covariance - bends @ np.linalg.pinv(gram, rcond=SINGULAR, hermitian=True) @ bends.T
+        values, vectors = np.linalg.eigh(covariance)
+        keep = values > SINGULAR * LEVEL**2
+        return vectors[:, keep] * np.sqrt(values[keep])
 
     def extend(self, designs: Designs) -> tuple[np.ndarray, np.ndarray]:
         """The surface at new designs given its values at the cells: weights (run, cell) and covariance root (run, run).
 
-        f(new) = weights @ f(cells) + s · root @ ξ with ξ standard normal: kriging, exact for a Brownian surface.
+        f(new) = weights @ f(cells) + s · root @ ξ with ξ standard normal: kriging, exact for a Brownian surface. Given
+        its values at all cells it no longer matters that they are orthogonal to something.
         """
         x = octaves(designs, self.scale)
         nearest = self.points[self.nearest(x)]
         x = np.where((np.abs(x - nearest) <= 0.5 * self.width + 1e-9).all(1)[:, None], nearest, x)
-        cross = brownian(x, self.points)
-        half = np.linalg.solve(self._root, cross.T)
-        weights = np.linalg.solve(self._root.T, half).T
-        return weights, _square_root(brownian(x, x) - half.T @ half)
+        factor = np.linalg.cholesky(self._covariance(self.points, self.points) + 1e-9 * np.eye(len(self.points)))
+        half = np.linalg.solve(factor, self._covariance(x, self.points).T)
+        weights = np.linalg.solve(factor.T, half).T
+        return weights, _square_root(self._covariance(x, x) - half.T @ half)
 
-    def beyond(self, designs: Designs) -> np.ndarray:
-        """Covariance root (run, run) of V at the designs."""
-        x = octaves(designs, self.scale)
-        half = 0.5 * self.width  # cells are rounded
-        outside = x - np.clip(x, self.points.min(axis=0) - half, self.points.max(axis=0) + half)
-        return _square_root(brownian(outside, outside))
+    def _covariance(self, x: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """Of W between points (point, 2) before it is orthogonal: then its level is free, else it is 0 at (0, 0)."""
+        return brownian(x, other) + (LEVEL**2 if self.orthogonal else 0.0)
 
 
-def _square_root(covariance: np.ndarray) -> np.ndarray:
-    """A matrix whose product with its transpose is the covariance, which may be singular."""
-    values, vectors = np.linalg.eigh(covariance)
-    return vectors * np.sqrt(np.maximum(values, 0.0))
+@dataclass(frozen=True, eq=False)
+class Path:
+    """Knots of the paths along one axis, in octaves from the reference, ascending, beyond the runs too."""
+
+    knots: np.ndarray
+    inside: np.ndarray  # (step) whether each piece between two knots is inside the runs
+
+    @classmethod
+    def of(cls, x: np.ndarray) -> Path:
+        """Values of the runs, at most a few, and one knot an octave beyond them."""
+        values = np.unique(np.round(x, 2))
+        if len(values) > MOST_STEPS + 1:
+            values = np.linspace(values[0], values[-1], MOST_STEPS + 1)
+        around = np.arange(1, OCTAVES_AROUND + 1)
+        knots = np.concatenate([values[0] - around[::-1], values, values[-1] + around])
+        inside = np.zeros(len(knots) - 1, bool)
+        inside[OCTAVES_AROUND : OCTAVES_AROUND + len(values) - 1] = True
+        return cls(knots, inside)
+
+    @property
+    def length(self) -> np.ndarray:
+        """Octaves of each piece (step)."""
+        return np.diff(self.knots)
+
+    def passed(self, x: np.ndarray) -> np.ndarray:
+        """Share of each piece between the reference and the points (run, step), negative below the reference."""
+        return self._below(x) - self._below(np.zeros(1))
+
+    def _below(self, x: np.ndarray) -> np.ndarray:
+        return np.clip((x[:, None] - self.knots[:-1]) / self.length, 0.0, 1.0)
 
 
 def octaves(designs: Designs, scale: Scale) -> np.ndarray:
@@ -316,26 +529,47 @@ def brownian(x: np.ndarray, other: np.ndarray) -> np.ndarray:
     return 0.5 * (norm[:, None] + norm_other[None] - np.linalg.norm(x[:, None] - other[None], axis=2))
 
 
-def _grown(size: int, pad: bool) -> int:
-    """At least one, so that no array is empty."""
-    return -(-max(size, 1) // PADDING) * PADDING if pad else max(size, 1)
+def _law_bends(points: np.ndarray) -> np.ndarray:
+    """An orthonormal basis (cell, bend) of 1, x, x², y and y² over the cells, as many as these can tell apart."""
+    x, y = points.T
+    shapes = np.stack([np.ones_like(x), x, x**2, y, y**2], axis=1)
+    shapes = shapes / np.maximum(np.linalg.norm(shapes, axis=0), 1e-12)
+    vectors, values, _ = np.linalg.svd(shapes, full_matrices=False)
+    return vectors[:, values > 1e-6]
 
 
-def _knots(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sizes of the runs, at most a few, and one knot an octave beyond them; increments inside the runs."""
-    sizes = np.unique(np.round(x, 2))
-    if len(sizes) > MOST_STEPS + 1:
-        sizes = np.linspace(sizes[0], sizes[-1], MOST_STEPS + 1)
-    around = np.arange(1, OCTAVES_AROUND + 1)
-    knots = np.concatenate([sizes[0] - around[::-1], sizes, sizes[-1] + around])
-    inside = np.zeros(len(knots) - 1, bool)
-    inside[OCTAVES_AROUND : OCTAVES_AROUND + len(sizes) - 1] = True
-    return knots, inside
+def _square_root(covariance: np.ndarray) -> np.ndarray:
+    """A matrix whose product with its transpose is the covariance, which may be singular."""
+    values, vectors = np.linalg.eigh(covariance)
+    return vectors * np.sqrt(np.maximum(values, 0.0))
 
 
-def _passed(x: np.ndarray, knots: np.ndarray) -> np.ndarray:
-    """Which share of each increment lies below x (run, increment)."""
-    return np.clip((x[:, None] - knots[:-1]) / np.diff(knots), 0.0, 1.0)
+def _more(size: int, pad: bool, step: int = PADDING) -> int:
+    """What is lacking to the next multiple of the step, or to 1, so that no array is empty."""
+    return -size % step if pad and size else int(size == 0)
+
+
+def _checkpoints(train_run: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows (group, checkpoint) of every training run, in order of N and D, and how many there are (group)."""
+    _, counts = np.unique(train_run, return_counts=True)
+    order = np.lexsort((x[:, 1], x[:, 0], train_run))
+    place = np.concatenate([np.arange(n) for n in counts])
+    rows = np.zeros((len(counts), int(counts.max(initial=1))), int)
+    rows[train_run[order], place] = order
+    return rows, counts
+
+
+def _ratios(loss: np.ndarray, cell: np.ndarray, rows: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Typical loss at the scales of a training run over its own (group, target), as measured."""
+    with np.errstate(invalid="ignore"):
+        log_loss = np.log(loss)
+    measured = np.isfinite(log_loss)
+    sums, counts = (np.zeros((cell.max(initial=0) + 1, loss.shape[1])) for _ in range(2))
+    np.add.at(sums, cell, np.where(measured, log_loss, 0.0))
+    np.add.at(counts, cell, measured)
+    above = np.where(seen, (sums / np.maximum(counts, 1))[cell[rows]] - np.where(measured, log_loss, 0.0)[rows], 0.0)
+    mean = above.sum(axis=1) / np.maximum(seen.sum(axis=1), 1)
+    return np.exp(np.clip(mean, -math.log(RATIO), math.log(RATIO)))
 
 
 def _directions(mixture: np.ndarray) -> np.ndarray:

@@ -22,9 +22,13 @@ from bayesmix.errors import InputError
 from bayesmix.laws.base import Extent, Law
 from bayesmix.noise import Grouped, Noise, Rows
 from bayesmix.priors import Prior
+from bayesmix.runs.robust import gross_errors
 from bayesmix.runs.table import Runs
 
-DRIFT = ("drift", "drift_mix")
+DRIFT = ("drift", "drift_mix", "schedule")
+"""Scales of the discrepancy among the runs: given them, and the law, it is Gaussian."""
+EARLIEST = 4.0
+"""Runs are taken to scatter as those of the fewest fitted tokens over this do, if they have fewer still."""
 POOLING = ("none", "partial")
 
 
@@ -36,15 +40,16 @@ class Reference:
         scale: N₀ and D₀, the geometric means over the runs.
         domains: names of the training domains.
         mixture: h̄ (domain), the mean mixture of the runs, without zeros.
-        loss: smallest observed loss of each target, the unit in which priors of amplitudes are expressed.
-        spread: standard deviation of log D over the runs, at least a third.
+        loss: smallest observed loss of each target, but for gross errors: the unit in which priors of amplitudes are
+            expressed.
+        shortest: fewest tokens of a run.
     """
 
     scale: Scale
     domains: tuple[str, ...]
     mixture: np.ndarray
     loss: Mapping[str, float]
-    spread: float = 1.0
+    shortest: float = 0.0
 
     @classmethod
     def of(cls, runs: Runs) -> Reference:
@@ -62,9 +67,13 @@ class Reference:
         mean = runs.mixture.mean(0)
         mixture = np.where(mean > 0, mean, 1 / max(len(runs.domains), 1))  # a domain never used has any reference
         mixture = mixture / mixture.sum()
-        units = np.nanmin(runs.loss, axis=0)
-        spread = max(float(np.log(runs.tokens).std()), 1 / 3)
-        return cls(scale, runs.domains, mixture, dict(zip(runs.targets, units.tolist(), strict=True)), spread)
+        units = np.nanmin(np.where(gross_errors(runs), np.nan, runs.loss), axis=0)
+        loss = dict(zip(runs.targets, units.tolist(), strict=True))
+        return cls(scale, runs.domains, mixture, loss, float(runs.tokens.min()))
+
+    def late(self, tokens: np.ndarray) -> np.ndarray:
+        """log D/D₀ as the noise reads it: no less than a quarter of the fewest fitted tokens."""
+        return np.log(np.maximum(tokens, self.shortest / EARLIEST) / self.scale.tokens)
 
 
 class Data(NamedTuple):
@@ -84,7 +93,7 @@ class Data(NamedTuple):
     loss_se: jax.Array  # (run, target)
     observed: jax.Array  # (run, target)
     train_run: jax.Array  # (run) position of the training run
-    late: jax.Array  # (run) log D/D₀ in units of its spread over the fitted runs
+    late: jax.Array  # (run) log D/D₀
     weight: jax.Array  # (train_run, target) precision of each training run, relative to the scale of its scatter
     misfit: Misfit | None  # where the drift is pinned; None where it does not differ between the runs
 
@@ -105,7 +114,9 @@ class Data(NamedTuple):
         unit = np.array([reference.loss[t] for t in targets])
         loss = runs.only(targets).loss if isinstance(runs, Runs) else np.full((len(designs), len(targets)), np.nan)
         loss_se = runs.only(targets).loss_se if isinstance(runs, Runs) else None
+        loss_se = np.zeros_like(loss) if loss_se is None else loss_se
         observed = np.isfinite(loss)
+        left = runs.left if isinstance(runs, Runs) else np.zeros(len(designs))
         _, train_run = np.unique(runs.train_run if isinstance(runs, Runs) else designs.ids, return_inverse=True)
         train_run = train_run.reshape(-1)
         groups = int(train_run.max(initial=0)) + 1
@@ -118,12 +129,12 @@ class Data(NamedTuple):
             unit=unit,
             extent=extent_of(designs, reference, pad),
             loss=np.pad(np.where(observed, loss, unit), ((0, extra), (0, 0)), constant_values=1.0),
-            loss_se=np.pad(np.zeros_like(loss) if loss_se is None else loss_se, ((0, extra), (0, 0))),
+            loss_se=np.pad(loss_se, ((0, extra), (0, 0))),
             observed=np.pad(observed, ((0, extra), (0, 0))),
             train_run=np.pad(train_run, (0, extra)),
-            late=np.pad(np.log(designs.tokens / reference.scale.tokens) / reference.spread, (0, extra)),
+            late=np.pad(reference.late(designs.tokens), (0, extra)),
             weight=np.ones((padded(groups) if pad else groups, len(targets))),
-            misfit=cells.misfit(designs, train_run, pad) if cells and cells.moves else None,
+            misfit=cells.misfit(designs, left, train_run, loss, loss_se, pad) if cells and cells.moves else None,
         )
         return cls(**arrays)  # NumPy arrays: they become JAX's, in its precision, where they are used
 
@@ -136,6 +147,7 @@ class Data(NamedTuple):
             loss_se=self.loss_se[:, at],
             observed=self.observed[:, at],
             weight=self.weight[:, at],
+            misfit=self.misfit and self.misfit.target(at),
         )
 
 
@@ -201,25 +213,29 @@ def relative_errors(form: Form, theta: Mapping[str, jax.Array], data: Data) -> t
 
     The scatter of each training run is Gaussian given its weight.
     """
-    assert isinstance(form.noise, Grouped)
+    assert isinstance(form.noise, Grouped) and data.misfit is not None
     loss = expected_loss(form.law, theta, data)
-    ratio = reference_loss(form.law, theta, data) / loss
-    jitter = form.noise.jitter(theta, loss, noise_rows(data)) / data.weight[data.train_run]
-    variance = jnp.where(data.observed, jitter, jnp.inf)
-    return Errors(data.loss / loss - 1, ratio, variance, form.noise.effect(theta) / data.weight), loss
+    rows = Rows(data.misfit.pattern, data.misfit.late[..., None], data.misfit.loss_se)
+    jitter = form.noise.jitter(theta, jnp.ones(()), rows)
+    return Errors(data.loss / loss - 1, jitter, form.noise.effect(theta), data.weight), loss
 
 
 def log_likelihood(form: Form, theta: Mapping[str, jax.Array], data: Data) -> jax.Array:
-    """Log density of the observed losses (target), with drift and run effects integrated out.
+    """Log density of the observed losses (target), with discrepancy and run effects integrated out.
 
-    Without a drift it is exact. With one, the scale of each training run's Student-t scatter is not integrated out but
-    taken as given (`Data.weight`); then everything that is left is Gaussian.
+    Without a discrepancy it is exact. With one, the scale of each training run's Student-t scatter is not integrated
+    out but taken as given (`Data.weight`); then everything that is left is Gaussian.
     """
     if form.discrepancy is None or data.misfit is None:
         return log_likelihood_by_run(form.noise, theta, expected_loss(form.law, theta, data), data).sum(axis=0)
     errors, loss = relative_errors(form, theta, data)
-    by_target = jax.vmap(marginal_log_prob, (0, 1, None))({site: theta[site] for site in DRIFT}, errors, data.misfit)
-    return by_target - jnp.sum(jnp.where(data.observed, jnp.log(loss), 0.0), axis=0)
+    by_target = [
+        marginal_log_prob(
+            {site: theta[site][t] for site in DRIFT}, errors.target(t), data.misfit.target(slice(t, t + 1))
+        )
+        for t in range(loss.shape[1])
+    ]
+    return jnp.stack(by_target) - jnp.sum(jnp.where(data.observed, jnp.log(loss), 0.0), axis=0)
 
 
 def log_likelihood_by_run(noise: Noise, theta: Mapping[str, jax.Array], loss: jax.Array, data: Data) -> jax.Array:
@@ -257,7 +273,8 @@ class Measured(dist.Distribution):
             keys = jax.random.split(drift_key, targets)
             drawn = jax.vmap(draw_prior, (0, None, 0))({k: theta[k] for k in DRIFT}, self.data.misfit, keys)
             at_centre = reference_loss(self.form.law, theta, self.data)
-            loss = loss + jax.vmap(effect, (0, 1, 1, None), 1)(drawn, loss, at_centre, self.data.misfit)
+            each = jax.vmap(effect, (0, 1, 1, None, None), 1)
+            loss = loss + each(drawn, loss, at_centre, self.data.misfit, self.data.train_run)
         rows = Rows(self.data.train_run, self.data.late, self.data.loss_se)
 
         def scatter(theta: Any, loss: jax.Array, se: jax.Array, key: jax.Array) -> jax.Array:
@@ -330,12 +347,15 @@ class Model:
         """The static part."""
         return Form(self.law, self.noise, self.discrepancy)
 
-    def cells(self, designs: Designs) -> Cells | None:
-        """Where runs of these designs pin the drift; needs a reference. None without one."""
+    def cells(self, runs: Runs | Designs) -> Cells | None:
+        """Where these runs pin the discrepancy; needs a reference. None without a discrepancy."""
         assert self.reference is not None
         if self.discrepancy is None:
             return None
-        return Cells.of(designs.on(self.reference.domains), self.reference.scale, self.reference.mixture)
+        left = runs.left if isinstance(runs, Runs) else np.zeros(len(runs))
+        designs = (runs.designs if isinstance(runs, Runs) else runs).on(self.reference.domains)
+        reference, orthogonal = self.reference, self.discrepancy.orthogonal
+        return Cells.of(designs, left, reference.scale, reference.mixture, orthogonal)
 
     def priors(self, domains: int) -> dict[str, dist.Distribution]:
         """The prior of every site, defaults and overrides, for one target and the given number of domains.
@@ -373,8 +393,7 @@ class Model:
         """The NumPyro program for these runs; see the class."""
         model = self if self.reference else self.at(Reference.of(runs))
         assert model.reference is not None
-        data = Data.of(runs, model.reference, runs.targets, cells=model.cells(runs.designs))
         if loss is not None:
-            seen = np.isfinite(loss)
-            data = data._replace(loss=jnp.where(seen, loss, data.unit), observed=seen)
+            runs = replace(runs, loss=np.asarray(loss))
+        data = Data.of(runs, model.reference, runs.targets, cells=model.cells(runs))
         program(model.form, model.priors(len(runs.domains)), data, observe=loss is not None)

@@ -41,7 +41,7 @@ class Rows(NamedTuple):
     """What the noise needs to know of the measured points of one target."""
 
     train_run: jax.Array  # (run) position of the training run a row is a checkpoint of
-    late: jax.Array  # (run) log D, standardised by the mean and spread of the fitted runs
+    late: jax.Array  # (run) log D/D₀
     loss_se: jax.Array  # (run) known standard error of the evaluation, in the unit of the loss
 
 
@@ -134,14 +134,14 @@ class Grouped(Noise):
     """Measured loss = L (1 + u + ε): an effect u that the checkpoints of one training run share, and jitter ε of each.
 
     The errors of one training run together are Student-t with ν degrees of freedom, so that a run gone wrong counts
-    less, all its checkpoints with it. Their scale matrix has the shared part ρ σ² and on the diagonal
-    (1 − ρ) σ² (1 + κ² e^(−2z))/(1 + κ²) + (se/L)² more, with z the log of D, standardised over the runs. So eleven
-    checkpoints do not count as eleven runs, and early checkpoints count less than late ones.
+    less, all its checkpoints with it. Their scale matrix has the shared part τ² and on the diagonal
+    σ² (1 + κ² D₀/D)/(1 + κ²) + (se/L)² more. So eleven checkpoints do not count as eleven runs, and early checkpoints
+    count less than late ones.
 
     | symbol | site | shape | support | unit | meaning |
     |---|---|---|---|---|---|
-    | σ | `sigma` | () | > 0 | – | scatter of different runs at the middle D, as a fraction of the loss |
-    | ρ | `run_share` | () | (0, 1) | – | part of σ² that the checkpoints of a run share |
+    | σ | `sigma` | () | > 0 | – | scatter of each row of its own at the middle D, a fraction of the loss |
+    | τ | `run_effect` | () | > 0 | – | scatter that the rows of a run share, a fraction of the loss |
     | κ | `early` | () | > 0 | – | how much more early checkpoints jitter than late ones |
 
     Args:
@@ -153,22 +153,25 @@ class Grouped(Noise):
     name: ClassVar[str] = "grouped"
 
     def priors(self) -> dict[str, dist.Distribution]:
-        """Scatter of 0.3 % within a factor of 5, any part of it shared; early checkpoints a little worse than late."""
+        """Jitter of 0.3 % within a factor of 5; effects of seeds, tenths of a percent; early rows a little worse.
+
+        The prior of τ has a Gaussian tail: runs that differ by several percent differ in what the law should explain.
+        """
         return {
             "sigma": dist.LogNormal(math.log(0.003), 1.0),
-            "run_share": dist.Beta(1.5, 1.5),
+            "run_effect": dist.HalfNormal(0.003),
             "early": dist.LogNormal(math.log(0.2), 1.0),
         }
 
     def effect(self, theta: Theta) -> jax.Array:
         """Squared scale of u."""
-        return theta["run_share"] * theta["sigma"] ** 2
+        return theta["run_effect"] ** 2
 
     def jitter(self, theta: Theta, loss: jax.Array, rows: Rows) -> jax.Array:
         """Squared scale (run) of ε, relative to the squared loss."""
         early = theta["early"] ** 2
-        growth = (1 + early * jnp.exp(-2 * rows.late)) / (1 + early)
-        return (1 - theta["run_share"]) * theta["sigma"] ** 2 * growth + (rows.loss_se / loss) ** 2
+        growth = (1 + early * jnp.exp(-rows.late)) / (1 + early)
+        return theta["sigma"] ** 2 * growth + (rows.loss_se / loss) ** 2
 
     def sample(self, theta: Theta, loss: jax.Array, rows: Rows, key: jax.Array) -> jax.Array:
         """One effect and one scale a training run, one jitter a row."""
@@ -179,7 +182,7 @@ class Grouped(Noise):
         return loss * (1 + scale[rows.train_run] * (effect[rows.train_run] + jitter))
 
     def around(self, theta: Theta, loss: jax.Array, rows: Rows) -> Any:
-        """StudentT(ν, L, L √(ρ σ² + the jitter's square))."""
+        """StudentT(ν, L, L √(τ² + the jitter's square))."""
         return HeavyTailed(self.nu, loss, loss * jnp.sqrt(self.effect(theta) + self.jitter(theta, loss, rows)))
 
     def log_prob_by_run(self, theta: Theta, loss: jax.Array, rows: Rows, measured: jax.Array, runs: int) -> jax.Array:

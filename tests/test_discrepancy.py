@@ -1,8 +1,11 @@
-"""The drift: its likelihood is that of one large Gaussian, its draws and its extension are those of conditioning it."""
+"""The discrepancy: its likelihood is that of one large Gaussian, its draws are those of conditioning it."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
@@ -10,88 +13,147 @@ from scipy import stats
 from bayesmix.design import Designs, Scale
 from bayesmix.discrepancy import (
     Cells,
-    Draws,
     Errors,
+    Misfit,
     brownian,
     draw,
     effect,
     marginal_log_prob,
     octaves,
+    squares,
 )
 from bayesmix.noise import by_run
 
 pytestmark = pytest.mark.usefixtures("x64")
-THETA = {"drift": 0.006, "drift_mix": 0.003}
+THETA = {"drift": 0.006, "drift_mix": 0.003, "schedule": 0.004}
 SHARED = 0.002**2
-REFERENCE = Scale(2e8, 6e9)
+REFERENCE = Scale(2e8, 8e9)
 
 
-def table(seed: int = 0) -> tuple[Designs, np.ndarray, Cells]:
-    """Checkpoints of nine training runs, of uneven number, at three sizes."""
+class Table(NamedTuple):
+    """A table of runs as the likelihood reads it, and the covariances it should have."""
+
+    designs: Designs
+    train_run: np.ndarray
+    left: np.ndarray
+    loss: np.ndarray
+    cells: Cells
+
+    def misfit(self, pad: bool = False) -> Misfit:
+        return self.cells.misfit(
+            self.designs, self.left, self.train_run, self.loss, np.full_like(self.loss, 0.001), pad
+        )
+
+    def errors(self, misfit: Misfit, seed: int = 1) -> Errors:
+        rng = np.random.default_rng(seed)
+        variance = np.exp(rng.normal(np.log(2e-6), 0.3, np.shape(misfit.late)))
+        weight = rng.gamma(2, 0.5, len(misfit.present))
+        return Errors(rng.normal(0, 0.01, len(misfit.cell)), variance, np.array(SHARED), weight)  # type: ignore[arg-type]
+
+
+def table(seed: int = 0, orthogonal: bool = True) -> Table:
+    """Checkpoints of nine training runs, of uneven number, at three sizes; one loss is missing."""
     rng = np.random.default_rng(seed)
     weights = rng.dirichlet(np.ones(3), 9)
     counts = [3, 1, 4, 2, 3, 3, 1, 2, 4]
     train_run = np.repeat(np.arange(9), counts)
-    params = np.array([1e8, 2e8, 5e8])[np.arange(9) % 3][train_run]
+    params = np.array([1e8, 2e8, 4e8])[np.arange(9) % 3][train_run]
     tokens = 2e9 * 2.0 ** np.concatenate([np.arange(n) for n in counts])
     order = rng.permutation(len(train_run))  # rows of one run need not stand together
     designs = Designs(("a", "b", "c"), weights[train_run], params, tokens).take(order)
-    return designs, train_run[order], Cells.of(designs, REFERENCE, weights.mean(0))
+    left = np.log2(2e9 * 2.0 ** (np.array(counts) - 1)[train_run] / tokens)[order]
+    loss = rng.uniform(2.5, 3.0, (len(order), 1))
+    loss[3] = np.nan
+    cells = Cells.of(designs, left, REFERENCE, weights.mean(0), orthogonal)
+    return Table(designs, train_run[order], left, loss, cells)
 
 
-def errors(size: int, seed: int = 1) -> Errors:
-    rng = np.random.default_rng(seed)
-    variance = rng.uniform(1e-6, 4e-6, size)
-    variance[3] = np.inf
-    return Errors(rng.normal(0, 0.01, size), rng.uniform(0.8, 1.2, size), variance, np.array(SHARED))  # type: ignore[arg-type]
+def at_rows(found: Table, misfit: Misfit, values: np.ndarray) -> np.ndarray:
+    """Values (pattern, checkpoint) of every row."""
+    out = np.empty(len(found.designs))
+    rows, real = np.asarray(misfit.rows), np.bincount(found.train_run)
+    for group, count in enumerate(real):
+        out[rows[group, :count]] = values[np.asarray(misfit.pattern)[group], :count]
+    return out
 
 
-def dense(designs: Designs, train_run: np.ndarray, cells: Cells, ratio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Covariance (run, run) of the drift, and of drift and run effects."""
-    x = octaves(designs, REFERENCE)
-    cell = cells.points[cells.nearest(x)]
-    psi = (designs.mixture - cells.centre) @ cells.directions
-    path = np.minimum(np.abs(x[:, None, 0]), np.abs(x[None, :, 0])) * (x[:, None, 0] * x[None, :, 0] > 0)
-    apart = THETA["drift_mix"] ** 2 * path * (psi @ psi.T) * np.outer(ratio, ratio)
-    drift = THETA["drift"] ** 2 * brownian(cell, cell) + apart
-    return drift, drift + SHARED * (train_run[:, None] == train_run)
+def dense(found: Table, misfit: Misfit) -> np.ndarray:
+    """Covariance (run, run) of the discrepancy."""
+    x = octaves(found.designs, REFERENCE)
+    cell = found.cells.nearest(x)
+    psi = (found.designs.mixture - found.cells.centre) @ found.cells.directions
+    both = sum(np.minimum(np.abs(v[:, None]), np.abs(v[None])) * (v[:, None] * v[None] > 0) for v in (x[:, 0], x[:, 1]))
+    ratio = np.asarray(misfit.ratio)[found.train_run, 0]
+    apart = THETA["drift_mix"] ** 2 * both * (psi @ psi.T) * np.outer(ratio, ratio)
+    curve = THETA["schedule"] ** 2 * np.minimum(found.left[:, None], found.left[None])
+    root = found.cells.root[cell]
+    return THETA["drift"] ** 2 * root @ root.T + apart + curve
+
+
+def scatter(found: Table, misfit: Misfit, errors: Errors) -> np.ndarray:
+    weight = np.asarray(errors.weight)[found.train_run]
+    own = np.diag(at_rows(found, misfit, np.asarray(errors.variance)) / weight)
+    return own + SHARED * (found.train_run[:, None] == found.train_run) / weight
 
 
 @pytest.mark.parametrize("pad", [False, True])
-def test_the_marginal_likelihood_is_that_of_one_gaussian(pad: bool) -> None:
-    designs, train_run, cells = table()
-    found = errors(len(designs))
-    seen = np.isfinite(found.variance)
-    _, covariance = dense(designs, train_run, cells, np.asarray(found.ratio))
-    covariance = covariance[np.ix_(seen, seen)] + np.diag(np.asarray(found.variance)[seen])
-    expected = stats.multivariate_normal(cov=covariance).logpdf(np.asarray(found.error)[seen])
-    got = marginal_log_prob(THETA, found, cells.misfit(designs, train_run, pad))  # type: ignore[arg-type]
+@pytest.mark.parametrize("orthogonal", [False, True])
+def test_the_marginal_likelihood_is_that_of_one_gaussian(pad: bool, orthogonal: bool) -> None:
+    found = table(orthogonal=orthogonal)
+    misfit = found.misfit(pad)
+    errors = found.errors(misfit)
+    seen = np.isfinite(found.loss[:, 0])
+    covariance = (dense(found, misfit) + scatter(found, misfit, errors))[np.ix_(seen, seen)]
+    error = np.asarray(errors.error)[: len(seen)][seen]
+    expected = stats.multivariate_normal(cov=covariance).logpdf(error)
+    got = marginal_log_prob(THETA, errors, misfit)  # type: ignore[arg-type]
     assert float(got) == pytest.approx(expected, rel=1e-5)
 
 
+def test_the_derivative_of_the_likelihood_is_that_of_its_values() -> None:
+    found = table()
+    misfit = found.misfit()
+    errors = found.errors(misfit)
+
+    def of(x: jax.Array) -> jax.Array:
+        theta = {"drift": x[0], "drift_mix": x[1], "schedule": x[2]}
+        return marginal_log_prob(theta, errors._replace(error=errors.error * x[3], shared=x[4]), misfit)
+
+    value, slope = jax.jit(of), jax.jit(jax.grad(of))
+    at = jnp.array([*THETA.values(), 1.0, SHARED])
+    steps = np.diag(1e-5 * np.asarray(at))
+    numeric = [(value(at + step) - value(at - step)) / (2 * step.sum()) for step in steps]
+    np.testing.assert_allclose(slope(at), numeric, rtol=1e-5)
+    curvature = [(slope(at + step) - slope(at - step)) / (2 * step.sum()) for step in steps]
+    np.testing.assert_allclose(jax.jit(jax.hessian(of))(at) * at, np.array(curvature) * at, rtol=1e-4, atol=1e-3)
+
+
 def test_a_drift_that_leaves_only_rounding_has_no_density() -> None:
-    designs, train_run, cells = table()
-    misfit = cells.misfit(designs, train_run, pad=False)
-    found = errors(len(designs))._replace(variance=np.full(len(designs), 1e-30), shared=np.array(1e-30))
-    common = found._replace(error=np.full(len(designs), 1e4))  # type: ignore[arg-type]
-    wild = {"drift": 1e40, "drift_mix": 1e40}
+    found = table()
+    misfit = found.misfit()
+    errors = found.errors(misfit)
+    tiny = errors._replace(variance=np.full(np.shape(misfit.late), 1e-30), shared=np.array(1e-30))  # type: ignore[arg-type]
+    cell = found.cells.nearest(octaves(found.designs, REFERENCE))
+    common = tiny._replace(error=found.left + 1e4 * found.cells.root[cell, 0])  # type: ignore[arg-type]
+    wild = {"drift": 1e40, "drift_mix": 1e40, "schedule": 1e40}
     assert float(marginal_log_prob(wild, common, misfit)) == -np.inf  # type: ignore[arg-type]
 
 
 def test_draws_of_the_drift_have_the_conditional_mean_and_covariance() -> None:
-    designs, train_run, cells = table()
-    found = errors(len(designs))
-    seen = np.isfinite(found.variance)
-    ratio = np.asarray(found.ratio)
-    misfit = cells.misfit(designs, train_run, pad=False)
-    drift, total = dense(designs, train_run, cells, ratio)
-    gain = np.linalg.solve((total[np.ix_(seen, seen)] + np.diag(np.asarray(found.variance)[seen])), drift[seen]).T
-    mean, covariance = gain @ np.asarray(found.error)[seen], drift - gain @ drift[seen]
+    found = table()
+    misfit = found.misfit()
+    errors = found.errors(misfit)
+    seen = np.isfinite(found.loss[:, 0])
+    drift = dense(found, misfit)
+    total = drift + scatter(found, misfit, errors)
+    gain = np.linalg.solve(total[np.ix_(seen, seen)], drift[seen]).T
+    mean, covariance = gain @ np.asarray(errors.error)[seen], drift - gain @ drift[seen]
     keys = jax.random.split(jax.random.key(0), 20_000)
+    ratio = np.asarray(misfit.ratio)[found.train_run, 0]
 
     def one(key: jax.Array) -> jax.Array:
-        loss = np.ones(len(designs))
-        return effect(draw(THETA, found, misfit, key), loss, ratio, misfit)  # type: ignore[arg-type]
+        loss = np.ones(len(found.designs))
+        return effect(draw(THETA, errors, misfit, key), loss, ratio, misfit, found.train_run)  # type: ignore[arg-type]
 
     draws = np.asarray(jax.vmap(one)(keys))
     sd = np.sqrt(np.diag(covariance))
@@ -100,50 +162,99 @@ def test_draws_of_the_drift_have_the_conditional_mean_and_covariance() -> None:
 
 
 def test_without_drift_the_likelihood_is_the_sum_over_training_runs() -> None:
-    designs, train_run, cells = table()
-    found, misfit = errors(len(designs)), cells.misfit(designs, train_run, pad=True)
-    still = {"drift": 0.0, "drift_mix": 0.0}
-    square, log_det, count = by_run(found.error, found.variance, found.shared, train_run, 9)
+    found = table()
+    misfit = found.misfit()
+    errors = found.errors(misfit)
+    still = dict.fromkeys(THETA, 0.0)
+    weight = np.asarray(errors.weight)
+    seen = np.isfinite(found.loss[:, 0])
+    own = np.where(seen, at_rows(found, misfit, np.asarray(errors.variance)) / weight[found.train_run], np.inf)
+    square, log_det, count = by_run(errors.error, own, SHARED / weight, found.train_run, 9)  # type: ignore[arg-type]
     expected = -0.5 * float((square + log_det + count * np.log(2 * np.pi)).sum())
-    assert expected == pytest.approx(float(marginal_log_prob(still, found, misfit)), rel=1e-9)  # type: ignore[arg-type]
+    assert expected == pytest.approx(float(marginal_log_prob(still, errors, misfit)), rel=1e-9)  # type: ignore[arg-type]
+    alone, rows = squares(errors, misfit, jnp.zeros(len(found.designs)))
+    np.testing.assert_allclose(alone * weight, square)
+    np.testing.assert_array_equal(rows, count)
+
+
+def test_the_surface_can_do_nothing_that_a_law_can_do() -> None:
+    found = table()
+    x, y = found.cells.points.T
+    for shape in (np.ones_like(x), x, x**2, y, y**2):
+        assert np.abs(shape @ found.cells.root).max() < 1e-6
+    assert found.cells.root.shape[1] == len(x) - 5
+    free = table(orthogonal=False).cells
+    np.testing.assert_allclose(free.root @ free.root.T, brownian(free.points, free.points), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "tokens", "rank"),
+    [([1e8], [2e9], 0), ([1e8, 4e8], [2e9, 8e9], 0), ([1e8] * 5, [1e9, 2e9, 4e9, 8e9, 16e9], 2)],
+    ids=["one", "two tied", "one size"],
+)
+def test_few_cells_leave_the_surface_little_or_nothing(sizes: list[float], tokens: list[float], rank: int) -> None:
+    weights = np.random.default_rng(0).dirichlet(np.ones(3), len(sizes))
+    designs = Designs(("a", "b", "c"), weights, np.array(sizes), np.array(tokens))
+    cells = Cells.of(designs, np.zeros(len(sizes)), REFERENCE, weights.mean(0))
+    assert cells.root.shape == (len(sizes), rank)
+    misfit = cells.misfit(
+        designs, np.zeros(len(sizes)), np.arange(len(sizes)), np.ones((len(sizes), 1)), np.zeros((len(sizes), 1)), True
+    )
+    errors = Errors(
+        jnp.full(len(misfit.cell), 0.01),
+        jnp.full(np.shape(misfit.late), 1e-6),
+        jnp.array(SHARED),
+        jnp.ones(len(misfit.present)),
+    )
+    assert np.isfinite(marginal_log_prob(THETA, errors, misfit))  # type: ignore[arg-type]
 
 
 def test_the_surface_is_exact_at_its_cells_and_widens_with_every_octave() -> None:
-    designs, _, cells = table()
+    found = table()
+    designs, cells = found.designs, found.cells
     weights, root = cells.extend(designs)
     values = np.random.default_rng(0).normal(size=len(cells.points))
     at = cells.nearest(octaves(designs, REFERENCE))
     np.testing.assert_allclose(weights @ values, values[at], atol=1e-6)
     assert np.abs(root).max() < 1e-3
     centre = np.tile(cells.centre, (5, 1))
-    beyond = Designs(designs.domains, centre, 5e8 * 2.0 ** np.arange(5), np.full(5, 16e9))
+    beyond = Designs(designs.domains, centre, 4e8 * 2.0 ** np.arange(5), np.full(5, 16e9))
     spread = np.sqrt((cells.extend(beyond)[1] ** 2).sum(1))
     assert (np.diff(spread) > 0).all()
-    far = Designs(designs.domains, centre[:1], np.array([5e8 * 2**9]), np.array([16e9]))
+    far = Designs(designs.domains, centre[:1], np.array([4e8 * 2**9]), np.array([16e9]))
     assert (cells.extend(far)[1] ** 2).sum() == pytest.approx(9, rel=0.15)  # variance grows by one an octave
 
 
-def test_what_is_added_beyond_the_runs_is_nothing_among_them_and_grows_with_the_distance() -> None:
-    designs, _, cells = table()
-    assert np.abs(cells.beyond(designs)).max() == 0
-    largest, longest = designs.params.max(), designs.tokens.max()
-    octave = np.array([0.0, 1.0, 4.0, 4.0])
-    beyond = Designs(
-        designs.domains,
-        np.tile(cells.centre, (4, 1)),
-        np.append(largest * 2.0 ** octave[:3], 2e8),
-        np.append(np.full(3, 6e9), longest * 2.0**4),
-    )
-    root = cells.beyond(beyond)
-    np.testing.assert_allclose(np.diag(root @ root.T), octave, atol=0.02)  # half a cell is not beyond
-    assert (root @ root.T)[2, 3] == pytest.approx(0.5 * (4 + 4 - np.hypot(4, 4)), abs=0.02)  # different ways out
+def test_designs_beyond_the_runs_are_moved_to_where_these_end() -> None:
+    found = table()
+    designs, cells = found.designs, found.cells
+    np.testing.assert_array_equal(cells.clipped(designs).params, designs.params)
+    sizes = np.array([[1e7, 6e9], [2e8, 64e9], [5e9, 1e8]])
+    clipped = cells.clipped(Designs(designs.domains, np.tile(cells.centre, (3, 1)), *sizes.T))
+    np.testing.assert_array_equal(clipped.params, [1e8, 2e8, 4e8])
+    np.testing.assert_array_equal(clipped.tokens, [6e9, 16e9, 2e9])
+
+
+def test_runs_of_the_same_checkpoints_are_one_pattern() -> None:
+    found = table()
+    misfit = found.misfit(pad=True)
+    patterns = len(set(np.asarray(misfit.pattern)[np.asarray(misfit.present) > 0]))
+    assert patterns == 9  # standard errors relative to the loss differ
+    assert np.shape(misfit.late)[0] % 4 == 0
+    same = found._replace(loss=np.full_like(found.loss, 2.7)).misfit()
+    alike = {
+        tuple(
+            sorted(zip(*(v[found.train_run == g] for v in (found.designs.params, found.designs.tokens)), strict=True))
+        )
+        for g in range(9)
+    }
+    assert len(np.asarray(same.late)) == len(alike) < 9
 
 
 def test_cells_are_merged_where_there_would_be_too_many() -> None:
     rng = np.random.default_rng(0)
     designs = Designs((), np.empty((500, 0)), 10 ** rng.uniform(7, 10, 500), 10 ** rng.uniform(9, 12, 500))
-    cells = Cells.of(designs, Scale(3e8, 3e10), np.empty(0))
+    cells = Cells.of(designs, np.zeros(500), Scale(3e8, 3e10), np.empty(0))
     assert len(cells.points) <= 64
-    misfit = cells.misfit(designs, np.arange(500), pad=True)
-    assert misfit.in_cell.shape[2] % 8 == 0
-    assert np.isfinite(Draws(*(np.zeros(1),) * 2).surface).all()
+    misfit = cells.misfit(designs, np.zeros(500), np.arange(500), np.ones((500, 1)), np.zeros((500, 1)), pad=True)
+    assert misfit.root.shape[1] % 8 == 0

@@ -370,6 +370,7 @@ def joined(first: Runs, second: Runs) -> Runs:
     """
     theirs, same = second.designs.on(first.domains), second.only(first.targets)
     assert first.loss_se is not None and same.loss_se is not None
+    assert first.planned is not None and same.planned is not None
     designs = Designs(
         first.domains,
         np.vstack([first.mixture, theirs.mixture]),
@@ -385,6 +386,7 @@ def joined(first: Runs, second: Runs) -> Runs:
         first.train_run + second.train_run,
         seeds[0] + seeds[1] if any(runs.seed for runs in (first, second)) else (),
         np.vstack([first.loss_se, same.loss_se]),
+        np.append(first.planned, same.planned),
     )
 
 

@@ -11,12 +11,16 @@ import numpy as np
 
 from bayesmix.compute import double, one_blas_thread
 from bayesmix.design import Designs
-from bayesmix.discrepancy import Cells, Draws, Errors, draw
+from bayesmix.discrepancy import Cells, Draws, Misfit, draw
 from bayesmix.model import DRIFT, Data, Form, Model, relative_errors
 from bayesmix.runs.table import Runs
 
-SITES = ("drift_surface", "drift_paths")
-"""f at the cells of the runs (cell), and increments of the paths inside the runs (path), if there are any."""
+SITES = ("drift_surface", "drift_schedule", "drift_paths", "drift_beyond")
+"""f at the cells of the runs (cell); rises of c over its pieces (knot) and of the paths inside the runs (path), if
+there are any; and t, the share of its own fall beyond the runs by which the law is wrong."""
+
+BEYOND = 1
+"""What the seed of t is told apart by."""
 
 
 @one_blas_thread
@@ -32,11 +36,13 @@ def drift_draws(
         weight: of the training runs (train_run, target), as the likelihood had it.
         seed: of the draws.
     """
+    if model.discrepancy is None:
+        return {}
     chains, size = next(iter(draws.values())).shape[:2]
     found: list[Draws | None] = []
     with double():
         assert model.reference is not None
-        cells = model.cells(runs.designs)
+        cells = model.cells(runs)
         data = Data.of(runs, model.reference, runs.targets, pad=True, cells=cells)._replace(weight=weight)  # type: ignore
         for t in range(len(runs.targets)):
             if data.misfit is None:
@@ -46,11 +52,11 @@ def drift_draws(
             keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), t), chains * size)
             flat = _drift(model.form, theta, data.target(t), keys)
             found.append(jax.tree.map(lambda v: np.asarray(v).reshape(chains, size, -1), flat))
-    return drift_sites(model, runs, found, (chains, size))
+    return drift_sites(model, runs, found, draws["extrapolation"], seed)
 
 
 def drift_sites(
-    model: Model, runs: Runs, by_target: Sequence[Draws | None], shape: tuple[int, int]
+    model: Model, runs: Runs, by_target: Sequence[Draws | None], extrapolation: np.ndarray, seed: int
 ) -> dict[str, np.ndarray]:
     """Draws (chain, draw, ...) of the drift of each target, without padding: site → (chain, draw, target, ...).
 
@@ -58,17 +64,37 @@ def drift_sites(
         model: with a reference.
         runs: what it was fitted to.
         by_target: None where the drift does not differ between the runs.
-        shape: chains and draws.
+        extrapolation: scale of t (chain, draw, target).
+        seed: of t.
     """
-    cells = model.cells(runs.designs)
+    cells = model.cells(runs)
     if cells is None:
         return {}
+    chains, draws, targets = extrapolation.shape
+    beyond = extrapolation * np.random.default_rng([seed, BEYOND]).normal(size=extrapolation.shape)
     if not cells.moves:  # all runs are at the reference, where there is none
-        return {SITES[0]: np.zeros((*shape, len(by_target), 1))}
-    sizes = (len(cells.points), cells.directions.shape[1] * int(cells.inside.sum()))
+        return {SITES[0]: np.zeros((chains, draws, targets, len(cells.points))), SITES[-1]: beyond}
     found = [drift for drift in by_target if drift is not None]
-    by_site = zip(SITES, zip(*found, strict=True), sizes, strict=True)
-    return {site: np.stack([v[..., :used] for v in values], axis=2) for site, values, used in by_site if used}
+    directions, steps = cells.directions.shape[1], int(cells.inside.sum())
+    surface, schedule, paths = (np.stack(values, axis=2) for values in zip(*found, strict=True))
+    if directions:
+        paths = paths.reshape(chains, draws, targets, directions, -1)[..., :steps]
+    by_site = {
+        SITES[0]: surface[..., : len(cells.points)],
+        SITES[1]: schedule[..., : len(cells.ends) - 1],
+        SITES[2]: paths.reshape(chains, draws, targets, -1)[..., : directions * steps],
+    }
+    return {site: value for site, value in by_site.items() if value.shape[-1]} | {SITES[-1]: beyond}
+
+
+def draws_of(sites: Mapping[str, jax.Array], misfit: Misfit) -> Draws:
+    """The drift of one draw and one target as `effect` takes it; the misfit is of the same runs, without padding."""
+    empty = misfit.psi.shape[1] * misfit.passed.shape[1]
+    return Draws(
+        sites[SITES[0]],
+        sites.get(SITES[1], jnp.zeros(misfit.left.shape[1])),
+        sites.get(SITES[2], jnp.zeros(empty)),
+    )
 
 
 @partial(jax.jit, static_argnums=0)
@@ -76,60 +102,47 @@ def _drift(form: Form, theta: dict[str, jax.Array], data: Data, keys: jax.Array)
     def one(item: tuple[dict[str, jax.Array], jax.Array]) -> Draws:
         theta, key = item
         errors, _ = relative_errors(form, theta, data)
-        spread = {site: theta[site][0] for site in DRIFT}
+        scales = {site: theta[site][0] for site in DRIFT}
         assert data.misfit is not None
-        return draw(spread, of_target(errors), data.misfit, key)
+        return draw(scales, errors.target(0), data.misfit, key)
 
     return jax.lax.map(one, (theta, keys), batch_size=16)
 
 
-def of_target(errors: Errors) -> Errors:
-    """The errors of the only target."""
-    return jax.tree.map(lambda v: v[..., 0], errors)
-
-
-def paths(cells: Cells, sites: Mapping[str, np.ndarray], spread: np.ndarray, seed: int) -> np.ndarray:
-    """All increments (draw, target, path) of the paths: those inside the runs, and new ones beyond them.
+def paths(cells: Cells, sites: Mapping[str, np.ndarray], scale: np.ndarray, seed: int) -> np.ndarray:
+    """All rises (draw, target, path) of the paths: those inside the runs, and new ones beyond them.
 
     Args:
         cells: of the runs.
         sites: the drift of the draws (draw, target, ...).
-        spread: `drift_mix` (draw, target).
-        seed: of the increments beyond the runs; they belong to the draws, so the same seed is used for every design.
+        scale: `drift_mix` (draw, target).
+        seed: of the rises beyond the runs; they belong to the draws, so the same seed is used for every design.
     """
-    increments = np.diff(cells.knots)
     directions = cells.directions.shape[1]
-    fresh = np.random.default_rng(seed).normal(size=(*spread.shape, directions, len(increments)))
-    values = spread[..., None, None] * np.sqrt(increments) * fresh
-    if "drift_paths" in sites:
-        values[..., cells.inside] = sites["drift_paths"].reshape(*spread.shape, directions, -1)
-    return values.reshape(*spread.shape, -1)
+    fresh = np.random.default_rng(seed).normal(size=(*scale.shape, directions, len(cells.steps)))
+    values = scale[..., None, None] * np.sqrt(cells.steps) * fresh
+    if SITES[2] in sites:
+        values[..., cells.inside] = sites[SITES[2]].reshape(*scale.shape, directions, -1)
+    return values.reshape(*scale.shape, -1)
 
 
 def surface(
-    cells: Cells,
-    sites: Mapping[str, np.ndarray],
-    spread: np.ndarray,
-    further: np.ndarray,
-    designs: Designs,
-    seed: int,
+    cells: Cells, sites: Mapping[str, np.ndarray], scale: np.ndarray, fall: np.ndarray, designs: Designs, seed: int
 ) -> np.ndarray:
-    """f + g (draw, run, target) at new designs; designs of one (N, D) share a value.
+    """(1 + f) e^(t φ) − 1 (draw, run, target) at new designs; designs of one (N, D) share a value.
 
     Args:
         cells: of the runs.
         sites: the drift of the draws (draw, target, ...).
-        spread: `drift` (draw, target).
-        further: `drift_far` (draw, target).
+        scale: `drift` (draw, target).
+        fall: φ (draw, run, target), the law's own fall beyond the runs.
         designs: where to look.
-        seed: of what the cells leave open.
+        seed: of what the cells leave open of f.
     """
     scales, index = np.unique(np.stack([designs.params, designs.tokens]), axis=1, return_inverse=True)
     _, first = np.unique(index.reshape(-1), return_index=True)
-    there = designs.take(first)
-    weights, root = cells.extend(there)
-    rng = np.random.default_rng(seed)
-    shape = (*spread.shape, scales.shape[1])
-    values = sites["drift_surface"] @ weights.T + spread[..., None] * (rng.normal(size=shape) @ root.T)
-    values += further[..., None] * (rng.normal(size=shape) @ cells.beyond(there).T)
-    return values[..., index.reshape(-1)].swapaxes(1, 2)
+    weights, root = cells.extend(designs.take(first))
+    fresh = np.random.default_rng(seed).normal(size=(*scale.shape, scales.shape[1]))
+    values = sites[SITES[0]] @ weights.T + scale[..., None] * (fresh @ root.T)
+    common = values[..., index.reshape(-1)].swapaxes(1, 2)
+    return (1 + common) * np.exp(sites[SITES[-1]][:, None] * fall) - 1

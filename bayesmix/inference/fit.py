@@ -19,6 +19,7 @@ from bayesmix.errors import DataWarning, DiagnosticsError, DiagnosticsWarning, I
 from bayesmix.inference.drift import drift_sites
 from bayesmix.inference.laplace import pooled
 from bayesmix.inference.posterior import Posterior
+from bayesmix.inference.prequential import with_record
 from bayesmix.inference.sampler import Chain, Problem, Settings, sample
 from bayesmix.model import Data, Model, Reference
 from bayesmix.parallel import spread
@@ -89,10 +90,13 @@ def fit(
     model = model if model.reference else model.at(Reference.of(runs))
     assert model.reference is not None
     with double():
-        prior = pooled(model, runs, seed=seed).priors(len(runs.domains))
-        data = Data.of(runs, model.reference, runs.targets, pad=True, cells=model.cells(runs.designs))
+        priors = with_record(pooled(model, runs, seed=seed), runs, seed=seed)
+        data = Data.of(runs, model.reference, runs.targets, pad=True, cells=model.cells(runs))
     starts = [_draws_of(near, target) if near else None for target in runs.targets]
-    problems = [Problem(model.form, prior, data.target(t), start) for t, start in enumerate(starts)]
+    problems = [
+        Problem(model.form, prior, data.target(t), start)
+        for t, (prior, start) in enumerate(zip(priors, starts, strict=True))
+    ]
     settings = Settings(chains, warmup, draws, target_accept, extensions=extensions)
     each = chains * (settings.extent(1) if near else settings.total)
     with _bar(progress, len(problems) * each) as bar:
@@ -155,7 +159,7 @@ def _collect(model: Model, runs: Runs, by_target: list[list[Chain]], seed: int) 
         for name in ("diverging", "energy", "steps", "accept", "potential")
     }
     drift = [jax.tree.map(lambda *parts: np.stack(parts), *(chain.drift for chain in chains)) for chains in by_target]
-    sites = drift_sites(model, runs, drift, stats["steps"].shape[:2])
+    sites = drift_sites(model, runs, drift, draws["extrapolation"], seed) if model.discrepancy else {}
     versions = {package: importlib.metadata.version(package) for package in PACKAGES}
     return Posterior(model, runs, draws, stats, seed, versions, drift=sites)
 

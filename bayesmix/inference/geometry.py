@@ -13,10 +13,12 @@ from jax.flatten_util import ravel_pytree
 from numpyro.distributions import biject_to, constraints
 from numpyro.infer.util import log_density
 
+from bayesmix.laws.pieces import hard_share, soft_share
 from bayesmix.model import Data, Form, program
 
 Theta = dict[str, Any]
-SCATTER = ("sigma", "drift")
+SCATTER = ("sigma", "run_effect", "drift")
+"""What makes measured losses differ from the law's: runs tell their total, and their split where there are many."""
 
 
 class Whitening(NamedTuple):
@@ -40,12 +42,14 @@ class Geometry(NamedTuple):
         return frozenset(self.form.law.priors(domains)) if self.form.law.coordinates(self.data.extent) else frozenset()
 
     @property
-    def paired(self) -> bool:
-        """Whether scatter and drift are sampled as their total and their split.
+    def scatter(self) -> tuple[str, ...]:
+        """Scales that are sampled as their total and their split, those of `SCATTER` that the model has.
 
-        Where few runs share a cell, runs tell how far losses are from the law, hardly whether that is scatter or drift.
+        Where few runs share a cell, and none has several rows, runs tell how far losses are from the law, hardly which
+        of them it is.
         """
-        return all(s in self.prior and self.prior[s].support is constraints.positive for s in SCATTER)
+        found = tuple(s for s in SCATTER if s in self.prior and self.prior[s].support is constraints.positive)
+        return found if len(found) > 1 and SCATTER[0] in found else ()
 
     def draw(self, key: jax.Array) -> Theta:
         """One draw of all sites (target, ...) from the prior, amplitudes in their own units."""
@@ -59,9 +63,9 @@ class Geometry(NamedTuple):
         if coordinates:
             theta, by_target = jax.vmap(coordinates.to_theta)(z["law"])
             log_det += by_target.sum()
-        if self.paired:
-            z = z | _apart(z)
-            log_det -= math.log(2) * self.data.unit.shape[0]
+        if self.scatter:
+            apart, by_target = _apart(z, self.scatter)
+            z, log_det = z | apart, log_det + by_target.sum()
         for site, belief in self.prior.items():
             if site not in self.own:
                 transform = biject_to(belief.support)
@@ -72,8 +76,8 @@ class Geometry(NamedTuple):
     def from_theta(self, theta: Theta) -> Theta:
         """Coordinates of parameters whose amplitudes are in their own units (as `draw` gives them)."""
         z: Theta = {k: biject_to(b.support).inv(theta[k]) for k, b in self.prior.items() if k not in self.own}
-        if self.paired:
-            z |= _together(z)
+        if self.scatter:
+            z |= _together(z, self.scatter)
         coordinates = self.form.law.coordinates(self.data.extent)
         if coordinates:
             z["law"] = jax.vmap(coordinates.from_theta)({k: v for k, v in theta.items() if k in self.own})
@@ -88,10 +92,14 @@ class Geometry(NamedTuple):
         return flat.shape[0], back
 
     def scaled(self, z: jax.Array, factor: jax.Array) -> jax.Array:
-        """Flat coordinates of the same parameters with `sigma` times a factor, where `paired`; volume is kept."""
+        """Flat coordinates of the same parameters with the scales of the noise times a factor; volume is kept.
+
+        Needs `scatter`.
+        """
         _, unravel = self.unravel()
-        apart = _apart(sites := unravel(z))
-        return ravel_pytree(sites | _together(apart | {"sigma": apart["sigma"] + jnp.log(factor)}))[0]
+        apart, _ = _apart(sites := unravel(z), self.scatter)
+        larger = {site: v + jnp.log(factor) for site, v in apart.items() if site in self.form.noise.priors()}
+        return ravel_pytree(sites | _together(apart | larger, self.scatter))[0]
 
     def potential(self, z: jax.Array) -> jax.Array:
         """Minus the log posterior density of the flat coordinates, up to a constant."""
@@ -100,17 +108,33 @@ class Geometry(NamedTuple):
         return -(log_p + log_det)
 
 
-def _together(z: Theta) -> Theta:
-    """Logs of sigma and drift → half the log of the sum of their squares, and the log of the ratio of their squares."""
-    a, b = (z[site] for site in SCATTER)
-    return dict(zip(SCATTER, (0.5 * jnp.logaddexp(2 * a, 2 * b), 2 * (b - a)), strict=True))
+def _together(z: Theta, sites: tuple[str, ...]) -> Theta:
+    """Logs of scales → log of their total in place of sigma's, τ/√(σ² + τ²) softened, and log of s²/(σ² + τ²)."""
+    log_noise, found = z["sigma"], {}
+    if "run_effect" in sites:
+        log_noise = 0.5 * jnp.logaddexp(2 * z["sigma"], 2 * z["run_effect"])
+        found["run_effect"] = hard_share(jnp.exp(z["run_effect"] - log_noise))
+    total = log_noise
+    if "drift" in sites:
+        total = 0.5 * jnp.logaddexp(2 * log_noise, 2 * z["drift"])
+        found["drift"] = 2 * (z["drift"] - log_noise)
+    return {"sigma": total} | found
 
 
-def _apart(z: Theta) -> Theta:
-    """The inverse of `_together`; its log-determinant is -log 2."""
-    total, split = (z[site] for site in SCATTER)
-    low = 0.5 * jax.nn.softplus(split)
-    return dict(zip(SCATTER, (total - low, total - low + 0.5 * split), strict=True))
+def _apart(z: Theta, sites: tuple[str, ...]) -> tuple[Theta, jax.Array]:
+    """The inverse of `_together`, and its log-determinant."""
+    log_noise, found, log_det = z["sigma"], {}, jnp.zeros_like(z["sigma"])
+    if "drift" in sites:
+        log_noise = log_noise - 0.5 * jax.nn.softplus(z["drift"])
+        found["drift"] = log_noise + 0.5 * z["drift"]
+        log_det = log_det - math.log(2)
+    found["sigma"] = log_noise
+    if "run_effect" in sites:
+        share, log_slope = soft_share(z["run_effect"])
+        found["run_effect"] = log_noise + jnp.log(share)
+        found["sigma"] = log_noise + 0.5 * jnp.log1p(-(share**2))
+        log_det = log_det + log_slope - jnp.log(share) - jnp.log1p(-(share**2))
+    return found, log_det
 
 
 def draw_prior(prior: Mapping[str, dist.Distribution], targets: int, key: jax.Array) -> Theta:

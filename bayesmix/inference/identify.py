@@ -176,7 +176,10 @@ def _effective_runs(posterior: Posterior) -> dict[str, float]:
     worth = {}
     for t, target in enumerate(runs.targets):
         counts = np.bincount(index.reshape(-1), np.isfinite(runs.loss[:, t]), len(labels))
-        shared = float(posterior.draws["run_share"][:, :, t].mean()) if "run_share" in posterior.draws else 0.0
+        shared = 0.0
+        if "run_effect" in posterior.draws:
+            effect, own = (posterior.draws[site][:, :, t] ** 2 for site in ("run_effect", "sigma"))
+            shared = float(np.mean(effect / (effect + own)))
         worth[target] = float(np.sum(counts / np.maximum(1 + (counts - 1) * shared, 1.0)))
     return worth
 

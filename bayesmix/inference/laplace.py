@@ -18,6 +18,7 @@ from bayesmix.inference.drift import drift_draws
 from bayesmix.inference.geometry import Geometry
 from bayesmix.inference.pool import shared_priors
 from bayesmix.inference.posterior import Posterior
+from bayesmix.inference.prequential import with_record
 from bayesmix.inference.reweight import smoothed
 from bayesmix.inference.sampler import Problem, as_arrays, settle
 from bayesmix.inference.start import whitening
@@ -55,9 +56,9 @@ def laplace(
     model = model if model.reference else model.at(Reference.of(runs))
     assert model.reference is not None
     with double():
-        prior = pooled(model, runs, seed=seed).priors(len(runs.domains))
-        data = Data.of(runs, model.reference, runs.targets, pad=True, cells=model.cells(runs.designs))
-        each = [_one(Problem(model.form, prior, data.target(t)), seed, draws, starts) for t in range(len(runs.targets))]
+        priors = with_record(pooled(model, runs, seed=seed), runs, seed=seed)
+        data = Data.of(runs, model.reference, runs.targets, pad=True, cells=model.cells(runs))
+        each = [_one(Problem(model.form, prior, data.target(t)), seed, draws, starts) for t, prior in enumerate(priors)]
     theta = {site: np.stack([found[site][:, 0] for found, *_ in each], axis=1)[None] for site in each[0][0]}
     weight = np.concatenate([np.asarray(problem.data.weight) for _, _, problem in each], axis=1)
     nothing = np.zeros((1, draws, len(runs.targets)))

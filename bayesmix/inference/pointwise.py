@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayesmix.compute import double
-from bayesmix.discrepancy import Draws, effect
-from bayesmix.inference.drift import SITES
+from bayesmix.discrepancy import effect
+from bayesmix.inference.drift import SITES, draws_of
 from bayesmix.inference.posterior import Posterior
 from bayesmix.model import Data, Form, expected_loss, log_likelihood_by_run, reference_loss
 
@@ -30,7 +30,7 @@ def log_likelihood_by_train_run(posterior: Posterior, step: int = 1) -> np.ndarr
     groups = len(set(runs.train_run))
     out = np.empty((chains, size, groups, len(runs.targets)), np.float32)
     with double():
-        cells = model.cells(runs.designs)
+        cells = model.cells(runs)
         data = jax.tree.map(jnp.asarray, Data.of(runs, posterior.reference, runs.targets, cells=cells))
         for t in range(len(runs.targets)):
             theta = {site: jnp.asarray(v[:, :, t].reshape(-1, 1, *v.shape[3:])) for site, v in draws.items()}
@@ -48,8 +48,7 @@ def _of_draw(form: Form, theta: dict[str, jax.Array], data: Data) -> jax.Array:
     """Log density (train_run) under one draw, one target."""
     loss = expected_loss(form.law, theta, data)
     if form.discrepancy and data.misfit is not None:
-        surface, paths = SITES
-        nothing = jnp.zeros_like(data.misfit.length)
-        drift = Draws(theta[surface][0], theta[paths][0] if paths in theta else nothing)
-        loss = loss + effect(drift, loss[:, 0], reference_loss(form.law, theta, data)[:, 0], data.misfit)[:, None]
+        drift = draws_of({site: theta[site][0] for site in SITES if site in theta}, data.misfit)
+        at_centre = reference_loss(form.law, theta, data)[:, 0]
+        loss = loss + effect(drift, loss[:, 0], at_centre, data.misfit, data.train_run)[:, None]
     return log_likelihood_by_run(form.noise, theta, loss, data)[:, 0]

@@ -155,7 +155,7 @@ class Posterior:
         tilt = np.zeros((*factor.shape, len(self.domains)))
         if self.drift:
             factor += self._common_drift(designs, self.seed)[:, 0]
-            tilt += self._law_draws(designs)[:, 0, :, None] * (self._paths @ self._cells.slopes(scale.params).T)
+            tilt += self._law_draws(designs)[:, 0, :, None] * (self._paths @ self._cells.slopes(scale).T)
         if noise:
             scatter = np.maximum(self._scattered(np.ones_like(factor)[:, None], designs, self.seed)[:, 0], 0.0)
             factor, tilt = factor * scatter, tilt * scatter[..., None]
@@ -174,7 +174,7 @@ class Posterior:
 
     @cached_property
     def _cells(self) -> Cells:
-        cells = self.model.cells(self.runs.designs)
+        cells = self.model.cells(self.runs)
         assert cells is not None
         return cells
 
@@ -189,9 +189,21 @@ class Posterior:
         return replace(expected, draws=self._scattered(expected.draws, expected.designs, seed))
 
     def _common_drift(self, designs: Designs, seed: int) -> np.ndarray:
-        """f + g (draw, run, target) at the designs."""
-        spreads = self.flat["drift"], self.flat["drift_far"]
-        return drift.surface(self._cells, self._flat_drift, *spreads, designs, seed)
+        """(1 + f) e^(t φ) − 1 (draw, run, target) at the designs."""
+        return drift.surface(self._cells, self._flat_drift, self.flat["drift"], self.fall(designs), designs, seed)
+
+    def fall(self, designs: Designs) -> np.ndarray:
+        """φ (draw, run, target): log of the law's loss where the runs end over its loss at the designs.
+
+        Of the reference mixture. 0 among the runs, above 0 for larger N and D, below for smaller ones.
+        """
+        clipped = self._cells.clipped(designs)
+        beyond = np.flatnonzero((clipped.params != designs.params) | (clipped.tokens != designs.tokens))
+        fall = np.zeros((self.n_draws, len(designs), len(self.targets)))
+        if len(beyond):
+            edge, there = (self._law_draws(d.take(beyond), at_reference=True) for d in (clipped, designs))
+            fall[:, beyond] = np.log(edge / there)
+        return fall
 
     @cached_property
     def _paths(self) -> np.ndarray:
@@ -219,7 +231,7 @@ class Posterior:
 
     def _scattered(self, loss: np.ndarray, designs: Designs, seed: int) -> np.ndarray:
         rows = max(1, CHUNK // max(1, loss[:, :1].size))
-        late = np.log(designs.tokens / self.reference.scale.tokens) / self.reference.spread
+        late = self.reference.late(designs.tokens)
         with double():
             theta = {site: jnp.asarray(value) for site, value in self.flat.items() if site in self._noise_sites}
             keys = jax.random.split(jax.random.key(seed), -(-loss.shape[1] // rows))

@@ -165,7 +165,7 @@ def _scatter(
 
 def late_of(posterior: Posterior, designs: Designs) -> np.ndarray:
     """log D (run) as the noise reads it."""
-    return np.log(designs.tokens / posterior.reference.scale.tokens) / posterior.reference.spread
+    return posterior.reference.late(designs.tokens)
 
 
 def _drift(posterior: Posterior) -> dict[str, np.ndarray]:

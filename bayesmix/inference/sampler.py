@@ -19,6 +19,7 @@ import numpy as np
 import numpyro.distributions as dist
 from jax.flatten_util import ravel_pytree
 from numpyro.infer.hmc import hmc
+from numpyro.infer.util import ParamInfo
 
 from bayesmix.compute import cores, device, double, one_blas_thread
 from bayesmix.errors import InputError
@@ -36,6 +37,8 @@ WEIGHINGS = 12
 SETTLED = 0.02
 """How often training runs are weighed anew at most, and the largest change of a log weight that ends it."""
 PHASES = 3
+STEP = 1e-5
+"""Of the coordinates, by which slopes are compared for the curvature: a program for it would take long to compile."""
 SPARE = 1.5
 """How many times the draws that are lacking an extension makes: how many are lacking is known roughly only."""
 SHRINKAGE = 2.0
@@ -167,13 +170,6 @@ def _value_and_grad(form: Form, prior: Any, data: Data, z: jax.Array) -> tuple[j
     return jax.value_and_grad(Geometry(form, prior, data).potential)(z)
 
 
-@partial(jax.jit, static_argnums=0)
-def _hessian(form: Form, prior: Any, data: Data, z: jax.Array) -> jax.Array:
-    gradient = jax.grad(Geometry(form, prior, data).potential)
-    # one column at a time: a batched Hessian costs memory, and two more programs to compile
-    return jax.lax.map(lambda v: jax.jvp(gradient, (z,), (v,))[1], jnp.eye(z.shape[0]))
-
-
 class _Kernel(NamedTuple):
     """NUTS on x, given the weights of the training runs."""
 
@@ -209,9 +205,16 @@ def beside(key: jax.Array) -> jax.Array:
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _begin(
-    form: Form, settings: Settings, prior: Any, data: Data, white: Whitening, x: jax.Array, key: jax.Array
+    form: Form, settings: Settings, prior: Any, data: Data, white: Whitening, begin: ParamInfo, key: jax.Array
 ) -> Any:
-    return _Kernel.of(form, settings, prior, data, white).begin(x, model_args=(data.weight,), rng_key=key)
+    return _Kernel.of(form, settings, prior, data, white).begin(begin, model_args=(data.weight,), rng_key=key)
+
+
+def _at_point(fixed: tuple[Any, ...], x: np.ndarray) -> ParamInfo:
+    """A point, its potential and the slope there, from the program that optimises: it need not be compiled again."""
+    form, _, prior, data, white = fixed
+    value, slope = _value_and_grad(form, prior, data, white.centre + white.scale @ x)
+    return ParamInfo(jnp.asarray(x), value, slope @ white.scale)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -221,18 +224,24 @@ def _segment(
     """Some steps of a chain, each followed by a draw of the weights; the state and the weights to go on with."""
     potential, begin, step = _Kernel.of(form, settings, prior, data, white)
     # NumPyro's kernel learns its settings when it begins
-    jax.eval_shape(begin, state.z, model_args=(data.weight,), rng_key=state.rng_key)
+    point = ParamInfo(state.z, state.potential_energy, state.z_grad)
+    jax.eval_shape(begin, point, model_args=(data.weight,), rng_key=state.rng_key)
     geometry = Geometry(form, prior, data)
     _, unravel = geometry.unravel()
 
+    def at(point: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        x, weight = point
+        return jax.value_and_grad(potential(weight))(x)
+
     def rescale(state: Any, weight: jax.Array, size_key: jax.Array, key: jax.Array) -> tuple[Any, jax.Array]:
+        """The state for the new weights, or with another size of them."""
         other, factor = rescaled(form, data._replace(weight=weight), size_key)
         z = geometry.scaled(white.centre + white.scale @ state.z, factor)
         x = jax.scipy.linalg.solve_triangular(white.scale, z - white.centre, lower=True)
-        value, slope = jax.value_and_grad(potential(other))(x)
-        accept = jnp.log(jax.random.uniform(key)) < state.potential_energy - value
-        new, old = (x, value, slope, other), (state.z, state.potential_energy, state.z_grad, weight)
-        x, value, slope, weight = (jnp.where(accept, *pair) for pair in zip(new, old, strict=True))
+        both = jnp.stack([state.z, x]), jnp.stack([weight, other])
+        values, slopes = jax.lax.map(at, both)  # one after the other, so that the density is compiled once
+        accept = jnp.log(jax.random.uniform(key)) < values[0] - values[1]
+        x, weight, value, slope = (jnp.where(accept, v[1], v[0]) for v in (*both, values, slopes))
         return state._replace(z=x, potential_energy=value, z_grad=slope), weight
 
     def one(before: tuple[Any, jax.Array], _: Any) -> tuple[tuple[Any, jax.Array], Chain]:
@@ -245,10 +254,7 @@ def _segment(
         if weighs(form, data):
             draw_key, *keys = jax.random.split(beside(state.rng_key), 3)
             drift, weight = draw_weights(form, theta, data._replace(weight=weight), draw_key)
-            value, slope = jax.value_and_grad(potential(weight))(state.z)
-            state = state._replace(potential_energy=value, z_grad=slope)
-            if geometry.paired:
-                state, weight = rescale(state, weight, *keys)
+            state, weight = rescale(state, weight, *keys)
         return (state, weight), Chain(theta, *stats, z, drift)
 
     return jax.lax.scan(one, (state, data.weight), None, length=SEGMENT)
@@ -278,6 +284,25 @@ def settle(problem: Problem, seed: int, starts: int = STARTS) -> tuple[Problem, 
     return problem._replace(data=data), best
 
 
+def mode(problem: Problem, seed: int, starts: int, near: np.ndarray | None = None) -> Optimum:
+    """The local maximum with most mass: from the given coordinates if there are any, else from several prior draws.
+
+    Training runs keep the weights that the problem has.
+
+    Raises:
+        RuntimeError: no start has a finite density.
+    """
+    with double():
+        prior, data = as_arrays(Prior(problem.prior)), as_arrays(problem.data)
+        keys = jax.random.split(jax.random.key(seed), starts)
+        found = [] if near is None else _maximise(problem.form, prior, data, [near])
+        drawn = [_prior_start(problem.form, prior, data, key) for key in keys] if not found else []
+        found = found or _maximise(problem.form, prior, data, drawn)
+    if not found:
+        raise RuntimeError("no draw of the prior has a finite density: check units and priors of the model")
+    return found[0]
+
+
 def _maximise(form: Form, prior: Any, data: Data, starts: Sequence[Any]) -> list[Optimum]:
     """Local maxima of the posterior from the given points that are worth a chain, most mass first."""
 
@@ -286,7 +311,9 @@ def _maximise(form: Form, prior: Any, data: Data, starts: Sequence[Any]) -> list
         return float(f), np.asarray(g)
 
     def hessian(z: np.ndarray) -> np.ndarray:
-        return np.asarray(_hessian(form, prior, data, z))
+        steps = STEP * np.eye(len(z))
+        columns = [(value_and_grad(z + step)[1] - value_and_grad(z - step)[1]) / (2 * STEP) for step in steps]
+        return 0.5 * (np.array(columns) + np.array(columns).T)
 
     found = [maximise(value_and_grad, hessian, np.asarray(start)) for start in starts]
     return worth_a_chain(o for o in found if o is not None)
@@ -305,7 +332,7 @@ def run_chain(problem: Problem, settings: Settings, best: list[Optimum], seed: i
         at = np.linalg.solve(white.scale, best[seed % len(best)].z - best[0].z)
         x = at + spread
         fixed = _fixed(problem, settings, white)
-        while not np.isfinite(_begin(*fixed, jnp.asarray(x), jax.random.key(seed)).potential_energy):
+        while not np.isfinite(_at_point(fixed, x).potential_energy):
             if np.abs(x - at).max() < 1e-3:
                 break  # it would never move
             x = at + (x - at) / 2
@@ -345,7 +372,7 @@ def _walk(
 ) -> Chain | None:
     """Adapt the step size for one phase, then draw; without any draws, those of the phase are returned."""
     form, _, prior, data, _ = fixed = _fixed(problem, settings, white)
-    state, kept = _begin(*fixed, jnp.asarray(x), key), []
+    state, kept = _begin(*fixed, _at_point(fixed, x), key), []
     for done in range(0, settings.phase + draws, SEGMENT):
         if watch.stop.is_set():
             return None
@@ -471,7 +498,7 @@ def _whole(chain: Chain | None) -> Chain:
 def _compile(problem: Problem, start: list[Optimum] | Points, settings: Settings) -> None:
     with double(), device(0):  # the device belongs to what JAX knows a traced program by
         fixed = _fixed(problem, settings, start.whitening if isinstance(start, Points) else _at(start[0]))
-        state = _begin(*fixed, jnp.zeros_like(fixed[-1].centre), jax.random.key(0))
+        state = _begin(*fixed, _at_point(fixed, np.zeros(len(fixed[-1].centre))), jax.random.key(0))
         jax.block_until_ready(_segment(*fixed, state))
 
 

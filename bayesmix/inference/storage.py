@@ -22,7 +22,7 @@ from bayesmix.inference.stack import Stack
 from bayesmix.model import Reference
 from bayesmix.runs.table import Runs
 
-SCHEMA = 2
+SCHEMA = 3
 LOG_LIKELIHOOD_VALUES = 16_000_000
 """Most values of the log-likelihood that are stored; longer ones are thinned along the draws."""
 
@@ -42,6 +42,7 @@ def to_datatree(posterior: Posterior, log_likelihood: bool = True) -> xr.DataTre
             "tokens": runs.tokens,
             "mixture": runs.mixture,
             "loss_se": runs.loss_se,
+            "planned": runs.planned,
             "train_run": np.array(runs.train_run, dtype=object),
             "reference_mixture": posterior.reference.mixture,
             "reference_loss": np.array([posterior.reference.loss[t] for t in runs.targets]),
@@ -49,11 +50,11 @@ def to_datatree(posterior: Posterior, log_likelihood: bool = True) -> xr.DataTre
     }
     if runs.seed:
         groups["constant_data"]["seed"] = np.array(runs.seed, dtype=object)
-    dims |= {site: ["target", dim] for site, dim in zip(DRIFT_SITES, ("cell", "path"), strict=True)}
+    dims |= {site: ["target", *dim] for site, dim in zip(DRIFT_SITES, (["cell"], ["knot"], ["path"], []), strict=True)}
     dims |= {name: ["target"] for name in posterior.stats}
     dims |= {"loss": ["run", "target"], "loss_se": ["run", "target"], "mixture": ["run", "domain"]}
     dims |= {"reference_mixture": ["domain"], "reference_loss": ["target"]}
-    dims |= {name: ["run"] for name in ("params", "tokens", "train_run", "seed")}
+    dims |= {name: ["run"] for name in ("params", "tokens", "planned", "train_run", "seed")}
     coords = {
         "target": list(runs.targets),
         "domain": list(runs.domains),
@@ -153,7 +154,7 @@ def _attributes(posterior: Posterior) -> dict[str, str | int | float]:
         "seed": posterior.seed,
         "reference_params": reference.scale.params,
         "reference_tokens": reference.scale.tokens,
-        "reference_spread": reference.spread,
+        "reference_shortest": reference.shortest,
         "targets_are": "independent posteriors; pairs of draws of two targets carry no information",
     }
 
@@ -193,6 +194,7 @@ def _from_datatree(tree: xr.DataTree) -> Posterior:
         tuple(str(r) for r in constant["train_run"].values),
         tuple(str(s) for s in constant["seed"].values) if "seed" in constant else (),
         constant["loss_se"].values,
+        constant["planned"].values,
     )
     if runs.fingerprint != tree.attrs["fingerprint"]:
         raise ValueError("the stored runs do not match their fingerprint")
@@ -201,7 +203,7 @@ def _from_datatree(tree: xr.DataTree) -> Posterior:
         domains,
         constant["reference_mixture"].values if domains else np.empty(0),
         dict(zip(targets, constant["reference_loss"].values.tolist(), strict=True)),
-        float(tree.attrs["reference_spread"]),
+        float(tree.attrs["reference_shortest"]),
     )
     values = {str(site): value.values for site, value in tree["posterior"].data_vars.items()}
     draws = {site: value for site, value in values.items() if site not in DRIFT_SITES}

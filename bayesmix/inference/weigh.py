@@ -15,11 +15,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from bayesmix.discrepancy import Draws, Errors, draw, effect
-from bayesmix.inference.drift import of_target
+from bayesmix.discrepancy import Draws, Errors, draw, effect, squares
 from bayesmix.inference.geometry import Geometry
 from bayesmix.model import DRIFT, Data, Form, reference_loss, relative_errors
-from bayesmix.noise import Grouped, by_run
+from bayesmix.noise import Grouped
 
 DRAWS = 64
 
@@ -89,8 +88,8 @@ def rescaled(form: Form, data: Data, key: jax.Array) -> tuple[jax.Array, jax.Arr
 class _Squares(NamedTuple):
     """Squared errors of training runs around law and drift, in units of their scatter before it is weighed."""
 
-    spread: dict[str, jax.Array]
-    errors: Errors  # with the scatter weighed
+    scales: dict[str, jax.Array]
+    errors: Errors
     ratio: jax.Array
     data: Data
 
@@ -98,13 +97,12 @@ class _Squares(NamedTuple):
     def of(cls, form: Form, theta: Mapping[str, jax.Array], data: Data) -> _Squares:
         errors, loss = relative_errors(form, theta, data)
         ratio = reference_loss(form.law, theta, data)[:, 0] / loss[:, 0]
-        return cls({site: theta[site][0] for site in DRIFT}, of_target(errors), ratio, data)
+        return cls({site: theta[site][0] for site in DRIFT}, errors.target(0), ratio, data)
 
     def __call__(self, key: jax.Array) -> tuple[Draws, jax.Array, jax.Array]:
         """A draw of the drift, the squares around it (train_run) and how many rows were measured (train_run)."""
-        data, errors, weight = self.data, self.errors, self.data.weight[:, 0]
+        data = self.data
         assert data.misfit is not None
-        drift = draw(self.spread, errors, data.misfit, key)
-        error = errors.error - effect(drift, jnp.ones_like(self.ratio), self.ratio, data.misfit)
-        found = by_run(error, errors.variance, errors.shared, data.train_run, len(weight))
-        return drift, found.square / weight, found.rows
+        drift = draw(self.scales, self.errors, data.misfit, key)
+        around = effect(drift, jnp.ones_like(self.ratio), self.ratio, data.misfit, data.train_run)
+        return drift, *squares(self.errors, data.misfit, around)

@@ -127,6 +127,7 @@ def _row(record: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
         "run_id": f"{record['train_run']}-{point['tokens'] // 1000}k",
         **kept,
         "tokens": point["tokens"],
+        "tokens_planned": point["tokens"],  # the rate had been brought down to end there
         **{f"weight.{name}": value for name, value in record["weights"].items()},
         **{f"loss.{name}": round(value, 5) for name, value in point["loss"].items()},
         **{name: record[name] for name in ("size", "mixture", "hold_out")},

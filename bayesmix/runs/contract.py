@@ -1,8 +1,8 @@
 """The column contract of a table of runs, and the misspellings of it that would lose data in silence.
 
 One row per measured point: `run_id`, `params`, `tokens`, `weight.<domain>`…, `loss.<target>`…; optional `train_run`,
-`seed`, `loss_se.<target>` (standard error) or `loss_se95.<target>` (half width of the 95 % interval). Every other
-column is the user's own and is left alone, unless it reads like one of these written wrongly.
+`seed`, `tokens_planned`, `loss_se.<target>` (standard error) or `loss_se95.<target>` (half width of the 95 % interval).
+Every other column is the user's own and is left alone, unless it reads like one of these written wrongly.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 REQUIRED = ("run_id", "params", "tokens")
-OPTIONAL = ("train_run", "seed")
+OPTIONAL = ("train_run", "seed", "tokens_planned")
 FAMILIES = ("weight", "loss", "loss_se", "loss_se95")
 CONTRACT = "run_id, params, tokens, weight.<domain>…, loss.<target>…"
 

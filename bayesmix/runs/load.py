@@ -19,6 +19,7 @@ from bayesmix.runs.tables import query, read_frame
 type Table = str | os.PathLike[str] | pd.DataFrame
 type Source = Table | tuple[Table, ...] | list[Table]
 
+PLANNED = "tokens_planned"
 Z95 = 1.959963984540054  # half width of a normal 95 % interval, in standard errors
 
 
@@ -37,8 +38,9 @@ def load_runs(
 
     Columns are matched by name: `run_id`, `params` (N), `tokens` (D), `weight.<domain>` (rows sum to 1; none at all
     for runs without a mixture), `loss.<target>` (blank is not measured); optional `train_run` (rows of one training
-    run), `seed`, `loss_se.<target>` (standard error of the evaluation) or `loss_se95.<target>` (half width of its 95 %
-    interval). Other columns are ignored, save those that look like one of these written wrongly.
+    run), `seed`, `tokens_planned` (tokens that the run's schedule was made for; by default the most that a row of the
+    run has, filtered out or not), `loss_se.<target>` (standard error of the evaluation) or `loss_se95.<target>` (half
+    width of its 95 % interval). Other columns are ignored, save those that look like one of these written wrongly.
 
     Args:
         source: path of a CSV, TSV or Parquet file, a DataFrame, the name of a set in the package, or for the presets
@@ -71,6 +73,7 @@ def load_runs(
         train_run=_train_run(frame, ids),
         seed=labels(frame, "seed") if "seed" in frame else (),
         loss_se=_loss_se(frame, names, ids),
+        planned=_matrix(frame, {PLANNED: PLANNED}, ids)[:, 0] if PLANNED in frame else None,
     )
 
 
@@ -123,6 +126,7 @@ def read_table(
             frame = _with_constant(frame, name, value)
     if where is not None:
         where = [where] if isinstance(where, str) else list(where)
+        frame = _with_planned(frame)
         seen = pd.concat([frame, raw[[c for c in raw if c not in frame]]], axis=1)
         frame = frame.loc[query(seen, where)]
     if not len(frame):
@@ -183,6 +187,16 @@ def _with_constant(frame: pd.DataFrame, name: str, value: float) -> pd.DataFrame
             advice=f"Drop {name}= (--{name}), or drop the column.",
         )
     return frame.assign(**{name: float(value)})
+
+
+def _with_planned(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with what its runs were planned for, which a filter of rows would hide, where that is known."""
+    if PLANNED in frame or "train_run" not in frame or "tokens" not in frame:
+        return frame
+    tokens, _ = numbers(frame, "tokens")
+    run = np.array(labels(frame, "train_run"), dtype=object)
+    longest = pd.Series(tokens).groupby(run).transform("max").to_numpy()
+    return frame.assign(**{PLANNED: np.where(run == "", tokens, longest)})
 
 
 def _rename(frame: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from bayesmix.design import Designs, count
 from bayesmix.errors import InputError
+
+PLANNED = 1e-3
+"""A run may have more tokens than were planned by this fraction: counts are rounded."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,10 +26,12 @@ class Runs:
         train_run: label (run) of the training run a row is a checkpoint of; by default every row is its own.
         seed: label (run) of the random seed of the training run, or empty.
         loss_se: standard error (run, target) of the evaluation, in the unit of the loss; 0 is exact or unknown.
+        planned: tokens (run) that the schedule of the training run was made for; by default the most that any of its
+            rows has. A row with fewer is a checkpoint before the end.
 
     Raises:
-        InputError: a run id or target stands twice, a loss is not positive, a standard error is negative, or shapes
-            disagree.
+        InputError: a run id or target stands twice, a loss is not positive, a standard error is negative, a run has
+            more tokens than were planned, or shapes disagree.
     """
 
     designs: Designs
@@ -35,6 +40,7 @@ class Runs:
     train_run: tuple[str, ...] = field(default=())
     seed: tuple[str, ...] = field(default=())
     loss_se: np.ndarray | None = None
+    planned: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         size = len(self.designs)
@@ -55,6 +61,7 @@ class Runs:
             object.__setattr__(self, name, value)
         self._require_labels()
         self._require_unique_ids()
+        object.__setattr__(self, "planned", self._planned())
         bad = np.argwhere(np.isfinite(loss) & (loss <= 0) | np.isinf(loss))
         if len(bad):
             run, target = bad[0]
@@ -73,6 +80,34 @@ class Runs:
                 got=float(loss_se[run, target]),
                 advice="Correct the row or leave the value blank.",
             )
+
+    def _planned(self) -> np.ndarray:
+        """Tokens (run) of the schedules, checked."""
+        if self.planned is None:
+            _, index = np.unique(self.train_run, return_inverse=True)
+            longest = np.zeros(index.max(initial=-1) + 1)
+            np.maximum.at(longest, index.reshape(-1), self.tokens)
+            planned = longest[index.reshape(-1)]
+        else:
+            planned = np.array(self.planned, dtype=np.float64)
+            if planned.shape != (len(self),):
+                raise InputError(
+                    "planned has the wrong shape",
+                    expected=f"(run) = {(len(self),)}",
+                    got=planned.shape,
+                    advice="Give the planned tokens of every row.",
+                )
+            bad = np.flatnonzero(~(planned >= self.tokens * (1 - PLANNED)))
+            if len(bad):
+                raise InputError(
+                    f"{self.designs.ids[bad[0]]} has more tokens than were planned for it",
+                    expected=f"tokens_planned of at least {count(float(self.tokens[bad[0]]))}",
+                    got=count(float(planned[bad[0]])),
+                    advice="Correct tokens_planned, or leave the column out.",
+                )
+            planned = np.maximum(planned, self.tokens)
+        planned.setflags(write=False)
+        return planned
 
     def _require_labels(self) -> None:
         if len(set(self.targets)) < len(self.targets):
@@ -120,6 +155,17 @@ class Runs:
         return self.designs.tokens
 
     @property
+    def left(self) -> np.ndarray:
+        """Octaves (run) of D from each row to the end of its run's schedule; 0 at the end."""
+        assert self.planned is not None
+        return np.log2(self.planned / self.tokens)
+
+    @property
+    def unusual(self) -> bool:
+        """Whether any run was planned for other tokens than the most that its rows have."""
+        return not np.array_equal(self.left, replace(self, planned=None).left)
+
+    @property
     def fingerprint(self) -> str:
         """sha256 over names and values; the order of rows, domains and targets does not count.
 
@@ -140,7 +186,8 @@ class Runs:
             digest.update("\x1f".join(names[i] for i in order).encode() + b"\x1e")
         assert self.loss_se is not None
         mixture, loss, loss_se = self.mixture[:, domains], self.loss[:, targets], self.loss_se[:, targets]
-        for values in (mixture, self.params, self.tokens, loss, loss_se):
+        planned = () if self.planned is None or not self.unusual else (self.planned,)
+        for values in (mixture, self.params, self.tokens, loss, loss_se, *planned):
             # Adding 0 turns -0 into 0, and every NaN is written as the same one.
             plain = np.where(np.isnan(values), np.nan, values + 0.0)[rows]
             digest.update(np.ascontiguousarray(plain, dtype="<f8").tobytes())
@@ -149,7 +196,7 @@ class Runs:
     def take(self, rows: np.ndarray) -> Runs:
         """The rows at the given positions or where a boolean mask is true."""
         rows = np.arange(len(self))[rows]
-        assert self.loss_se is not None
+        assert self.loss_se is not None and self.planned is not None
         return Runs(
             self.designs.take(rows),
             self.targets,
@@ -157,6 +204,7 @@ class Runs:
             tuple(self.train_run[i] for i in rows),
             tuple(self.seed[i] for i in rows) if self.seed else (),
             self.loss_se[rows],
+            self.planned[rows],
         )
 
     def only(self, targets: Sequence[str]) -> Runs:
@@ -172,9 +220,7 @@ class Runs:
             )
         columns = [self.targets.index(t) for t in targets]
         assert self.loss_se is not None
-        return Runs(
-            self.designs, tuple(targets), self.loss[:, columns], self.train_run, self.seed, self.loss_se[:, columns]
-        )
+        return replace(self, targets=tuple(targets), loss=self.loss[:, columns], loss_se=self.loss_se[:, columns])
 
     def __len__(self) -> int:
         return len(self.designs)

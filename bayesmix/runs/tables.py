@@ -119,6 +119,8 @@ def runs_columns(runs: Runs) -> dict[str, np.ndarray | tuple[str, ...]]:
     columns: dict[str, np.ndarray | tuple[str, ...]] = {"run_id": runs.designs.ids}
     if runs.train_run != runs.designs.ids:
         columns["train_run"] = runs.train_run
+    if runs.unusual and runs.planned is not None:
+        columns["tokens_planned"] = runs.planned
     if any(runs.seed):
         columns["seed"] = runs.seed
     columns |= {"params": runs.params, "tokens": runs.tokens}

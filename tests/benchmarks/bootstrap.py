@@ -1,7 +1,8 @@
-"""Least squares with a bootstrap over training runs: the bands of today's practice."""
+"""Least squares with a bootstrap over training runs, or with split conformal bands: today's practice."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 
 import jax
@@ -30,33 +31,66 @@ def bootstrap(law: Law, runs: Runs, designs: Designs, copies: int = COPIES, seed
     """
     rng = np.random.default_rng(seed)
     labels, index = np.unique(runs.train_run, return_inverse=True)
-    model = Model(law, noise=StudentT(), discrepancy=None).at(Reference.of(runs))
-    assert model.reference is not None
     out = np.empty((copies, len(designs), len(runs.targets)))
     with double():
-        prior = model.priors(len(runs.domains))
-        there = jax.tree.map(jnp.asarray, Data.of(designs, model.reference, runs.targets))
-        all_data = Data.of(runs, model.reference, runs.targets, pad=True)
-        for t in range(len(runs.targets)):
-            data = all_data.target(t)
-            problem = Problem(model.form, prior, data)
-            fixed = (model.form, as_arrays(dict(prior)), as_arrays(data))
-            start = settle(problem, seed)[1][0].z
+        for t, least in enumerate(_LeastSquares.of(law, runs, designs, seed)):
             for copy in range(copies):
                 counts = np.bincount(rng.integers(len(labels), size=len(labels)), minlength=len(labels))
-                weight = np.pad(counts[index.reshape(-1)].astype(float), (0, len(data.n) - len(runs)))
-
-                def objective(
-                    z: np.ndarray, fixed: tuple = fixed, weight: np.ndarray = weight
-                ) -> tuple[float, np.ndarray]:
-                    value, slope = _huber(*fixed, z, weight)
-                    return float(value), np.asarray(slope)
-
-                found = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": 200}).x
-                losses, residuals = _losses(*fixed, found, there.target(t))
-                seen = np.repeat(np.asarray(residuals), (weight * np.asarray(data.observed[:, 0])).astype(int))
-                out[copy, :, t] = np.asarray(losses)[: len(designs)] * (1 + rng.choice(seen, len(designs)))
+                losses, residuals = least(weight := counts[index.reshape(-1)].astype(float))
+                seen = np.repeat(residuals, (weight * least.observed).astype(int))
+                out[copy, :, t] = losses * (1 + rng.choice(seen, len(designs)))
     return out
+
+
+def conformal(law: Law, runs: Runs, designs: Designs, draws: int = 400, seed: int = 0) -> np.ndarray:
+    """Losses (draw, run, target) of the designs: a fit to two thirds of the runs, plus residuals of the others.
+
+    Quantiles of the draws are the one-sided split conformal bounds, which are right for runs exchangeable with these.
+    """
+    rng = np.random.default_rng(seed)
+    labels, index = np.unique(runs.train_run, return_inverse=True)
+    part = rng.permutation(len(labels)) < max(2 * len(labels) // 3, 1)
+    fitted = part[index.reshape(-1)]
+    out = np.empty((draws, len(designs), len(runs.targets)))
+    with double():
+        for t, least in enumerate(_LeastSquares.of(law, runs, designs, seed)):
+            losses, residuals = least(fitted.astype(float))
+            others = residuals[~fitted & least.observed]
+            out[:, :, t] = losses * (1 + rng.choice(others if len(others) else residuals, (draws, len(designs))))
+    return out
+
+
+class _LeastSquares:
+    """Huber's least squares of one target, from the best fit to the whole table on."""
+
+    def __init__(self, problem: Problem, start: np.ndarray, there: Data, rows: int, designs: int):
+        self.fixed = problem.form, as_arrays(dict(problem.prior)), as_arrays(problem.data)
+        self.start, self.there, self.rows, self.designs = start, there, rows, designs
+        self.observed = np.asarray(problem.data.observed[:rows, 0])
+
+    @classmethod
+    def of(cls, law: Law, runs: Runs, designs: Designs, seed: int) -> Iterator[_LeastSquares]:
+        """One for every target."""
+        model = Model(law, noise=StudentT(), discrepancy=None).at(Reference.of(runs))
+        assert model.reference is not None
+        prior = model.priors(len(runs.domains))
+        there = jax.tree.map(jnp.asarray, Data.of(designs, model.reference, runs.targets))
+        data = Data.of(runs, model.reference, runs.targets, pad=True)
+        for t in range(len(runs.targets)):
+            problem = Problem(model.form, prior, data.target(t))
+            yield cls(problem, settle(problem, seed)[1][0].z, there.target(t), len(runs), len(designs))
+
+    def __call__(self, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Losses of the designs and relative residuals of the runs, for weights (run)."""
+        padded = np.pad(weight, (0, len(self.fixed[2].n) - self.rows))
+
+        def objective(z: np.ndarray) -> tuple[float, np.ndarray]:
+            value, slope = _huber(*self.fixed, z, padded)
+            return float(value), np.asarray(slope)
+
+        found = minimize(objective, self.start, jac=True, method="L-BFGS-B", options={"maxiter": 200}).x
+        losses, residuals = _losses(*self.fixed, found, self.there)
+        return np.asarray(losses)[: self.designs], np.asarray(residuals)[: self.rows]
 
 
 @partial(jax.jit, static_argnums=0)

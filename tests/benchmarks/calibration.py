@@ -1,28 +1,31 @@
-"""Make docs/calibration.md: bands on held-out runs. Run with `uv run python -m tests.benchmarks.calibration`.
+"""Make docs/calibration.md: predictive bands scored on larger sizes, more tokens and other mixtures than were fitted.
 
-Three ways to predict the held-out runs of published tables, all with the same law: (a) the parametric posterior, (b)
-least squares with a bootstrap over training runs, (c) the full model. Every fit is kept in the folder given with
---cache, so that an interrupted run goes on where it stopped; --only makes some of the splits.
+Run with `uv run python -m tests.benchmarks.calibration`. It needs the tables of ../shared/data, which are not part of
+the project. What every split gave is kept in the folder given with --cache, so that an interrupted run goes on where it
+stopped; --only makes some of the splits, --page-only none.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import time
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from scipy.stats import spearmanr
+from scipy.stats import beta, spearmanr
 
 from bayesmix.compute import keep_compiled_programs
+from bayesmix.discrepancy import Drift
+from bayesmix.files import atomic_write
 from bayesmix.inference.fit import fit
-from bayesmix.inference.laplace import laplace
 from bayesmix.inference.posterior import Posterior
 from bayesmix.inference.prediction import Prediction
-from bayesmix.inference.score import Score, score
-from bayesmix.inference.storage import load_posterior, save_posterior
+from bayesmix.inference.score import score
 from bayesmix.laws.additive import Additive
 from bayesmix.laws.base import Law
 from bayesmix.laws.chinchilla import Chinchilla
@@ -31,102 +34,194 @@ from bayesmix.model import Model
 from bayesmix.noise import StudentT
 from bayesmix.runs.load import load_runs
 from bayesmix.runs.table import Runs
-from tests.benchmarks.bootstrap import bootstrap
+from tests.benchmarks.bootstrap import bootstrap, conformal
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data"
-WAYS = {"a": "law alone", "b": "bootstrap", "c": "full model"}
+SUITE = "suite"
+NOT_OURS = ("mlp_teacher_student", "cifar5m_ladder", "cerebras_gpt", "pythia_pile_final", "clip_datacomp")
+"""Tables of the suite with too few runs to leave a size out, or of other things than sequences."""
+FIT = {"warmup": 450, "draws": 400, "extensions": 1}
+WAYS = {
+    "alone": "law alone",
+    "bootstrap": "bootstrap",
+    "conformal": "split conformal",
+    "default": "default model",
+    "free": "… with a surface that is not orthogonal",
+    "near": "… without the far part",
+    "blind": "… without the record of earlier misses",
+}
+"""The law alone has independent Student-t rows; bootstrap and split conformal are around least squares."""
+EVERYWHERE = ("alone", "bootstrap", "conformal", "default", "near", "blind")
+QUANTILES = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
 
 
 @dataclass(frozen=True)
 class Split:
-    """A table, which rows are fitted and which are predicted."""
+    """A table, which rows are fitted and which are predicted.
+
+    Attributes:
+        name: a word for files and for --only.
+        table: what the rows of the page are grouped by.
+        says: what is fitted and what is predicted.
+        law: that is fitted.
+        runs: makes the table.
+        fitted, held_out: rows.
+        octaves: how far the farthest design is beyond the runs, in N and D together; 0 for other mixtures.
+    """
 
     name: str
+    table: str
     says: str
     law: Law
-    table: Callable[[], Runs]
+    runs: Callable[[], Runs]
     fitted: Callable[[Runs], np.ndarray]
     held_out: Callable[[Runs], np.ndarray]
+    ways: tuple[str, ...] = EVERYWHERE
 
 
-def slimpajama() -> Runs:
-    """All rows that are no copies."""
-    return load_runs(DATA / "slimpajama" / "runs.csv", where="~repeat_of_previous")
-
-
-def gadre(corpus: str) -> Callable[[], Runs]:
-    """Runs of one corpus."""
-    return lambda: load_runs(DATA / "gadre" / "runs.csv", where=f"train_set == '{corpus}'")
-
-
-def chosen(seed: int, rows: int) -> Callable[[Runs], np.ndarray]:
-    """Some of the training rows of regmix, at random."""
-
-    def mask(runs: Runs) -> np.ndarray:
-        picked = np.zeros(len(runs), bool)
-        picked[np.random.default_rng(seed).choice(512, rows, replace=False)] = True
-        return picked
-
-    return mask
-
-
-def regmix() -> Runs:
-    """512 training rows, then 256 test rows."""
-    return load_runs(DATA / "regmix" / "runs.csv")
+def slimpajama(window: bool = False) -> Runs:
+    """All rows that are no copies; with the window, those that the paper fits."""
+    runs = load_runs(DATA / "slimpajama" / "runs.csv", where="~repeat_of_previous")
+    n, d = runs.params, runs.tokens
+    least = np.select([n < 2e8, n < 4e8, n < 1e9], [np.inf, 3.9e9, 6.9e9], 12.9e9)
+    return runs.take(d >= least) if window else runs
 
 
 def below(size: float) -> Callable[[Runs], np.ndarray]:
-    """Rows of smaller models."""
-    return lambda runs: runs.params < size
+    """Rows of models at most so large."""
+    return lambda runs: runs.params <= size
 
 
-def from_size(size: float) -> Callable[[Runs], np.ndarray]:
-    """Rows of models at least so large."""
-    return lambda runs: runs.params >= size
+def above(size: float) -> Callable[[Runs], np.ndarray]:
+    """Rows of larger models."""
+    return lambda runs: runs.params > size
 
 
-CORPORA = {"c4_original": "C4", "rpj": "RedPajama", "rw_original": "RefinedWeb"}
-SPLITS = [
-    *(
-        Split(f"gadre-{k}", f"gadre, {v}: N ≤ 412M → 1.4B, 6.9B", Chinchilla(), gadre(k), below(1e9), from_size(1e9))
-        for k, v in CORPORA.items()
-    ),
-    Split(
-        "chinchilla",
-        "chinchilla: smaller half of N → larger half",
-        Chinchilla(),
-        lambda: load_runs(DATA / "chinchilla" / "runs.csv", where="~epoch_outlier"),
-        lambda runs: runs.params <= np.median(runs.params),
-        lambda runs: runs.params > np.median(runs.params),
-    ),
-    Split("regmix", "regmix: 128 of 512 → 256", Additive(), regmix, chosen(0, 128), lambda r: np.arange(len(r)) >= 512),
-    Split("slim-680", "slimpajama: N ≤ 680M → 937M, 1.24B", Joint(), slimpajama, below(7e8), from_size(9e8)),
-    Split("slim-937", "slimpajama: N ≤ 937M → 1.24B", Joint(), slimpajama, below(1e9), from_size(1e9)),
-]
+def from_file(path: Path, **options: Any) -> Callable[[], Runs]:
+    """A table of ../shared/data, without rows of fewer than two tokens a parameter, where laws break."""
+
+    def load() -> Runs:
+        runs = load_runs(path, **options)
+        return runs.take(runs.tokens >= 2 * runs.params)
+
+    return load
 
 
-def posterior(cache: Path, name: str, model: Model, runs: Runs) -> Posterior:
-    """The posterior, from the cache when it is there."""
-    path = cache / f"{name}.nc"
-    if not path.exists():
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            save_posterior(fit(model, runs, seed=0), path)
-    return load_posterior(path)
+def cut(name: str, table: str, law: Law, runs: Callable[[], Runs], size: float, says: str = "", **more: Any) -> Split:
+    """What is above a size predicted from what is below."""
+    return Split(name, table, says or f"N ≤ {size:.3g} → larger", law, runs, below(size), above(size), **more)
 
 
-def predictions(split: Split, cache: Path) -> tuple[Runs, dict[str, Prediction], Posterior]:
-    """What each way predicts for the held-out rows."""
-    runs = split.table()
-    train, test = runs.take(split.fitted(runs)), runs.take(split.held_out(runs))
-    full = posterior(cache, f"{split.name}-c", Model(split.law), train)
-    alone = posterior(cache, f"{split.name}-a", Model(split.law, noise=StudentT(), discrepancy=None), train)
-    path = cache / f"{split.name}-b.npy"
-    if not path.exists():
-        np.save(path, bootstrap(split.law, train, test.designs))
-    resampled = Prediction(np.load(path), test.designs, test.targets)
-    return test, {"a": alone.predict(test.designs), "b": resampled, "c": full.predict(test.designs)}, full
+def splits() -> Iterator[Split]:
+    """All of them, short ones first."""
+    for folder in sorted((DATA / SUITE).iterdir()):
+        if folder.is_dir() and folder.name not in NOT_OURS:
+            load = from_file(folder / "runs.csv")
+            for i, size in enumerate(_cuts(load())):
+                yield cut(f"{folder.name}-{i}", folder.name, Chinchilla(), load, size)
+    for corpus in ("c4_original", "rpj", "rw_original"):
+        load = from_file(DATA / "gadre" / "runs.csv", where=f"train_set == '{corpus}'")
+        yield cut(f"gadre-{corpus}", f"gadre {corpus}", Chinchilla(), load, 4.2e8)
+    for setting in ("language", "multimodal", "vision"):
+
+        def load(setting: str = setting) -> Runs:
+            return load_runs(f"pocket-{setting}", where="seed == 0")
+
+        for law in (Additive(), Joint()):
+            for size in (8.6e4, 3e4):
+                yield cut(f"pocket-{setting}-{law.name}-{size:.0f}", f"pocket {setting}, {law.name}", law, load, size)
+
+            def short(runs: Runs) -> np.ndarray:
+                return runs.tokens < 0.3 * runs.tokens.max()
+
+            def long(runs: Runs) -> np.ndarray:
+                return runs.tokens > 0.3 * runs.tokens.max()
+
+            name = f"pocket-{setting}-{law.name}-D"
+            yield Split(name, f"pocket {setting}, {law.name}", "D to a quarter → the rest", law, load, short, long)
+    regmix = from_file(DATA / "regmix" / "runs.csv")
+    yield Split(
+        "regmix", "regmix, additive", "128 of 512 mixtures → 256 others", Additive(), regmix,
+        lambda r: np.isin(np.arange(len(r)), np.random.default_rng(0).choice(512, 128, replace=False)),
+        lambda r: np.arange(len(r)) >= 512,
+    )  # fmt: skip
+    for window in (True, False):
+
+        def table(window: bool = window) -> Runs:
+            return slimpajama(window)
+
+        where = "the paper's window" if window else "all rows"
+        short = "window" if window else "all"
+        for law in (Additive(), Joint()):
+            name = f"slimpajama, {where}, {law.name}"
+            for size in (9.5e8, 7e8) if window else (9.5e8, 7e8, 3.2e8):
+                ways = (*EVERYWHERE, "free") if law == Additive() else EVERYWHERE
+                yield cut(f"slimpajama-{short}-{law.name}-{size:.3g}", name, law, table, size, ways=ways)
+            yield Split(
+                f"slimpajama-{short}-{law.name}-D", name, "D ≤ 13e9 → D ≥ 19e9", law, table,
+                lambda r: r.tokens <= 1.31e10, lambda r: r.tokens >= 1.9e10,
+            )  # fmt: skip
+
+
+def _cuts(runs: Runs) -> list[float]:
+    """Up to two sizes to cut a table at: one that leaves about an octave of N out, one that leaves half of the rest."""
+    sizes = np.unique(runs.params)
+    able = [s for s in sizes[2:] if s <= sizes[-1] / 1.6 and np.sum(runs.params <= s) >= 10]
+    return [float(s) for s in dict.fromkeys([*able[-1:], *able[len(able) // 3 : len(able) // 3 + 1]])]
+
+
+def _model(way: str, law: Law) -> Model:
+    if way == "alone":
+        return Model(law, noise=StudentT(), discrepancy=None)
+    return Model(law, discrepancy=Drift(orthogonal=way != "free", prequential=way != "blind"))
+
+
+def predictions(split: Split, train: Runs, test: Runs) -> dict[str, tuple[Prediction, dict[str, Any]]]:
+    """What each way predicts for the held-out rows, and how its fit went."""
+    found: dict[str, tuple[Prediction, dict[str, Any]]] = {}
+    default = None
+    for way in split.ways:
+        began = time.perf_counter()
+        if way in ("bootstrap", "conformal"):
+            draws = (bootstrap if way == "bootstrap" else conformal)(split.law, train, test.designs)
+            made, fitted = Prediction(draws, test.designs, test.targets), {}
+        elif way in ("near", "blind"):
+            assert default is not None
+            made, fitted = _other_far(way, default, test), found["default"][1]
+        else:
+            posterior = _fit(_model(way, split.law), train)
+            default = posterior if way == "default" else default
+            made, fitted = posterior.predict(test.designs), _sampled(posterior)
+        found[way] = made, fitted | {"seconds": round(time.perf_counter() - began)}
+    return found
+
+
+def _fit(model: Model, runs: Runs) -> Posterior:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return fit(model, runs, seed=0, **FIT)
+
+
+def _other_far(way: str, posterior: Posterior, test: Runs) -> Prediction:
+    """The same draws with another share of the fall beyond the runs, of which the runs themselves say nothing."""
+    beyond = np.zeros_like(posterior.drift["drift_beyond"])
+    if way == "blind":
+        prior: Any = posterior.model.priors(len(posterior.domains))["extrapolation"]
+        rng = np.random.default_rng(1)
+        beyond = np.exp(rng.normal(float(prior.loc), float(prior.scale), beyond.shape)) * rng.normal(size=beyond.shape)
+    return replace(posterior, drift={**posterior.drift, "drift_beyond": beyond}).predict(test.designs)
+
+
+def _sampled(posterior: Posterior) -> dict[str, Any]:
+    worst = posterior.diagnostics.targets
+    return {
+        "verdict": posterior.diagnostics.verdict,
+        "rhat": max(t.rhat for t in worst),
+        "ess": min(min(t.ess_bulk, t.ess_tail) for t in worst),
+        "divergences": sum(t.divergences for t in worst),
+        "steps": float(np.mean([t.steps for t in worst])),
+    }
 
 
 def ranking(prediction: Prediction, test: Runs) -> float:
@@ -135,114 +230,183 @@ def ranking(prediction: Prediction, test: Runs) -> float:
     found = []
     for cell in np.unique(cells):
         rows = np.flatnonzero(cells.reshape(-1) == cell)
-        if len(rows) >= 8:
+        if len(np.unique(test.mixture[rows], axis=0)) >= 8:
             pairs = zip(prediction.mean[rows].T, test.loss[rows].T, strict=True)
             found += [spearmanr(p[np.isfinite(m)], m[np.isfinite(m)]).statistic for p, m in pairs]
     return float(np.mean(found)) if found else float("nan")
 
 
-def row(name: str, figures: Score, rank: float) -> str:
-    """One line of Markdown: coverage at four levels, width, MRE, CRPS, log score, ranking."""
-    cover = " | ".join(f"{figures.pooled(level):.2f}" for level in figures.coverage)
-    rest = [figures.pooled(v) for v in (figures.width, figures.mre)]
-    order = "–" if np.isnan(rank) else f"{rank:.3f}"
-    return (
-        f"| {name} | {cover} | {rest[0]:.2f} | {rest[1]:.2f} | {1000 * figures.pooled(figures.crps):.2f} "
-        f"| {figures.pooled(figures.log_score):.2f} | {order} |"
+def figures(prediction: Prediction, test: Runs) -> dict[str, Any]:
+    """What the page says of one way, pooled and a target."""
+    s = score(prediction, test.loss)
+    error = prediction.quantile(0.5) / test.loss - 1
+    gap = test.loss - np.quantile(prediction.draws, QUANTILES, axis=0)
+    wis = 2 * np.mean(np.maximum(QUANTILES[:, None, None] * gap, (QUANTILES[:, None, None] - 1) * gap), axis=0)
+    return {
+        "coverage": np.mean(s.coverage, axis=1).tolist(),
+        "width": float(s.width.mean()),
+        "mre": float(100 * np.nanmean(np.abs(error), axis=0).mean()),
+        "signed": float(100 * np.nanmean(error, axis=0).mean()),
+        "wis": float(np.nanmean(wis, axis=0).mean()),
+        "crps": float(s.crps.mean()),
+        "spearman": ranking(prediction, test),
+        "by_target": {
+            t: {
+                "coverage": s.coverage[2][i],
+                "width": s.width[i],
+                "mre": 100 * np.nanmean(np.abs(error[:, i])),
+                "signed": 100 * np.nanmean(error[:, i]),
+                "wis": np.nanmean(wis[:, i]),
+            }
+            for i, t in enumerate(test.targets)
+        },
+    }
+
+
+def result(split: Split, cache: Path) -> dict[str, Any]:
+    """What a split gave, from the cache when it is there."""
+    path = cache / f"{split.name}.json"
+    if not path.exists():
+        runs = split.runs()
+        train, test = runs.take(split.fitted(runs)), runs.take(split.held_out(runs))
+        beyond = [np.log2(np.maximum(getattr(test, s) / getattr(train, s).max(), 1)) for s in ("params", "tokens")]
+        found: dict[str, Any] = {
+            "fitted": [len(train), len(set(train.train_run))],
+            "held_out": [len(test), len(set(test.train_run))],
+            "octaves": float(np.median(beyond[0] + beyond[1])),
+            "ways": {
+                way: {"fit": fitted, **figures(made, test)}
+                for way, (made, fitted) in predictions(split, train, test).items()
+            },
+        }
+        with atomic_write(path) as draft:
+            draft.write_text(json.dumps(found, indent=1, default=float), encoding="utf-8")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def interval(share: float, count: int) -> str:
+    """Clopper–Pearson interval of 95 % of a coverage, for as many independent runs."""
+    inside = share * count
+    low = beta.ppf(0.025, inside, count - inside + 1) if inside > 0 else 0.0
+    high = beta.ppf(0.975, inside + 1, count - inside) if inside < count else 1.0
+    return f"{low:.2f}–{high:.2f}"
+
+
+HEAD = (
+    "| | 50 % | 80 % | 90 % | by runs | 95 % | width % | MRE % | signed % | WIS mnats | CRPS mnats | Spearman |\n|---|"
+    + "---:|" * 11
+)
+
+
+def row(way: str, of: dict[str, Any], runs: int) -> str:
+    """One line of Markdown."""
+    cover = [f"{c:.2f}" for c in of["coverage"]]
+    cover.insert(3, interval(of["coverage"][2], runs))
+    rank = "–" if np.isnan(of["spearman"]) else f"{of['spearman']:.3f}"
+    mark = " †" if of["fit"].get("verdict") == "FAIL" else ""
+    cells = [*cover, f"{of['width']:.2f}", f"{of['mre']:.2f}", f"{of['signed']:+.2f}"]
+    cells += [f"{1000 * of['wis']:.2f}", f"{1000 * of['crps']:.2f}", rank]
+    return f"| {WAYS[way]}{mark} | " + " | ".join(cells) + " |"
+
+
+def section(split: Split, found: dict[str, Any]) -> str:
+    """The table of one split."""
+    fitted, held_out = found["fitted"], found["held_out"]
+    default = found["ways"]["default"]["fit"]
+    says = (
+        f"{split.says}. Fitted: {fitted[0]} points of {fitted[1]} runs. Held out: {held_out[0]} points of "
+        f"{held_out[1]} runs, {found['octaves']:.1f} octaves beyond. Default model: {default['verdict']}, "
+        f"R-hat {default['rhat']:.3f}, ESS {default['ess']:.0f}, {default['divergences']} divergences, "
+        f"{default['steps']:.0f} steps a draw."
     )
+    rows = "\n".join(row(way, of, held_out[1]) for way, of in found["ways"].items())
+    targets = next(iter(found["ways"].values()))["by_target"]
+    if len(targets) == 1:
+        return f"{says}\n\n{HEAD}\n{rows}"
+    head = (
+        "| target | " + " | ".join(f"{WAYS[w]}: 90 %, signed %, WIS mnats" for w in ("alone", "default")) + " |\n|---|"
+    )
+    lines = [head + "---:|" * 2]
+    for target in targets:
+        each = [found["ways"][w]["by_target"][target] for w in ("alone", "default")]
+        cells = [f"{e['coverage']:.2f}, {e['signed']:+.2f}, {1000 * e['wis']:.2f}" for e in each]
+        lines.append(f"| {target} | " + " | ".join(cells) + " |")
+    return f"{says}\n\n{HEAD}\n{rows}\n\n" + "\n".join(lines)
 
 
-HEAD = "| | 50 % | 80 % | 90 % | 95 % | width % | MRE % | CRPS mnats | log score | Spearman |\n|---|" + "---:|" * 9
-
-
-def section(split: Split, cache: Path) -> str:
-    """Pooled and per-target tables of one split."""
-    test, by_way, full = predictions(split, cache)
-    scores = {way: score(prediction, test.loss) for way, prediction in by_way.items()}
-    pooled = "\n".join(row(f"({w}) {WAYS[w]}", scores[w], ranking(by_way[w], test)) for w in WAYS)
-    targets = [
-        "| target | " + " | ".join(f"({w}) 90 % | width % | CRPS mnats" for w in WAYS) + " |",
-        "|---|" + "---:|" * 9,
+def summary(found: dict[Split, dict[str, Any]]) -> str:
+    """All splits in one table: WIS against the better of law alone and bootstrap, coverage by distance."""
+    lines = [
+        "| table | octaves beyond | runs held out | WIS: default over the better of law alone and bootstrap | "
+        "90 % cover: alone, bootstrap, default | signed error %: alone, default | Spearman: alone, default |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
-    for t, target in enumerate(test.targets):
-        cells = [f"{s.coverage[2][t]:.2f} | {s.width[t]:.2f} | {1000 * s.crps[t]:.2f}" for s in scores.values()]
-        targets.append(f"| {target} | " + " | ".join(cells) + " |")
-    worst = full.diagnostics.targets
-    sampled = (
-        f"Full model: {len(full.runs)} points of {len(set(full.runs.train_run))} training runs, "
-        f"{full.diagnostics.verdict}; largest R-hat {max(t.rhat for t in worst):.3f}, smallest ESS "
-        f"{min(min(t.ess_bulk, t.ess_tail) for t in worst):.0f}, {sum(t.divergences for t in worst)} divergences, "
-        f"{np.mean([t.steps for t in worst]):.0f} steps a draw. Held out: {len(test)} points."
-    )
-    return "\n\n".join([f"## {split.says}", sampled, f"{HEAD}\n{pooled}", "\n".join(targets)])
-
-
-def few_mixtures(seed: int) -> tuple[Runs, dict[str, Runs]]:
-    """The rows N ≤ 680M of ten mixtures, and what is predicted: the other mixtures there, and all at 1.24B."""
-    runs = slimpajama()
-    small = runs.params <= 7e8
-    which = np.unique(runs.mixture.round(4), axis=0, return_inverse=True)[1].reshape(-1)
-    common = np.unique(which[runs.params == runs.params.max()])  # measured at every size
-    known = small & np.isin(which, np.random.default_rng(seed).choice(common, 10, replace=False))
-    unseen = {"other mixtures, N ≤ 680M": runs.take(small & ~known), "1.24B": runs.take(runs.params > 1e9)}
-    return runs.take(known), unseen
-
-
-def pooling_section(cache: Path, seeds: int) -> str:
-    """Separate laws against laws that share what their targets have in common, with ten mixtures."""
-    found: dict[str, list[np.ndarray]] = {}
-    for seed in range(seeds):
-        path = cache / f"pooling-{seed}.npz"
-        if not path.exists():
-            train, unseen = few_mixtures(seed)
-            made = {}
-            for pooling in ("none", "partial"):
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    believed, _ = laplace(Model(Additive(), pooling=pooling), train, seed=seed)
-                for where, test in unseen.items():
-                    s = score(believed.predict(test.designs, seed=seed), test.loss)
-                    made[f"{where}|{pooling}"] = np.array([s.pooled(s.mre), s.pooled(s.coverage[2]), s.pooled(s.crps)])
-            np.savez(path, **made)  # type: ignore[arg-type]
-        for key, value in np.load(path).items():
-            found.setdefault(key, []).append(value)
-    rows = ["| predicted | pooling | MRE % | 90 % | CRPS mnats | CRPS against none |", "|---|---|" + "---:|" * 4]
-    for key, values in found.items():
-        where, pooling = key.split("|")
-        table = np.array(values)
-        less = table[:, 2] / np.array(found[f"{where}|none"])[:, 2] - 1
-        mre, inside, crps = table.mean(axis=0)
-        sure = f"{100 * less.mean():+.1f} % ± {100 * less.std(ddof=1) / np.sqrt(seeds):.1f}" if less.any() else "–"
-        rows.append(f"| {where} | {pooling} | {mre:.3f} | {inside:.2f} | {1000 * crps:.2f} | {sure} |")
+    ratios, near, far = [], [], []
+    for split, one in found.items():
+        ways = one["ways"]
+        ratio = ways["default"]["wis"] / min(ways[w]["wis"] for w in ("alone", "bootstrap"))
+        ratios.append(ratio)
+        runs = one["held_out"][1]
+        (near if one["octaves"] < 2 else far).append((ways["default"]["coverage"][2], runs))
+        cover = ", ".join(f"{ways[w]['coverage'][2]:.2f}" for w in ("alone", "bootstrap", "default"))
+        signed = ", ".join(f"{ways[w]['signed']:+.2f}" for w in ("alone", "default"))
+        rank = [ways[w]["spearman"] for w in ("alone", "default")]
+        mark = " †" if ways["default"]["fit"]["verdict"] == "FAIL" else ""
+        lines.append(
+            f"| {split.table}: {split.says}{mark} | {one['octaves']:.1f} | {runs} | {ratio:.2f} | {cover} | {signed} | "
+            + ("–" if np.isnan(rank[0]) else ", ".join(f"{r:.3f}" for r in rank)) + " |"
+        )  # fmt: skip
     said = (
-        f"The additive law on ten mixtures of slimpajama, N ≤ 680M, eight targets, {seeds} random choices of the ten. "
-        "Laplace posteriors; ± is one standard error over the choices."
+        f"{len(found)} splits. WIS of the default model over that of the better of law alone and bootstrap: geometric "
+        f"mean {np.exp(np.mean(np.log(ratios))):.2f}, largest {max(ratios):.2f}. 90 % bands of the default model, "
+        + "; ".join(
+            f"{name}: {np.average([c for c, _ in rows], weights=[n for _, n in rows]):.2f} of "
+            f"{sum(n for _, n in rows)} runs"
+            for name, rows in (("up to 2 octaves beyond", near), ("farther", far))
+            if rows
+        )
+        + "."
     )
-    return "\n\n".join(["## Pooling: few mixtures, many targets", said, "\n".join(rows)])
+    others = []
+    for way in ("near", "blind", "free"):
+        both = [(o["ways"][way], o["ways"]["default"]) for o in found.values() if way in o["ways"]]
+        if both:
+            ratio = np.exp(np.mean([np.log(a["wis"] / b["wis"]) for a, b in both]))
+            cover = np.mean([a["coverage"][2] for a, _ in both])
+            others.append(
+                f"{WAYS[way].removeprefix('… ')}: WIS × {ratio:.2f}, mean cover {cover:.2f} ({len(both)} splits)"
+            )
+    return f"{said}\n\nAgainst the default model, {'; '.join(others)}.\n\n" + "\n".join(lines)
+
+
+def page(found: dict[Split, dict[str, Any]]) -> str:
+    """Everything below the head."""
+    parts = ["## All splits", summary(found)]
+    for table in dict.fromkeys(split.table for split in found):
+        parts.append(f"## {table}")
+        parts += [section(split, one) for split, one in found.items() if split.table == table]
+    return "\n\n".join(parts)
 
 
 def main() -> None:
     """Fit what is missing and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cache", type=Path, default=ROOT / ".cache" / "calibration")
-    parser.add_argument("--only", nargs="*", default=[*(split.name for split in SPLITS), "pooling"])
-    parser.add_argument("--seeds", type=int, default=8, help="choices of few mixtures, for pooling")
-    parser.add_argument("--fit-only", action="store_true", help="fill the cache, write nothing")
+    parser.add_argument("--only", nargs="*", help="beginnings of the names of splits")
+    parser.add_argument("--page-only", action="store_true", help="write the page from what is in the cache")
     options = parser.parse_args()
     options.cache.mkdir(parents=True, exist_ok=True)
     keep_compiled_programs()
-    parts = []
-    for split in SPLITS:
-        if split.name in options.only:
-            parts.append(section(split, options.cache))
-            print(parts[-1], flush=True)
-    if "pooling" in options.only:
-        parts.append(pooling_section(options.cache, options.seeds))
-        print(parts[-1], flush=True)
-    if not options.fit_only:
-        page = ROOT / "docs" / "calibration.md"
-        head = page.read_text().split("<!-- tables -->")[0]
-        page.write_text(head + "<!-- tables -->\n\n" + "\n\n".join(parts) + "\n")
+    found: dict[Split, dict[str, Any]] = {}
+    for split in splits():
+        wanted = not options.only or split.name.startswith(tuple(options.only))
+        if (options.cache / f"{split.name}.json").exists() or (wanted and not options.page_only):
+            found[split] = one = result(split, options.cache)
+            ways = {way: round(1000 * of["wis"], 2) for way, of in one["ways"].items()}
+            print(split.name, ways, one["ways"]["default"]["fit"], flush=True)
+    path = ROOT / "docs" / "calibration.md"
+    head = path.read_text(encoding="utf-8").split("<!-- tables -->")[0]
+    path.write_text(f"{head}<!-- tables -->\n\n{page(found)}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def step_cost(runs: Runs) -> dict[str, Any]:
     assert model.reference is not None
     with double():
         prior = as_arrays(dict(model.priors(len(runs.domains))))
-        data = as_arrays(Data.of(runs, model.reference, runs.targets, pad=True, cells=model.cells(runs.designs)))
+        data = as_arrays(Data.of(runs, model.reference, runs.targets, pad=True, cells=model.cells(runs)))
         geometry = Geometry(model.form, prior, data)
         z = jnp.asarray(ravel_pytree(geometry.from_theta(geometry.draw(jax.random.key(0))))[0])
         walk = partial(_walk, model.form, prior, data, z, jnp.eye(len(z)))

@@ -49,7 +49,7 @@ def unsampled(model: bm.Model, runs: bm.Runs, *, seed: int = 0, **settings: Any)
     energy = np.random.default_rng(seed).normal(size=calm.shape)
     stats = {name: calm for name in ("diverging", "steps", "accept", "potential")} | {"energy": energy}
     with jax.enable_x64(True):
-        data = Data.of(runs, model.reference, runs.targets, pad=True, cells=model.cells(runs.designs))
+        data = Data.of(runs, model.reference, runs.targets, pad=True, cells=model.cells(runs))
     return bm.Posterior(
         model, runs, draws, stats, seed, drift=drift_draws(model, runs, draws, np.asarray(data.weight), seed)
     )

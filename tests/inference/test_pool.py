@@ -77,7 +77,8 @@ def test_pooling_needs_targets_and_reaches_the_fit() -> None:
 @pytest.mark.slow
 def test_few_runs_of_many_targets_know_more_together() -> None:
     truth = {"E": 1.2, "A": 0.5, "alpha": 0.35, "B": 0.6, "beta": 0.4, "sigma": 0.01}
-    truth |= {"early": 0.1, "run_share": 0.3, "drift": 0.002, "drift_far": 0.006, "drift_mix": 0.001}
+    truth |= {"early": 0.1, "run_effect": 0.001, "drift": 0.002, "drift_mix": 0.001}
+    truth |= {"schedule": 0.002, "extrapolation": 0.2}
     targets = tuple("abcdef")
     parameters = {site: np.full(6, value) for site, value in truth.items()}
     model = Model(Chinchilla())

@@ -97,10 +97,10 @@ def test_arviz_opens_the_file_unaided(additive, tmp_path):
     chains, draws = additive.draws["E"].shape[:2]
     at = (2, 7, run, target)
     drifted = additive.predict(additive.designs, noise=False).draws.reshape(chains, draws, -1, 2)[at]
-    late = np.log(additive.designs.tokens[run] / additive.reference.scale.tokens) / additive.reference.spread
-    sigma, share, early = (draw[site][target] for site in ("sigma", "run_share", "early"))
-    growth = (1 + early**2 * np.exp(-2 * late)) / (1 + early**2)
-    sd = drifted * sigma * np.sqrt(share + (1 - share) * growth)
+    later = additive.designs.tokens[run] / additive.reference.scale.tokens
+    sigma, effect, early = (draw[site][target] for site in ("sigma", "run_effect", "early"))
+    growth = (1 + early**2 / later) / (1 + early**2)
+    sd = drifted * np.sqrt(effect**2 + sigma**2 * growth)
     expected = stats.t(additive.model.noise.nu, drifted, sd).logpdf(additive.runs.loss[run, target])
     label = additive.runs.train_run[run]
     got = tree.log_likelihood["loss"].sel(train_run=label).values[2, 7, target]
@@ -176,7 +176,8 @@ def test_run_noise_on_a_surface_is_one_factor_a_draw_and_target(additive):
     np.testing.assert_allclose(here, there, rtol=1e-12)
     assert here.shape == (additive.n_draws, len(additive.targets))
     # D is above that of most runs: no early jitter to speak of
-    half = stats.t(additive.model.noise.nu).ppf(0.75) * additive.flat["sigma"].mean()
+    total = np.hypot(additive.flat["sigma"], additive.flat["run_effect"])
+    half = stats.t(additive.model.noise.nu).ppf(0.75) * total.mean()
     assert np.median(np.abs(here - 1)) == pytest.approx(half, rel=0.15)
 
 

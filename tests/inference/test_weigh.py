@@ -30,16 +30,16 @@ RNG = np.random.default_rng(0)
 
 @pytest.mark.usefixtures("x64")
 def test_the_scatter_of_a_training_run_is_a_multivariate_student_t() -> None:
-    noise, theta = Grouped(nu=3.0), {"sigma": 0.02, "run_share": 0.4, "early": 0.5}
+    noise, theta = Grouped(nu=3.0), {"sigma": 0.015, "run_effect": 0.012, "early": 0.5}
     run = np.array([0, 1, 0, 2, 1, 0])
     late, se = RNG.normal(size=6), np.array([0.0, 0.01, 0.0, 0.02, 0.0, 0.0])
     loss, measured = RNG.uniform(2, 3, 6), RNG.uniform(2, 3, 6)
     measured[2] = np.nan
     got = noise.log_prob_by_run(theta, loss, Rows(run, late, se), measured, 4)  # type: ignore[arg-type]
-    own = 0.6 * 0.02**2 * (1 + 0.25 * np.exp(-2 * late)) / 1.25 + (se / loss) ** 2
+    own = 0.015**2 * (1 + 0.25 * np.exp(-late)) / 1.25 + (se / loss) ** 2
     for j in range(3):
         rows = np.flatnonzero((run == j) & np.isfinite(measured))
-        shape = np.diag(own[rows]) + 0.4 * 0.02**2
+        shape = np.diag(own[rows]) + 0.012**2
         errors = measured[rows] / loss[rows] - 1
         expected = stats.multivariate_t(shape=shape, df=3.0).logpdf(errors) - np.log(loss[rows]).sum()
         assert float(got[j]) == pytest.approx(expected)
@@ -48,7 +48,7 @@ def test_the_scatter_of_a_training_run_is_a_multivariate_student_t() -> None:
 
 @pytest.mark.parametrize("nu", [2.3, 4.0, 100.0])
 def test_simulated_scatter_has_the_tails_of_its_density(nu: float) -> None:
-    noise, theta, size = Grouped(nu=nu), {"sigma": 0.01, "run_share": 0.3, "early": 0.5}, 20_000
+    noise, theta, size = Grouped(nu=nu), {"sigma": 0.008, "run_effect": 0.006, "early": 0.5}, 20_000
     rows = Rows(*(np.arange(size), np.zeros(size), np.zeros(size)))  # type: ignore[arg-type]
     together = noise.sample(theta, np.ones(size), rows, jax.random.key(0))  # type: ignore[arg-type]
     each = noise.around(theta, np.ones(size), rows).sample(jax.random.key(0))  # type: ignore[arg-type]
@@ -69,7 +69,7 @@ def test_beside_a_drift_a_run_gone_wrong_hardly_counts() -> None:
         settled = model.at(Reference.of(clean))
         assert settled.reference
         with double():
-            prior, cells = settled.priors(3), settled.cells(runs.designs)
+            prior, cells = settled.priors(3), settled.cells(runs)
             data = Data.of(runs, settled.reference, runs.targets, pad=True, cells=cells)
         problem, best = settle(Problem(settled.form, prior, data), seed=0, starts=2)
         position = sorted(set(runs.train_run)).index(label)
@@ -98,7 +98,7 @@ def test_a_move_of_sigma_with_the_weights_is_judged_by_the_prior_alone() -> None
     model = model.at(Reference.of(runs))
     assert model.reference
     prior = as_arrays(Prior(model.priors(len(runs.domains))))
-    data = as_arrays(Data.of(runs, model.reference, runs.targets, pad=True, cells=model.cells(runs.designs)))
+    data = as_arrays(Data.of(runs, model.reference, runs.targets, pad=True, cells=model.cells(runs)))
     data = data._replace(weight=jax.random.gamma(jax.random.key(0), 2.0, data.weight.shape) / 2)
     before = Geometry(model.form, prior, data)
     z = ravel_pytree(before.from_theta(before.draw(jax.random.key(1))))[0]
@@ -108,8 +108,13 @@ def test_a_move_of_sigma_with_the_weights_is_judged_by_the_prior_alone() -> None
     assert abs(float(factor) - 1) > 0.01
     assert old.keys() == new.keys()
     for site in old:
-        np.testing.assert_allclose(new[site], old[site] * (factor if site == "sigma" else 1), rtol=1e-10)
-    log_prior = [float((prior["sigma"].log_prob(v["sigma"]) + np.log(v["sigma"])).sum()) for v in (old, new)]
+        np.testing.assert_allclose(
+            new[site], old[site] * (factor if site in ("sigma", "run_effect") else 1), rtol=1e-10
+        )
+    log_prior = [
+        float(sum((prior[site].log_prob(v[site]) + np.log(v[site])).sum() for site in ("sigma", "run_effect")))
+        for v in (old, new)
+    ]
     change = float(after.potential(moved) - before.potential(z))
     assert change == pytest.approx(log_prior[0] - log_prior[1], abs=1e-8)
 
@@ -130,7 +135,7 @@ def test_beside_a_drift_of_no_size_scatter_is_believed_as_without_one() -> None:
     """Without a drift the scales of training runs are integrated out exactly; with one they are drawn."""
     law, runs = Chinchilla(), simulated(Model(Chinchilla())).only(["chat"])
     runs = wrong_by(runs, runs.train_run[40], 1.03)
-    none = {site: dist.LogNormal(np.log(1e-7), 0.1) for site in ("drift", "drift_mix")}
+    none = {site: dist.LogNormal(np.log(1e-7), 0.1) for site in ("drift", "drift_mix", "schedule")}
     wide = {site: dist.LogNormal(np.log(0.003), 2.0) for site in ("sigma",)}
     sampled = {"warmup": 300, "draws": 1000, "seed": 1}
     exact = fit(Model(law, Prior(wide), discrepancy=None), runs, **sampled).flat["sigma"]

@@ -1,0 +1,235 @@
+"""`misses`: how far the same law, fitted to the smaller of the runs alone, would have missed the larger ones.
+
+What a law misses beyond the runs cannot be learned from how it fits them, but from its own record: cheap refits stop
+one size, or a factor of D, earlier, and predict what was measured next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from scipy.special import logsumexp
+from scipy.stats import norm
+
+from bayesmix.compute import double, one_blas_thread
+from bayesmix.inference.geometry import Geometry
+from bayesmix.inference.sampler import Problem, as_arrays, mode
+from bayesmix.inference.start import Optimum, whitening
+from bayesmix.model import Data, Form, Model, Reference, expected_loss, reference_loss
+from bayesmix.noise import StudentT
+from bayesmix.priors import Prior, family
+from bayesmix.runs.table import Runs
+
+SITE = "extrapolation"
+STARTS = 2
+CUTS = {"N": (0.75, 3), "D": (1.0, 2)}
+"""How many octaves of N or D are left out at least between one cut and the next, and at most how many cuts are made."""
+LEAST = 2
+"""A refit needs so many sizes, or numbers of tokens, and half as many losses again as the law has parameters."""
+SMALL = 0.003
+"""Beyond the cut the law has to fall by this, as a fraction of the loss, for its misses to say anything."""
+BETWEEN, TEMPER = 0.5, 0.7
+"""How much the scales of two targets of one table differ, as a standard deviation of their logs, and how much a miss
+counts, as the misses of one table are not independent."""
+STEP = 0.01
+"""Of a posterior standard deviation, by which losses are compared for their slopes."""
+GRID = 61
+
+
+class Miss(NamedTuple):
+    """What one refit missed of what was measured next.
+
+    Attributes:
+        axis: "N" or "D".
+        cut: largest N or D of what was fitted.
+        share: (prediction − measured)/fall of the law beyond the cut, over the runs that were left out (target).
+        sd: standard deviation (target) of the share that the law's own uncertainty explains.
+    """
+
+    axis: str
+    cut: float
+    share: np.ndarray
+    sd: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Misses:
+    """The record of a law on a table.
+
+    Attributes:
+        targets: names of the targets.
+        each: one entry a refit; empty where the table has too few sizes to leave one out.
+    """
+
+    targets: tuple[str, ...]
+    each: tuple[Miss, ...]
+
+    def __str__(self) -> str:
+        if not self.each:
+            return "no record: too few sizes to leave one out"
+        width = max(len(t) for t in self.targets)
+        lines = ["share of the law's own fall by which a refit without the larger runs was wrong (positive: too high)"]
+        heads = [f"{m.axis} ≤ {m.cut:.3g}" for m in self.each]
+        lines.append(" " * width + "".join(f"{head:>16}" for head in heads))
+        for t, target in enumerate(self.targets):
+            cells = [f"{m.share[t]:+.2f} ± {m.sd[t]:.2f}" if np.isfinite(m.share[t]) else "–" for m in self.each]
+            lines.append(f"{target:<{width}}" + "".join(f"{cell:>16}" for cell in cells))
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+@one_blas_thread
+def misses(model: Model, runs: Runs, *, seed: int = 0) -> Misses:
+    """Refit the law alone without the larger runs, and see how far it misses them.
+
+    The law is fitted by its posterior mode, with independent Student-t rows and without a discrepancy. A miss is the
+    log of prediction over measurement, in units of the fall that the law predicts between the cut and the run, averaged
+    over the runs beyond the cut with the square of that fall as weight. Sizes are left out; only in a table without
+    three of them, the largest numbers of tokens: over the last octave of D, rows speak of schedules rather than laws.
+
+    Args:
+        model: whose law and priors are used.
+        runs: the table.
+        seed: of the starts of the optimisations.
+    """
+    reference = model.reference or Reference.of(runs)
+    alone = Model(model.law, noise=StudentT(), discrepancy=None).at(reference)
+    sites = alone.priors(len(runs.domains))
+    alone = Model(alone.law, Prior({k: v for k, v in model.prior.items() if k in sites}), StudentT(), None, reference)
+    found = []
+    with double():
+        prior = as_arrays(Prior(alone.priors(len(runs.domains))))
+        whole = Data.of(runs, reference, runs.targets, pad=True)
+        cuts = [
+            (axis, values <= cut)
+            for axis, values in (("N", runs.params), ("D", runs.tokens))
+            for cut in _cuts(axis, values)
+        ]
+        if any(axis == "N" for axis, _ in cuts):
+            cuts = [cut for cut in cuts if cut[0] == "N"]
+        shares = np.full((len(cuts), len(runs.targets), 2), np.nan)
+        for t in range(len(runs.targets)):
+            shares[:, t] = _of_target(alone.form, prior, whole.target(t), runs, t, [fitted for _, fitted in cuts], seed)
+        for (axis, fitted), values in zip(cuts, shares, strict=True):
+            size = (runs.params if axis == "N" else runs.tokens)[fitted].max()
+            found.append(Miss(axis, float(size), *values.T))
+    kept = [miss for miss in found if np.isfinite(miss.share).any()]
+    return Misses(runs.targets, tuple(kept))
+
+
+def _cuts(axis: str, values: np.ndarray) -> list[float]:
+    """Largest values that refits see, in ascending order: each leaves out some octaves more than the next."""
+    octaves, most = CUTS[axis]
+    found, upper = [], values.max()
+    for value in np.unique(values)[::-1]:
+        if value <= upper / 2**octaves * (1 + 1e-9) and len(found) < most:
+            found.append(float(value))
+            upper = value
+    return [cut for cut in found[::-1] if len(np.unique(values[values <= cut])) >= LEAST]
+
+
+def _of_target(
+    form: Form, prior: Any, data: Data, runs: Runs, target: int, cuts: Sequence[np.ndarray], seed: int
+) -> np.ndarray:
+    """Share and its standard deviation (cut, 2), NaN where too little was measured.
+
+    The first optimisation sees all runs and starts at prior draws, the others go on from where it ended.
+    """
+    found = np.full((len(cuts), 2), np.nan)
+    measured = np.isfinite(runs.loss[:, target])
+    needed = 1.5 * sum(int(np.prod(site.event_shape)) for site in prior.values())
+    able = [np.sum(measured & fitted) >= needed and np.any(measured & ~fitted) for fitted in cuts]
+    if not any(able):
+        return found
+    start = None
+    for i in np.flatnonzero(able)[::-1]:
+        keep = np.pad(cuts[i], (0, len(data.n) - len(cuts[i])))
+        seen = data._replace(observed=np.asarray(data.observed) & keep[:, None])
+        try:
+            best = mode(Problem(form, prior, seen), seed, STARTS, start)
+        except RuntimeError:
+            continue
+        start = best.z
+        found[i] = _miss(form, prior, seen, runs.loss[:, target], cuts[i], best)
+    return found
+
+
+def _miss(
+    form: Form, prior: Any, data: Data, loss: np.ndarray, fitted: np.ndarray, best: Optimum
+) -> tuple[float, float]:
+    sizes = [np.asarray(v) for v in (data.n, data.d)]
+    clipped = [np.clip(v, v[: len(fitted)][fitted].min(), v[: len(fitted)][fitted].max()) for v in sizes]
+    fixed = form, prior, as_arrays(data)
+    log_loss, fall = (np.asarray(v)[: len(fitted)] for v in _beyond(*fixed, best.z, *clipped))
+    steps = STEP * whitening(best.hessian).T
+    slopes = [np.subtract(*(_beyond(*fixed, best.z + sign * step, *clipped)[0] for sign in (1, -1))) for step in steps]
+    variance = np.sum(np.square(slopes), axis=0)[: len(fitted)] / (2 * STEP) ** 2
+    rows = np.flatnonzero(np.isfinite(loss) & ~fitted & (fall > SMALL))
+    if not len(rows):
+        return float("nan"), float("nan")
+    weight = fall[rows] ** 2 / np.sum(fall[rows] ** 2)
+    share = np.sum(weight * (log_loss[rows] - np.log(loss[rows])) / fall[rows])
+    return float(share), float(np.sqrt(np.sum(weight * variance[rows] / fall[rows] ** 2)))
+
+
+@partial(jax.jit, static_argnums=0)
+def _beyond(
+    form: Form, prior: Any, data: Data, z: jax.Array, n: jax.Array, d: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Log loss (run) at a point, and the law's fall from (n, d) to the row's own N and D."""
+    geometry = Geometry(form, prior, data)
+    theta, _ = geometry.to_theta(geometry.unravel()[1](z))
+    edge, there = (reference_loss(form.law, theta, d)[:, 0] for d in (data._replace(n=n, d=d), data))
+    return jnp.log(expected_loss(form.law, theta, data)[:, 0]), jnp.log(edge / there)
+
+
+def learned(belief: dist.Distribution, record: Misses) -> Sequence[dist.Distribution]:
+    """The prior of `extrapolation` for each target, after the record of all targets; the same where nothing is learned.
+
+    With s the scale of a target, its misses are Normal(0, s² + sd²); log s differs from target to target of a table by
+    a standard deviation of `BETWEEN`, around a level whose prior makes log s as wide as the belief says. The result is
+    the LogNormal with the mean and variance of log s.
+
+    Args:
+        belief: the prior of every target; another family than LogNormal is kept as it is.
+        record: of the table.
+    """
+    if family(belief) is not dist.LogNormal or not record.each:
+        return [belief] * len(record.targets)
+    loc, scale = (float(np.asarray(getattr(belief, name))) for name in ("loc", "scale"))
+    between = min(BETWEEN, 0.7 * scale)
+    common = np.sqrt(scale**2 - between**2)
+    grid = np.linspace(-3.5, 3.5, GRID)
+    level = loc + common * grid
+    log_s = level[:, None] + between * grid
+    said = np.zeros((len(record.targets), GRID, GRID))
+    for miss in record.each:
+        for t in np.flatnonzero(np.isfinite(miss.share)):
+            sd = np.sqrt(np.exp(2 * log_s) + miss.sd[t] ** 2)
+            said[t] += TEMPER * norm.logpdf(miss.share[t], 0, sd)
+    log_prior = norm.logpdf(grid)
+    by_level: Any = logsumexp(said + log_prior, axis=2)  # (target, level)
+    total = log_prior + by_level.sum(axis=0)
+    found = []
+    for t in range(len(record.targets)):
+        log_weight = said[t] + log_prior + (total - by_level[t])[:, None]
+        weight = np.exp(log_weight - logsumexp(log_weight))
+        mean = np.sum(weight * log_s)
+        found.append(dist.LogNormal(mean, np.sqrt(np.sum(weight * (log_s - mean) ** 2))))
+    return found
+
+
+def with_record(model: Model, runs: Runs, *, seed: int = 0) -> Sequence[Mapping[str, dist.Distribution]]:
+    """The priors of every target: those of the model, and of `extrapolation` what the record of the table says."""
+    priors = model.priors(len(runs.domains))
+    if SITE not in priors or not (model.discrepancy and model.discrepancy.prequential):
+        return [priors] * len(runs.targets)
+    return [priors | {SITE: belief} for belief in learned(priors[SITE], misses(model, runs, seed=seed))]
