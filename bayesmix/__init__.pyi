@@ -76,6 +76,8 @@ from .inference.loo_pit import LooPit as LooPit
 from .inference.loo_pit import loo_pit as loo_pit
 from .inference.posterior import Posterior as Posterior
 from .inference.prediction import Prediction as Prediction
+from .inference.prequential import Misses as Misses
+from .inference.prequential import misses as misses
 from .inference.prior_check import PriorCheck as PriorCheck
 from .inference.prior_check import prior_check as prior_check
 from .inference.simulate import simulate as simulate

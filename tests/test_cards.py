@@ -11,7 +11,8 @@ import pytest
 
 from bayesmix.beliefs import FAMILIES, Belief, belief_from, belief_of
 from bayesmix.cards import card_text, laws, load_card, load_model, model_from_card, model_names, noises, read_card
-from bayesmix.errors import InputError
+from bayesmix.discrepancy import Drift
+from bayesmix.errors import DataWarning, InputError
 from bayesmix.laws.additive import Additive
 from bayesmix.laws.chinchilla import Chinchilla
 from bayesmix.laws.joint import Joint
@@ -189,3 +190,18 @@ def test_a_binary_file_is_no_card(tmp_path: Path) -> None:
 
 def test_beliefs_print_as_a_statistician_writes_them() -> None:
     assert str(Belief("LogNormal", {"median": 5.0, "sd_log": 1.0}, 2.0)) == "LogNormal(median=5, sd_log=1) + 2"
+
+
+def test_priors_of_sites_that_are_gone_are_left_out_with_a_warning() -> None:
+    old = 'law = "chinchilla"\n[prior.run_share]\ndistribution = "Beta"\na = 1.5\nb = 1.5\n'
+    with pytest.warns(DataWarning, match="run_effect"):
+        model = read_card(old, name="old").model
+    assert not model.prior and "run_effect" in model.priors(2)
+
+
+def test_options_of_the_discrepancy_are_kept() -> None:
+    model = Model(Additive(), discrepancy=Drift(orthogonal=False))
+    assert model_from_card(card_text(model, 3)).discrepancy == Drift(orthogonal=False)
+    assert "discrepancy_options" not in card_text(Model(Additive()), 3)
+    with pytest.raises(InputError, match="not an option of the discrepancy"):
+        read_card('law = "joint"\ndiscrepancy_options = { orthogonal = 1 }', name="mine")

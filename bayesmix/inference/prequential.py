@@ -38,6 +38,8 @@ SMALL = 0.003
 BETWEEN, TEMPER = 0.5, 0.7
 """How much the scales of two targets of one table differ, as a standard deviation of their logs, and how much a miss
 counts, as the misses of one table are not independent."""
+MOST_BETWEEN = 0.9
+"""The part of the prior's own width that `BETWEEN` may be at most."""
 STEP = 0.01
 """Of a posterior standard deviation, by which losses are compared for their slopes."""
 GRID = 61
@@ -191,40 +193,43 @@ def _beyond(
     return jnp.log(expected_loss(form.law, theta, data)[:, 0]), jnp.log(edge / there)
 
 
-def learned(belief: dist.Distribution, record: Misses) -> Sequence[dist.Distribution]:
-    """The prior of `extrapolation` for each target, after the record of all targets; the same where nothing is learned.
+def weigh(belief: dist.LogNormal, record: Misses) -> tuple[np.ndarray, np.ndarray]:
+    """Values of log s (level, step) and their log weights (target, level, step) after a record.
 
     With s the scale of a target, its misses are Normal(0, s² + sd²); log s differs from target to target of a table by
-    a standard deviation of `BETWEEN`, around a level whose prior makes log s as wide as the belief says. The result is
-    the LogNormal with the mean and variance of log s.
+    a standard deviation of `BETWEEN`, around a level whose prior makes log s as wide as the belief says.
 
     Args:
-        belief: the prior of every target; another family than LogNormal is kept as it is.
+        belief: the prior of every target.
         record: of the table.
     """
-    if family(belief) is not dist.LogNormal or not record.each:
-        return [belief] * len(record.targets)
     loc, scale = (float(np.asarray(getattr(belief, name))) for name in ("loc", "scale"))
-    between = min(BETWEEN, 0.7 * scale)
-    common = np.sqrt(scale**2 - between**2)
+    between = min(BETWEEN, MOST_BETWEEN * scale)
     grid = np.linspace(-3.5, 3.5, GRID)
-    level = loc + common * grid
-    log_s = level[:, None] + between * grid
+    log_s = loc + np.sqrt(scale**2 - between**2) * grid[:, None] + between * grid
     said = np.zeros((len(record.targets), GRID, GRID))
     for miss in record.each:
         for t in np.flatnonzero(np.isfinite(miss.share)):
-            sd = np.sqrt(np.exp(2 * log_s) + miss.sd[t] ** 2)
-            said[t] += TEMPER * norm.logpdf(miss.share[t], 0, sd)
+            said[t] += TEMPER * norm.logpdf(miss.share[t], 0, np.sqrt(np.exp(2 * log_s) + miss.sd[t] ** 2))
     log_prior = norm.logpdf(grid)
-    by_level: Any = logsumexp(said + log_prior, axis=2)  # (target, level)
+    by_level = np.asarray(logsumexp(said + log_prior, axis=2))  # (target, level)
     total = log_prior + by_level.sum(axis=0)
-    found = []
-    for t in range(len(record.targets)):
-        log_weight = said[t] + log_prior + (total - by_level[t])[:, None]
-        weight = np.exp(log_weight - logsumexp(log_weight))
-        mean = np.sum(weight * log_s)
-        found.append(dist.LogNormal(mean, np.sqrt(np.sum(weight * (log_s - mean) ** 2))))
-    return found
+    log_weight = said + log_prior + (total - by_level)[:, :, None]
+    return log_s, log_weight - logsumexp(log_weight, axis=(1, 2), keepdims=True)
+
+
+def learned(belief: dist.Distribution, record: Misses) -> Sequence[dist.Distribution]:
+    """The prior of `extrapolation` for each target, after the record of all targets; the same where nothing is learned.
+
+    It is the LogNormal with the mean and variance of log s that `weigh` gives. Another family is kept as it is.
+    """
+    if family(belief) is not dist.LogNormal or not record.each:
+        return [belief] * len(record.targets)
+    log_s, log_weight = weigh(belief, record)  # type: ignore[arg-type]
+    weight = np.exp(log_weight)
+    mean = np.sum(weight * log_s, axis=(1, 2))
+    sd = np.sqrt(np.sum(weight * (log_s - mean[:, None, None]) ** 2, axis=(1, 2)))
+    return [dist.LogNormal(m, s) for m, s in zip(mean, sd, strict=True)]
 
 
 def with_record(model: Model, runs: Runs, *, seed: int = 0) -> Sequence[Mapping[str, dist.Distribution]]:

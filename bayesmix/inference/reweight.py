@@ -36,7 +36,8 @@ def smoothed(log_ratios: np.ndarray) -> Smoothed:
     log_weights, khat = np.zeros_like(flat), np.zeros(len(flat))
     if not constant.all():
         # it is written for leave-one-out, where the log ratio is minus the log-likelihood it is given
-        log_weights[~constant], khat[~constant] = BaseArray().psislw(-flat[~constant], axis=-1)
+        with np.errstate(over="ignore"):  # of a tail so heavy that k̂ says all there is to say
+            log_weights[~constant], khat[~constant] = BaseArray().psislw(-flat[~constant], axis=-1)
     weights = np.exp(log_weights - log_weights.max(axis=-1, keepdims=True))
     weights = weights / weights.sum(axis=-1, keepdims=True)
     return Smoothed(weights.reshape(log_ratios.shape), khat.reshape(log_ratios.shape[:-1]))

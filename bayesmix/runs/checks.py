@@ -10,10 +10,10 @@ import pandas as pd
 from bayesmix.design import SUM_TOLERANCE
 from bayesmix.runs.finding import Finding, Severity
 from bayesmix.runs.lenient import LenientTable, groups, listed
+from bayesmix.runs.robust import robust_trend, trend_terms
 
 TIED_FAIL, TIED_REVIEW, TIED_INFO = 0.95, 0.9, 0.7
 OUTLYING = 8.0  # robust standard deviations; the trend it is measured from is crude, so only gross errors may show
-SAMPLE = 5_000  # rows the trend is fitted to
 
 
 def all_findings(table: LenientTable) -> list[Finding]:
@@ -264,12 +264,10 @@ def outlying_losses(table: LenientTable) -> Finding | None:
     rows = np.flatnonzero(_positive(table.params) & _positive(table.tokens) & (table.mixture >= 0).all(axis=1))
     if not rows.size:
         return None
-    n, d = (np.log(v[rows] / np.median(v[rows])) for v in (table.params, table.tokens))
-    weights = table.mixture[rows]
-    terms = np.column_stack([np.ones(rows.size), n, d, n * n, d * d, n * d, weights, np.sqrt(weights)])
+    terms = trend_terms(table.params[rows], table.tokens[rows], table.mixture[rows])
     loss = table.loss[rows]
     log_loss = np.log(loss, where=_positive(loss), out=np.full_like(loss, np.nan))
-    planes, scales = zip(*(_robust_trend(terms, y) for y in log_loss.T), strict=True) if table.targets else ((), ())
+    planes, scales = zip(*(robust_trend(terms, y) for y in log_loss.T), strict=True) if table.targets else ((), ())
     far = np.abs(log_loss - terms @ np.array(planes).reshape(-1, terms.shape[1]).T) > OUTLYING * np.array(scales)
     found = [f"{table.targets[t]} of {table.name(int(rows[i]))}" for i, t in np.argwhere(far)]
     if not found:
@@ -277,26 +275,6 @@ def outlying_losses(table: LenientTable) -> Finding | None:
     message = f"{len(found)} loss(es) lie far from the trend of the rest: {listed(found)}."
     advice = "Check them; early checkpoints and diverged runs do this."
     return Finding("outlying-loss", "review", message, advice, len(found))
-
-
-def _robust_trend(terms: np.ndarray, log_loss: np.ndarray) -> tuple[np.ndarray, float]:
-    """Coefficients of a linear fit that leaves out far points, and the robust sd about it; inf with too few points."""
-    seen = np.flatnonzero(np.isfinite(log_loss))
-    plane, scale = np.zeros(terms.shape[1]), np.inf
-    if seen.size < 3 * plane.size:
-        return plane, scale
-    some = np.sort(np.random.default_rng(0).permutation(seen)[:SAMPLE])
-    x, y = terms[some], log_loss[some]
-    keep = np.ones(some.size, dtype=bool)
-    for _ in range(3):
-        gram = x[keep].T @ x[keep]
-        # Weights sum to 1 like the constant, and N may be constant: a trace of ridge makes the fit unique.
-        gram += 1e-9 * np.trace(gram) * np.eye(plane.size)
-        plane = np.linalg.solve(gram, x[keep].T @ y[keep])
-        residual = np.abs(y - x @ plane)
-        scale = max(1.4826 * float(np.median(residual)), 1e-6)
-        keep = residual < 4 * scale
-    return plane, scale
 
 
 def _positive(values: np.ndarray) -> np.ndarray:

@@ -1,49 +1,56 @@
-"""Losses that the other runs of a table contradict: gross errors, which may not set the unit of a prior."""
+"""Losses that the other runs of a table contradict: `lint` names them, and none may set the unit of a prior."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from scipy.optimize import least_squares
 
 from bayesmix.runs.table import Runs
 
 DEVIATIONS = 10.0
 LEAST = 0.25
-"""A loss is a gross error when its logarithm is off by so many median absolute deviations, and by so much."""
+"""A loss is a gross error when its logarithm is off by so many robust standard deviations, and by so much."""
+SAMPLE = 5_000
+"""Rows that the trend is fitted to."""
 
 
 def gross_errors(runs: Runs) -> np.ndarray:
-    """Where a measured loss (run, target) is far from what all other runs of the table say.
+    """Where a measured loss (run, target) is far from a smooth trend in log N, log D and the weights of all the others.
 
-    The log loss is regressed on log N, log D, their squares and the weights, with Cauchy's loss, which outliers do not
-    bend. What deviates by ten median absolute deviations and by a quarter in the logarithm is a gross error.
+    In a table of few runs the trend is one in log N and log D alone.
     """
-    sizes = [np.log(size) - np.log(size).mean() for size in (runs.params, runs.tokens)]
-    columns = [np.ones(len(runs)), *sizes, *(size**2 for size in sizes), *(runs.mixture - runs.mixture.mean(0)).T]
-    design = np.stack(columns, axis=1)
-    found = np.zeros(runs.loss.shape, bool)
-    for target in range(len(runs.targets)):
-        seen = np.isfinite(runs.loss[:, target])
-        if not seen.any():
-            continue
-        log_loss = np.log(runs.loss[seen, target])
-        deviation = log_loss - _expected(design[seen], log_loss)
-        typical = np.median(np.abs(deviation))
-        found[seen, target] = np.abs(deviation) > max(DEVIATIONS * typical, LEAST)
+    loss = np.log(runs.loss)
+    full = trend_terms(runs.params, runs.tokens, runs.mixture)
+    found = np.zeros(loss.shape, bool)
+    for t, log_loss in enumerate(loss.T):
+        for terms in (full, full[:, :3]):
+            plane, scale = robust_trend(terms, log_loss)
+            if np.isfinite(scale):
+                found[:, t] = np.abs(log_loss - terms @ plane) > max(DEVIATIONS * scale, LEAST)
+                break
     return found
 
 
-def _expected(design: np.ndarray, log_loss: np.ndarray) -> np.ndarray:
-    """Robust regression (run) on an orthonormal basis of the design; the median where there are too few rows for it."""
-    basis, size, _ = np.linalg.svd(design, full_matrices=False)
-    basis = basis[:, size > 1e-8 * size[0]]
-    median = np.median(log_loss)
-    if len(log_loss) < 2 * basis.shape[1]:
-        return np.full(len(log_loss), median)
-    scale = max(float(np.median(np.abs(log_loss - median))), 1e-6)
-    start = basis.T @ np.full(len(log_loss), median)
-    jac: Any = lambda b: basis  # noqa: E731
-    fit = least_squares(lambda b: basis @ b - log_loss, start, jac, loss="cauchy", f_scale=0.2 * scale)
-    return basis @ fit.x
+def trend_terms(params: np.ndarray, tokens: np.ndarray, mixture: np.ndarray) -> np.ndarray:
+    """What a crude trend of the log loss is linear in (run, term): 1, log N, log D, their squares, weights."""
+    n, d = (np.log(v / np.median(v)) for v in (params, tokens))
+    return np.column_stack([np.ones(len(n)), n, d, n * n, d * d, n * d, mixture, np.sqrt(mixture)])
+
+
+def robust_trend(terms: np.ndarray, log_loss: np.ndarray) -> tuple[np.ndarray, float]:
+    """Coefficients of a linear fit that leaves out far points, and the robust sd about it; inf with too few points."""
+    seen = np.flatnonzero(np.isfinite(log_loss))
+    plane, scale = np.zeros(terms.shape[1]), np.inf
+    if seen.size < 3 * plane.size:
+        return plane, scale
+    some = np.sort(np.random.default_rng(0).permutation(seen)[:SAMPLE])
+    x, y = terms[some], log_loss[some]
+    keep = np.ones(some.size, dtype=bool)
+    for _ in range(3):
+        gram = x[keep].T @ x[keep]
+        # Weights sum to 1 like the constant, and N may be constant: a trace of ridge makes the fit unique.
+        gram += 1e-9 * np.trace(gram) * np.eye(plane.size)
+        plane = np.linalg.solve(gram, x[keep].T @ y[keep])
+        residual = np.abs(y - x @ plane)
+        scale = max(1.4826 * float(np.median(residual)), 1e-6)
+        keep = residual < 4 * scale
+    return plane, scale

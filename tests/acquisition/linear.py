@@ -11,6 +11,7 @@ import numpy as np
 
 from bayesmix.design import Designs, Scale
 from bayesmix.inference.prediction import Prediction
+from bayesmix.model import Reference
 
 SCATTER = 0.05
 DOMAINS = ("a", "b", "c")
@@ -60,7 +61,7 @@ class Linear:
 
     @property
     def reference(self) -> Any:
-        return SimpleNamespace(scale=Scale(1.0, 1.0), spread=1.0)
+        return Reference(Scale(1.0, 1.0), DOMAINS, np.full(3, 1 / 3), {})
 
     def predict(self, designs: Designs, seed: int = 0, noise: bool = True) -> Prediction:
         assert not noise

@@ -41,6 +41,17 @@ def test_every_file_format_gives_the_same_runs(frame: pd.DataFrame, tmp_path: Pa
     assert load_runs(str(tmp_path / name)).seed == ("7",) * len(frame)
 
 
+def test_a_filter_does_not_end_a_run_sooner(frame: pd.DataFrame, tmp_path: Path) -> None:
+    rows = frame.iloc[:3].assign(train_run="one", params=1e8, tokens=[1e9, 2e9, 4e9])
+    early = load_runs(rows, where="tokens < 3e9")
+    np.testing.assert_allclose(early.left, [2, 1])
+    write_table(runs_columns(early), tmp_path / "early.csv")
+    again = load_runs(tmp_path / "early.csv")
+    np.testing.assert_array_equal(again.planned, early.planned)
+    assert again.fingerprint == early.fingerprint
+    assert not load_runs(rows.assign(tokens_planned=rows["tokens"])).left.any()
+
+
 def test_table_without_mixture_is_legal(frame: pd.DataFrame) -> None:
     runs = load_runs(frame.filter(regex="run_id|params|tokens|loss"))
     assert runs.domains == () and runs.mixture.shape == (len(frame), 0)

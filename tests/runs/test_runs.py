@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from bayesmix.design import Designs
 from bayesmix.errors import InputError
 from bayesmix.runs.load import load_runs
 from bayesmix.runs.table import Runs
@@ -77,3 +79,19 @@ def test_tables_do_not_need_jax() -> None:
     # The folder is imported as the command line does it, past the package root.
     check = "import sys, bayesmix.runs.load, bayesmix.runs.lint; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+def test_a_run_is_planned_for_the_most_that_its_rows_have_unless_said_otherwise():
+    designs = Designs((), np.empty((4, 0)), np.full(4, 1e8), np.array([1e9, 2e9, 4e9, 3e9]))
+    runs = Runs(designs, ("t",), np.full((4, 1), 2.0), ("a", "a", "a", "b"))
+    assert runs.planned.tolist() == [4e9, 4e9, 4e9, 3e9]
+    np.testing.assert_allclose(runs.left, [2, 1, 0, 0])
+    early = runs.take(np.arange(2))
+    assert early.planned.tolist() == [4e9, 4e9]  # rows left out do not end a run sooner
+    assert early.fingerprint != Runs(designs.take(np.arange(2)), ("t",), early.loss, ("a", "a")).fingerprint
+    own = replace(runs, planned=designs.tokens)
+    assert not own.left.any() and own.unusual and not runs.unusual
+    with pytest.raises(InputError, match="more tokens than were planned"):
+        replace(runs, planned=np.full(4, 2e9))
+    with pytest.raises(InputError, match="planned has the wrong shape"):
+        replace(runs, planned=np.full(3, 2e9))
