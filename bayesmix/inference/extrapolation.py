@@ -12,6 +12,8 @@ from bayesmix.design import Designs, count
 
 TOGETHER = 2**14
 """Entries of a linear programme of several mixtures: solving a small one takes less time than calling the solver."""
+SPARSE = 2.0
+"""Tokens a parameter below which no power law held in published tables."""
 NEAR = 0.01
 """A mixture within this total variation of the fitted ones counts as inside, and sizes within this many octaves."""
 
@@ -24,11 +26,13 @@ class Extrapolation:
         params: N over the largest fitted N where it is above, or over the smallest where it is below; 1 inside (run).
         tokens: likewise for D (run).
         mixture: smallest total variation between h and a mixture of fitted mixtures; 0 inside their hull (run).
+        sparse: D/N where it is below two and below that of every fitted run, where laws break; else infinite (run).
     """
 
     params: np.ndarray
     tokens: np.ndarray
     mixture: np.ndarray
+    sparse: np.ndarray
 
     @classmethod
     def of(cls, designs: Designs, fitted: Designs) -> Extrapolation:
@@ -36,14 +40,23 @@ class Extrapolation:
         params, tokens = (_beyond(getattr(designs, name), getattr(fitted, name)) for name in ("params", "tokens"))
         distinct, index = np.unique(designs.mixture, axis=0, return_inverse=True)
         hull = np.unique(fitted.mixture, axis=0)
-        return cls(params, tokens, _outside(distinct, hull)[index.reshape(-1)])
+        ratio = designs.tokens / designs.params
+        broken = ratio < min(SPARSE, (fitted.tokens / fitted.params).min() * (1 - 1e-6))
+        return cls(params, tokens, _outside(distinct, hull)[index.reshape(-1)], np.where(broken, ratio, np.inf))
 
     @property
     def flags(self) -> tuple[str, ...]:
         """A few words for each design that lies beyond the runs, empty for one inside (run)."""
         return tuple(
-            ", ".join([*_times("N", n), *_times("D", d), *([f"mixture {h:.2f} outside"] if h > NEAR else [])])
-            for n, d, h in zip(self.params, self.tokens, self.mixture, strict=True)
+            ", ".join(
+                [
+                    *_times("N", n),
+                    *_times("D", d),
+                    *([f"mixture {h:.2f} outside"] if h > NEAR else []),
+                    *([f"{ratio:.2g} tokens a parameter, where laws break"] if np.isfinite(ratio) else []),
+                ]
+            )
+            for n, d, h, ratio in zip(self.params, self.tokens, self.mixture, self.sparse, strict=True)
         )
 
 

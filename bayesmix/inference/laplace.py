@@ -96,7 +96,8 @@ def pooled(model: Model, runs: Runs, *, seed: int = 0, draws: int = 400) -> Mode
             advice="Leave pooling at 'none'.",
         )
     alone = replace(model, pooling="none")
-    flat = laplace(alone, runs, seed=seed, draws=draws)[0].flat
+    still = model.discrepancy and replace(model.discrepancy, prequential=False)  # the record is for the fit itself
+    flat = laplace(replace(alone, discrepancy=still), runs, seed=seed, draws=draws)[0].flat
     with double():
         priors = alone.priors(len(runs.domains))
         shared = shared_priors(priors, flat, priors.keys() - alone.law.amplitudes)

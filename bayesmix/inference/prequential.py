@@ -212,10 +212,11 @@ def weigh(belief: dist.LogNormal, record: Misses) -> tuple[np.ndarray, np.ndarra
         for t in np.flatnonzero(np.isfinite(miss.share)):
             said[t] += TEMPER * norm.logpdf(miss.share[t], 0, np.sqrt(np.exp(2 * log_s) + miss.sd[t] ** 2))
     log_prior = norm.logpdf(grid)
-    by_level = np.asarray(logsumexp(said + log_prior, axis=2))  # (target, level)
+    by_level: Any = logsumexp(said + log_prior, axis=2)  # (target, level)
     total = log_prior + by_level.sum(axis=0)
     log_weight = said + log_prior + (total - by_level)[:, :, None]
-    return log_s, log_weight - logsumexp(log_weight, axis=(1, 2), keepdims=True)
+    whole: Any = logsumexp(log_weight, axis=(1, 2), keepdims=True)
+    return log_s, log_weight - whole
 
 
 def learned(belief: dist.Distribution, record: Misses) -> Sequence[dist.Distribution]:

@@ -31,7 +31,7 @@ def test_a_design_among_the_runs_has_no_flag() -> None:
 def test_sizes_beyond_the_runs_are_factors() -> None:
     beyond = Extrapolation.of(designs([0.3, 0.3, 0.4], 4e9, 5e8), FITTED)
     assert beyond.params[0] == pytest.approx(10) and beyond.tokens[0] == pytest.approx(0.5)
-    assert beyond.flags == ("N ×10, D ÷2",)
+    assert beyond.flags == ("N ×10, D ÷2, 0.12 tokens a parameter, where laws break",)
 
 
 def test_the_distance_of_a_corner_is_what_its_weights_must_give_up() -> None:
