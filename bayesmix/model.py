@@ -352,6 +352,9 @@ class Model:
         assert self.reference is not None
         if self.discrepancy is None:
             return None
+        if isinstance(runs, Runs):  # rows without a loss pin nothing
+            seen = np.isfinite(runs.loss).any(axis=1)
+            runs = runs.take(seen) if seen.any() else runs
         left = runs.left if isinstance(runs, Runs) else np.zeros(len(runs))
         designs = (runs.designs if isinstance(runs, Runs) else runs).on(self.reference.domains)
         reference, orthogonal = self.reference, self.discrepancy.orthogonal

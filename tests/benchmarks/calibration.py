@@ -404,9 +404,9 @@ def main() -> None:
             found[split] = one = result(split, options.cache)
             ways = {way: round(1000 * of["wis"], 2) for way, of in one["ways"].items()}
             print(split.name, ways, one["ways"]["default"]["fit"], flush=True)
-    path = ROOT / "docs" / "calibration.md"
-    head = path.read_text(encoding="utf-8").split("<!-- tables -->")[0]
-    path.write_text(f"{head}<!-- tables -->\n\n{page(found)}\n", encoding="utf-8")
+    head = Path(__file__).with_suffix(".md").read_text(encoding="utf-8")
+    with atomic_write(ROOT / "docs" / "calibration.md") as draft:
+        draft.write_text(f"{head}\n{page(found)}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ class Record(NamedTuple):
 def tables() -> Iterator[tuple[str, Law, Callable[[], Runs]]]:
     """Name, law and loader; rows of fewer than two tokens a parameter are left out, where laws break."""
 
-    def full(path: Path, where: str | None = None) -> Callable[[], Runs]:
+    def full(path: str | Path, where: str | None = None) -> Callable[[], Runs]:
         def load() -> Runs:
             runs = load_runs(path, where=where)
             return runs.take(runs.tokens >= 2 * runs.params)
@@ -60,7 +60,7 @@ def tables() -> Iterator[tuple[str, Law, Callable[[], Runs]]]:
     for corpus in ("c4_original", "rpj", "rw_original"):
         yield f"gadre_{corpus}", Chinchilla(), full(DATA / "gadre" / "runs.csv", f"train_set == '{corpus}'")
     for setting in ("language", "multimodal", "vision"):
-        yield f"pocket_{setting}", Additive(), full(Path(f"pocket-{setting}"), "seed == 0")
+        yield f"pocket_{setting}", Additive(), full(f"pocket-{setting}", "seed == 0")
     yield "slimpajama_window", Additive(), lambda: slimpajama(window=True)
 
 

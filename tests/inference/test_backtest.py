@@ -15,7 +15,9 @@ SETTINGS = {"chains": 2, "warmup": 200, "draws": 100}
 
 @pytest.fixture(scope="module")
 def by_size(additive) -> bm.Backtest:
-    return bm.backtest(bm.Model(bm.laws.Additive()), additive.runs, by="size", **SETTINGS)
+    return bm.backtest(
+        bm.Model(bm.laws.Additive(), discrepancy=bm.Drift(prequential=False)), additive.runs, by="size", **SETTINGS
+    )
 
 
 def test_the_largest_size_is_predicted_from_smaller_ones(by_size, additive):
