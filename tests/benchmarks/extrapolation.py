@@ -145,7 +145,7 @@ def page(found: list[Record]) -> str:
             f"{mean[1]:.2f} of the nominal 90 %.",
             "\n".join(rows),
             "## Every table",
-            *(f"### {record.table}\n\n```\n{record.misses}\n```" for record in found),
+            *(f"### {record.table}\n\n```text\n{record.misses}\n```" for record in found),
         ]
     )
 
