@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,6 +47,8 @@ def device(number: int) -> AbstractContextManager[object]:
     import jax
 
     devices = jax.local_devices()
+    if len(devices) == 1:
+        return nullcontext()  # a default device belongs to what JAX knows a program by: all would be traced twice
     return jax.default_device(devices[number % len(devices)])
 
 
@@ -77,17 +79,24 @@ def keep_compiled_programs(folder: str | None = None) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
-def padded(rows: int) -> int:
-    """The next of a few sizes, at most an eighth larger (or 32), so that tables that grow a little share a program."""
-    step = _step(rows)
-    return -(-rows // step) * step
+def padded(size: int, least: int = 32) -> int:
+    """The next of a few sizes, so that tables of similar size share a program.
+
+    They are powers of two and the middles between them; above 256 they are at most an eighth apart.
+    """
+    if size <= least:
+        return least
+    step = _step(size)
+    return -(-size // step) * step
 
 
-def padded_down(rows: int) -> int:
-    """The largest of these sizes that is at most so many rows, or the smallest of them."""
-    step = _step(rows)
-    return max(rows // step, 1) * step
+def padded_down(size: int) -> int:
+    """The largest of these sizes that is at most the given one, or 32."""
+    step = _step(size + 1)
+    return max(size // step * step, 32)
 
 
-def _step(rows: int) -> int:
-    return max(32, 2 ** (max(rows, 1).bit_length() - 4))
+def _step(size: int) -> int:
+    """How far apart sizes are just below the given one."""
+    bits = (size - 1).bit_length()
+    return 2 ** max(bits - (2 if size <= 256 else 4), 0)

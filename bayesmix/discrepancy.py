@@ -39,7 +39,8 @@ OCTAVES_AROUND = 12
 """How many octaves beyond the runs the paths that move mixtures apart are prepared for."""
 SCHEDULE = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 """Knots of the curve of unfinished runs, in octaves before their end; it is flat beyond the last."""
-PADDING, PADDING_PATTERNS = 8, 4
+LEAST = 8
+"""Cells and patterns are padded to at least so many, so that tables of similar size share a compiled program."""
 LOST = 1e-10
 """Share of a sum of squares below which a difference of two such sums is rounding."""
 SINGULAR = 1e-9
@@ -357,56 +358,43 @@ class Cells:
             pad: whether to round sizes up, so that tables of similar size share a compiled program.
         """
         x = octaves(designs, self.scale)
-        cell = self.nearest(x)
-        passed = self.passed(x)[:, self.inside]
+        cell, before = self.nearest(x), self.before_end(left)
         rows, counts = _checkpoints(train_run, x)
-        groups, most = len(rows), rows.shape[1]
-        real = np.arange(most) < counts[:, None]
+        real = np.arange(rows.shape[1]) < counts[:, None]
         seen = np.isfinite(loss[rows]) & real[..., None]
         relative = np.where(seen, loss_se[rows] / np.where(seen, loss[rows], 1.0), 0.0)
         signature = [np.where(real, v[rows], -np.inf) for v in (designs.params, designs.tokens, left)]
-        flat = np.concatenate([*signature, seen.reshape(groups, -1), relative.reshape(groups, -1)], axis=1)
+        flat = np.concatenate([*signature, *(v.reshape(len(rows), -1) for v in (seen, relative))], axis=1)
         _, first, pattern = np.unique(flat, axis=0, return_index=True, return_inverse=True)
-        at = rows[first]  # (pattern, checkpoint): one run speaks for all of its pattern
-        knots = np.diff(self.ends)
-        before = self.before_end(left)
-        alike = np.concatenate([self.root[cell], before], axis=1)
-        lengths = np.concatenate([path.length for path in self.along])[self.inside]
-        extra = padded(len(designs)) - len(designs) if pad else 0
-        more_groups = padded(groups) - groups if pad else 0
-        more_patterns = _more(len(first), pad, PADDING_PATTERNS)
-        more_cells, more_root = _more(len(self.points), pad), _more(self.root.shape[1], pad)
-        more_knots, more_steps = _more(len(knots), False), _more(len(lengths), False)
-        more_directions = _more(self.directions.shape[1], False)
         psi = (designs.mixture[rows[:, 0]] - self.centre) @ self.directions
-        ratio = _ratios(loss, cell, rows, seen)
-        split = self.root.shape[1]
-        alike = np.concatenate(
-            [
-                np.pad(alike[:, :split], ((0, 0), (0, more_root))),
-                np.pad(alike[:, split:], ((0, 0), (0, more_knots))),
-            ],
-            axis=1,
-        )
-        passed = np.pad(passed, ((0, 0), (0, more_steps)))
-        of_patterns = ((0, more_patterns), (0, 0))
+        inside = self.inside & bool(psi.shape[1])  # where mixtures are all the same no path moves them apart
+
+        def full(size: int, least: int) -> int:
+            return padded(size, least if size else 1) if pad else max(size, 1)  # no array is empty
+
+        runs, groups, patterns = full(len(designs), 32), full(len(rows), 32), full(len(first), LEAST)
+        checkpoints, cells = full(rows.shape[1], 1), full(len(self.points), LEAST)
+        knots, steps = full(len(self.ends) - 1, len(SCHEDULE) - 1), full(int(inside.sum()), 2 * MOST_STEPS)
+        root = _filled(self.root, cells, cells)
+        before, passed = _filled(before, runs, knots), _filled(self.passed(x)[:, inside], runs, steps)
+        at = rows[first]  # (pattern, checkpoint): one run speaks for all of its pattern
         arrays: Any = dict(
-            cell=np.pad(cell, (0, extra)),
-            left=np.pad(before, ((0, extra), (0, more_knots))),
-            passed=np.pad(passed, ((0, extra), (0, 0))),
-            rows=np.pad(rows, ((0, more_groups), (0, 0))),
-            pattern=np.pad(pattern.reshape(-1), (0, more_groups)),
-            present=np.pad(np.ones(groups), (0, more_groups)),
-            psi=np.pad(psi, ((0, more_groups), (0, more_directions))),
-            ratio=np.pad(ratio, ((0, more_groups), (0, 0)), constant_values=1.0),
-            alike=np.pad(alike[at], (*of_patterns, (0, 0))),
-            apart=np.pad(passed[at], (*of_patterns, (0, 0))),
-            seen=np.pad(seen[first], (*of_patterns, (0, 0))),
-            late=np.pad(np.log(designs.tokens[at] / self.scale.tokens), of_patterns),
-            loss_se=np.pad(relative[first], (*of_patterns, (0, 0))),
-            root=np.pad(self.root, ((0, more_cells), (0, more_root))),
-            width=np.pad(np.sqrt(knots), (0, more_knots), constant_values=1.0),
-            length=np.pad(lengths, (0, more_steps), constant_values=1.0),
+            cell=_filled(cell, runs),
+            left=before,
+            passed=passed,
+            rows=_filled(rows, groups, checkpoints),
+            pattern=_filled(pattern.reshape(-1), groups),
+            present=_filled(np.ones(len(rows)), groups),
+            psi=_filled(psi, groups, max(psi.shape[1], 1)),
+            ratio=_filled(_ratios(loss, cell, rows, seen), groups, value=1.0),
+            alike=_filled(np.concatenate([root[cell[at]], before[at]], axis=2), patterns, checkpoints),
+            apart=_filled(passed[at], patterns, checkpoints),
+            seen=_filled(seen[first], patterns, checkpoints),
+            late=_filled(np.log(designs.tokens[at] / self.scale.tokens), patterns, checkpoints),
+            loss_se=_filled(relative[first], patterns, checkpoints),
+            root=root,
+            width=_filled(np.sqrt(np.diff(self.ends)), knots, value=1.0),
+            length=_filled(self.steps[inside], steps, value=1.0),
         )
         return Misfit(**arrays)  # NumPy arrays: they become JAX's, in its precision, where they are used
 
@@ -544,9 +532,10 @@ def _square_root(covariance: np.ndarray) -> np.ndarray:
     return vectors * np.sqrt(np.maximum(values, 0.0))
 
 
-def _more(size: int, pad: bool, step: int = PADDING) -> int:
-    """What is lacking to the next multiple of the step, or to 1, so that no array is empty."""
-    return -size % step if pad and size else int(size == 0)
+def _filled(array: np.ndarray, *sizes: int, value: float = 0.0) -> np.ndarray:
+    """The array with its first axes filled up to the given sizes."""
+    more = [(0, size - now) for size, now in zip(sizes, array.shape, strict=False)]
+    return np.pad(array, more + [(0, 0)] * (array.ndim - len(more)), constant_values=value)
 
 
 def _checkpoints(train_run: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

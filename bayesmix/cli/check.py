@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from bayesmix.cli import options
 from bayesmix.cli.output import advise, result
 
 
-def check(posterior: options.PosteriorFile, json: options.Json = False) -> None:
+def check(
+    posterior: options.PosteriorFile,
+    params: Annotated[
+        str | None, typer.Option("--params", metavar="N", help="Parameters of the run whose band is looked at.")
+    ] = None,
+    tokens: Annotated[str | None, typer.Option("--tokens", metavar="D", help="Its tokens.")] = None,
+    json: options.Json = False,
+) -> None:
     """Say whether a posterior can be trusted, and what it rests on.
 
     First the diagnostics of the sampler; then which parameters the runs inform and which keep their prior, how many
-    independent points the rows are worth, whether the bands hold among the fitted runs, and what further runs would
-    help. Exits with 3 when the diagnostics fail.
+    independent points the rows are worth, what the bands at --params and --tokens rest on (twice the largest fitted,
+    where one is not given) and how a further run would narrow them, how far the same law without the larger runs would
+    have missed those, and whether the bands hold among the fitted runs. Exits with 3 when the diagnostics fail.
     """
+    from bayesmix.design import Scale
     from bayesmix.inference.identify import check as check_posterior
     from bayesmix.inference.loo_pit import loo_pit
     from bayesmix.inference.storage import load_posterior
 
     known = load_posterior(posterior)
     advise("looking at what the runs inform and what keeps its prior")
-    found = check_posterior(known)
+    scale = Scale(
+        2 * float(known.runs.params.max()) if params is None else options.size(params, "--params"),
+        2 * float(known.runs.tokens.max()) if tokens is None else options.size(tokens, "--tokens"),
+    )
+    found = check_posterior(known, scale=scale)
     bands = loo_pit(known)
     tables = {"diagnostics": known.diagnostics.as_dict(), "check": found.as_dict(), "loo_pit": bands.as_dict()}
     result(f"{known.diagnostics}\n\n{found}\n{bands}", tables if json else None)

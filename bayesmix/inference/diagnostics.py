@@ -1,8 +1,8 @@
-"""Can the draws be trusted? R-hat, effective sample sizes, divergences, E-BFMI, per target and in words."""
+"""Can a posterior be trusted? R-hat, effective sample sizes, divergences, E-BFMI and remarks, a target, in words."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -91,14 +91,23 @@ _MEANING = {
 }
 
 
-def diagnose(draws: Mapping[str, np.ndarray], stats: Mapping[str, np.ndarray], targets: tuple[str, ...]) -> Diagnostics:
-    """Figures and verdict for draws (chain, draw, target, ...) and sampler statistics (chain, draw, target)."""
+def diagnose(
+    draws: Mapping[str, np.ndarray],
+    stats: Mapping[str, np.ndarray],
+    targets: tuple[str, ...],
+    remarks: Sequence[tuple[str, ...]] = (),
+) -> Diagnostics:
+    """Figures and verdict for draws (chain, draw, target, ...) and sampler statistics (chain, draw, target).
+
+    Remarks (target, remark) join the problems of the sampler: they deserve a look and forbid nothing.
+    """
     return Diagnostics(
         tuple(
             _of_target(
                 name,
                 {site: value[:, :, t] for site, value in draws.items()},
                 {k: v[:, :, t] for k, v in stats.items()},
+                remarks[t] if remarks else (),
             )
             for t, name in enumerate(targets)
         )
@@ -125,7 +134,9 @@ def convergence(draws: Mapping[str, np.ndarray]) -> Convergence:
     return Convergence(rhat, rhat_of, bulk, ess_of, tail)
 
 
-def _of_target(name: str, draws: Mapping[str, np.ndarray], stats: Mapping[str, np.ndarray]) -> TargetDiagnostics:
+def _of_target(
+    name: str, draws: Mapping[str, np.ndarray], stats: Mapping[str, np.ndarray], remarks: tuple[str, ...]
+) -> TargetDiagnostics:
     found = convergence(draws)
     with np.errstate(divide="ignore", invalid="ignore"):
         bfmi = float(np.min(_bfmi(stats["energy"])))  # of an infinite energy: not a number, a problem below
@@ -133,7 +144,7 @@ def _of_target(name: str, draws: Mapping[str, np.ndarray], stats: Mapping[str, n
     share = divergences / stats["diverging"].size
     problems, fails = _problems(found, divergences, share, bfmi)
     steps = float(stats["steps"].mean())
-    return TargetDiagnostics(name, *found, divergences, bfmi, steps, problems, fails)
+    return TargetDiagnostics(name, *found, divergences, bfmi, steps, problems + remarks, fails)
 
 
 def _values(table: Any) -> dict[str, np.ndarray]:

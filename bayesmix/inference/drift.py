@@ -11,7 +11,7 @@ import numpy as np
 
 from bayesmix.compute import double, one_blas_thread
 from bayesmix.design import Designs
-from bayesmix.discrepancy import Cells, Draws, Misfit, draw
+from bayesmix.discrepancy import Cells, Draws, Misfit, draw, octaves
 from bayesmix.model import DRIFT, Data, Form, Model, relative_errors
 from bayesmix.runs.table import Runs
 
@@ -21,6 +21,8 @@ there are any; and t, the share of its own fall beyond the runs by which the law
 
 BEYOND = 1
 """What the seed of t is told apart by."""
+TREND = 0.03
+"""Share of how far losses range over the sizes of the runs, above which what the law misses of it deserves a look."""
 
 
 @one_blas_thread
@@ -146,3 +148,36 @@ def surface(
     values = sites[SITES[0]] @ weights.T + scale[..., None] * (fresh @ root.T)
     common = values[..., index.reshape(-1)].swapaxes(1, 2)
     return (1 + common) * np.exp(sites[SITES[-1]][:, None] * fall) - 1
+
+
+def trend_remarks(cells: Cells, runs: Runs, sites: Mapping[str, np.ndarray]) -> tuple[tuple[str, ...], ...]:
+    """What there is to say (target, remark) of laws that miss the trend of losses over the sizes of the runs.
+
+    A law misses it where the surface, which is orthogonal to what the law can bend to, is more than twice its own
+    standard deviation and more than `TREND` of the range of the mean losses of the cells, both as root mean squares.
+
+    Args:
+        cells: of the runs.
+        runs: that were fitted.
+        sites: the drift of the draws (chain, draw, target, ...).
+    """
+    at = cells.nearest(octaves(runs.designs, cells.scale))
+    found = []
+    for t in range(len(runs.targets)):
+        f = sites[SITES[0]][:, :, t].reshape(-1, len(cells.points))
+        losses = [runs.loss[(at == c) & np.isfinite(runs.loss[:, t]), t] for c in range(len(cells.points))]
+        level = np.array([np.exp(np.log(one).mean()) if len(one) else np.nan for one in losses])
+        fall = np.log(np.nanmax(level) / np.nanmin(level))
+        missed, unsure = (float(np.sqrt(np.mean(np.square(v)))) for v in (f.mean(0), f.std(0)))
+        nats = float(np.sqrt(np.nanmean(np.square(f.mean(0) * level))))
+        if missed > max(2 * unsure, TREND * fall):
+            found.append(
+                (
+                    f"the law alone misses the trend over the sizes of the runs by {nats:.3g} nats "
+                    f"({missed / fall:.0%} of its range); the discrepancy mends it there and not beyond: "
+                    "extrapolation is unsafe; try another law, or fit without the smallest sizes",
+                )
+            )
+        else:
+            found.append(())
+    return tuple(found)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import arviz_base
 import jax
-import jax.numpy as jnp
 import numpy as np
 from arviz_stats.psense import psense_summary
 
 from bayesmix.compute import double
+from bayesmix.design import Scale
+from bayesmix.inference.basis import Bases, bases, log_priors
 from bayesmix.inference.geometry import draw_prior
 from bayesmix.inference.pointwise import log_likelihood_by_train_run
 from bayesmix.inference.posterior import Posterior
+from bayesmix.inference.prequential import Misses, misses
 from bayesmix.runs.table import Runs
 
 UNINFORMED = 0.1
@@ -55,6 +57,9 @@ class Check:
         effective_runs: target → how many independent points the rows are worth, beside rows and training runs.
         rows: number of measured points; training runs in `train_runs`.
         advice: what a user should know, in sentences.
+        bases: what the bands at the scale that is asked about rest on.
+        record: how far the same law, fitted to the smaller runs, would have missed the larger ones; None where the
+            model does not ask.
     """
 
     informed: tuple[Informed, ...]
@@ -62,10 +67,13 @@ class Check:
     rows: int
     train_runs: int
     advice: tuple[str, ...]
+    bases: Bases
+    record: Misses | None
 
     def as_dict(self) -> dict[str, object]:
         """Ready for JSON."""
-        return asdict(self)
+        table: dict[str, object] = asdict(replace(self, record=None))
+        return table | {"record": self.record.as_dict() if self.record else None}
 
     def __str__(self) -> str:
         width = max([len(row.target) for row in self.informed] + [6])
@@ -76,23 +84,26 @@ class Check:
             lines.append(f"{target:<{width}}  {words}")
         worth = ", ".join(f"{n:.0f} ({target})" for target, n in list(self.effective_runs.items())[:4])
         lines.append(f"{self.rows} points of {self.train_runs} training runs are worth {worth} independent points")
-        return "\n".join([*lines, *self.advice])
+        blocks = ["\n".join([*lines, *self.advice]), str(self.bases), *([str(self.record)] if self.record else [])]
+        return "\n\n".join(blocks)
 
     __repr__ = __str__
 
 
-def check(posterior: Posterior, seed: int = 0) -> Check:
+def check(posterior: Posterior, seed: int = 0, scale: Scale | None = None) -> Check:
     """What the runs tell about every parameter, how many independent points they are worth, and what would help.
 
     Args:
         posterior: a fitted posterior.
         seed: of the prior draws that contraction is measured against.
+        scale: where to say what bands rest on; an octave beyond the largest N and D when not given.
     """
     informed = _informed(posterior, seed)
     effective = _effective_runs(posterior)
-    advice = [*_design_advice(posterior.runs), *_parameter_advice(posterior, informed)]
-    runs = posterior.runs
-    return Check(informed, effective, len(runs), len(set(runs.train_run)), tuple(advice))
+    rests, runs, model = bases(posterior, scale, seed), posterior.runs, posterior.model
+    advice = [rests.sentence(), *_design_advice(runs), *_parameter_advice(posterior, informed)]
+    record = misses(model, runs, seed=posterior.seed) if model.discrepancy and model.discrepancy.prequential else None
+    return Check(informed, effective, len(runs), len(set(runs.train_run)), tuple(advice), rests, record)
 
 
 def entries(posterior: Posterior) -> dict[str, tuple[str, int | None]]:
@@ -112,7 +123,8 @@ def entries(posterior: Posterior) -> dict[str, tuple[str, int | None]]:
 def _informed(posterior: Posterior, seed: int) -> tuple[Informed, ...]:
     found = entries(posterior)
     prior = prior_draws(posterior, seed)
-    likelihood, log_prior = log_likelihood_by_train_run(posterior), _log_prior(posterior)
+    likelihood, of_site = log_likelihood_by_train_run(posterior), log_priors(posterior)
+    log_prior = np.sum([of_site[site] for site in posterior.model.law.priors(len(posterior.domains))], axis=0)
     rows = []
     for t, target in enumerate(posterior.targets):
         values = {
@@ -136,19 +148,6 @@ def prior_draws(posterior: Posterior, seed: int) -> dict[str, np.ndarray]:
         beliefs = {s: b for s, b in posterior.model.priors(len(posterior.domains)).items() if s in priors}
         drawn = draw_prior(beliefs, PRIOR_DRAWS, jax.random.key(seed))
         return {site: np.asarray(value) for site, value in drawn.items()}
-
-
-def _log_prior(posterior: Posterior) -> np.ndarray:
-    """Log prior density (chain, draw, target) of the law's parameters."""
-    law = posterior.model.law
-    total = np.zeros(next(iter(posterior.draws.values())).shape[:3])
-    unit = np.array([posterior.reference.loss[t] for t in posterior.targets])
-    with double():
-        for site, belief in posterior.model.priors(len(posterior.domains)).items():
-            if site in law.priors(len(posterior.domains)):
-                value = posterior.draws[site] / unit if site in law.amplitudes else posterior.draws[site]
-                total += np.asarray(belief.log_prob(jnp.asarray(value)))
-    return total
 
 
 def _sensitivity(

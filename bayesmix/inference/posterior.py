@@ -93,8 +93,9 @@ class Posterior:
 
     @cached_property
     def diagnostics(self) -> Diagnostics:
-        """Whether the draws can be trusted, in numbers and in words."""
-        return diagnose(self.draws, self.stats, self.targets)
+        """Whether the draws can be trusted, and the law beyond the runs, in numbers and in words."""
+        remarks = drift.trend_remarks(self._cells, self.runs, self.drift) if self.drift else ()
+        return diagnose(self.draws, self.stats, self.targets, remarks)
 
     def loss(self, designs: Designs | Design | Sequence[Design]) -> Prediction:
         """The law's loss at the given designs, with the law's own uncertainty only.

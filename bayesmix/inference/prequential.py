@@ -73,11 +73,22 @@ class Misses:
     targets: tuple[str, ...]
     each: tuple[Miss, ...]
 
+    def as_dict(self) -> list[dict[str, object]]:
+        """One entry a refit, ready for JSON; null where too little was measured."""
+
+        def numbers(values: np.ndarray) -> dict[str, float | None]:
+            return {t: float(v) if np.isfinite(v) else None for t, v in zip(self.targets, values, strict=True)}
+
+        return [{"axis": m.axis, "cut": m.cut, "share": numbers(m.share), "sd": numbers(m.sd)} for m in self.each]
+
     def __str__(self) -> str:
         if not self.each:
             return "no record: too few sizes to leave one out"
         width = max(len(t) for t in self.targets)
-        lines = ["share of the law's own fall by which a refit without the larger runs was wrong (positive: too high)"]
+        lines = [
+            "how far refits without the larger runs missed them,",
+            "as a share of the law's own fall from there (positive: predicted too high)",
+        ]
         heads = [f"{m.axis} ≤ {m.cut:.3g}" for m in self.each]
         lines.append(" " * width + "".join(f"{head:>16}" for head in heads))
         for t, target in enumerate(self.targets):
@@ -103,9 +114,8 @@ def misses(model: Model, runs: Runs, *, seed: int = 0) -> Misses:
         seed: of the starts of the optimisations.
     """
     reference = model.reference or Reference.of(runs)
-    alone = Model(model.law, noise=StudentT(), discrepancy=None).at(reference)
-    sites = alone.priors(len(runs.domains))
-    alone = Model(alone.law, Prior({k: v for k, v in model.prior.items() if k in sites}), StudentT(), None, reference)
+    sites = model.law.priors(len(runs.domains)) | StudentT().priors()
+    alone = Model(model.law, Prior({k: v for k, v in model.prior.items() if k in sites}), StudentT(), None, reference)
     found = []
     with double():
         prior = as_arrays(Prior(alone.priors(len(runs.domains))))

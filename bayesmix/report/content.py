@@ -208,7 +208,7 @@ def make_report(
             prediction,
             named,
             lint(posterior.runs),
-            *(_checked(posterior, seed) if isinstance(posterior, Posterior) else (None, None)),
+            *(_checked(posterior, scale, seed) if isinstance(posterior, Posterior) else (None, None)),
             effects(few, decision.optimum.design),
             sizes,
             appraisal,
@@ -240,11 +240,11 @@ def _next(
     return appraise(posterior, pool, by=by, seed=seed), propose(posterior, pool, by=by, per=flops, seed=seed)
 
 
-def _checked(posterior: Posterior, seed: int) -> tuple[Check, LooPit]:
+def _checked(posterior: Posterior, scale: Scale, seed: int) -> tuple[Check, LooPit]:
     """What the parameters rest on and whether the bands hold, on fewer draws where the table is large."""
     densities = len(set(posterior.runs.train_run)) * len(posterior.targets)
     few = thinned(posterior, max(FEWEST, LIKELIHOODS // densities))
-    return check(few, seed), loo_pit(few, seed)
+    return check(few, seed, scale), loo_pit(few, seed)
 
 
 def _table_of(report: Report) -> dict[str, Any]:

@@ -1,0 +1,151 @@
+"""`Basis`: what the band at a scale rests on, and what one more run would do to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+
+from bayesmix.compute import double
+from bayesmix.design import Designs, Scale, count
+from bayesmix.inference.posterior import Posterior, flat_draws
+
+BEYOND = "extrapolation"
+OCTAVES = 1.0
+"""How far beyond the largest N and D to look when no scale is given."""
+FELT = 0.1
+"""Share of a variance below which it is not worth a word, and not told from the error of a few hundred draws."""
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What the 90 % band of the expected loss of one target rests on.
+
+    Attributes:
+        target: the target.
+        width: of the band, relative to its median.
+        beyond: share of its variance that is how far laws miss beyond their runs, which no run inside can tell.
+        prior: site → share of its variance that is the prior's, where it is at least 0.1.
+        after: width after one more run.
+    """
+
+    target: str
+    width: float
+    beyond: float
+    prior: Mapping[str, float]
+    after: float
+
+
+@dataclass(frozen=True)
+class Bases:
+    """What the bands at a scale rest on, for the reference mixture.
+
+    Attributes:
+        scale: where.
+        further: the run that `after` is about: as large in N as the geometric mean of the largest fitted N and the
+            scale's, with the largest fitted D; likewise in D where the scale has no larger N.
+        each: one entry a target.
+    """
+
+    scale: Scale
+    further: Scale
+    each: tuple[Basis, ...]
+
+    def sentence(self) -> str:
+        """About the target with the widest band."""
+        one = max(self.each, key=lambda b: b.width)
+        parts = [f"{one.beyond:.0%} of its variance is how far laws miss beyond their runs"] * (one.beyond >= FELT)
+        parts += [f"{share:.0%} the prior of {site}" for site, share in _largest(one.prior)]
+        return (
+            f"at {_words(self.scale)} the band of {one.target} is {one.width:.1%} wide"
+            + (f": {', '.join(parts)}" if parts else "")
+            + f"; a run of {_words(self.further)} would narrow it to {one.after:.1%}"
+        )
+
+    def __str__(self) -> str:
+        cost = self.further.flops / self.scale.flops
+        width = max([len(b.target) for b in self.each] + [6])
+        lines = [
+            f"90 % bands of the expected loss at {_words(self.scale)}:",
+            "what their variance rests on, and their width after one more run,",
+            f"of {_words(self.further)} ({cost:.2g} of the FLOPs)",
+            f"{'target':<{width}}  width  laws beyond their runs  after  priors",
+        ]
+        for b in self.each:
+            priors = ", ".join(f"{site} {share:.0%}" for site, share in _largest(b.prior))
+            lines.append(
+                f"{b.target:<{width}}  {b.width:5.1%}  {b.beyond:22.0%}  {b.after:5.1%}  {priors or '–'}".rstrip()
+            )
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def bases(posterior: Posterior, scale: Scale | None = None, seed: int = 0) -> Bases:
+    """What the bands of all targets rest on at a scale.
+
+    log y splits into t φ, where t is known by its prior alone, and the rest y₀. Raising the prior of a site to the
+    power 1 + ε changes Var y₀ by ε Cov((y₀ − ȳ₀)², log p) (power scaling), which for a Gaussian posterior is minus the
+    part of the variance that the prior holds. One more run of measured log loss z leaves Var y − Cov(y, z)²/Var z.
+
+    Args:
+        posterior: what is known.
+        scale: N and D of the run that is asked about; an octave beyond the largest of both when not given.
+        seed: of the discrepancy beyond the runs and of the scatter.
+
+    Source: Kallioinen et al. 2023, "Detecting and diagnosing prior and likelihood sensitivity with power-scaling",
+    Statistics and Computing 34, arXiv 2107.14054.
+    """
+    n, d = float(posterior.runs.params.max()), float(posterior.runs.tokens.max())
+    scale = scale or Scale(n * 2**OCTAVES, d * 2**OCTAVES)
+    further = Scale(np.sqrt(n * scale.params), d) if scale.params > n else Scale(n, np.sqrt(d * max(scale.tokens, d)))
+    here, there = (
+        Designs(posterior.domains, posterior.reference.mixture[None], np.array([s.params]), np.array([s.tokens]))
+        for s in (scale, further)
+    )
+    expected = posterior.predict(here, seed, noise=False)
+    y, z = np.log(expected.draws[:, 0]), np.log(posterior.predict(there, seed).draws[:, 0])
+    beyond = np.zeros_like(y)
+    if posterior.drift:
+        beyond = flat_draws(posterior.drift["drift_beyond"]) * posterior.fall(here)[:, 0]
+    low, high = np.moveaxis(expected.interval(0.9)[0], -1, 0)
+    width = (high - low) / expected.quantile(0.5)[0]
+    beliefs = {site: flat_draws(value) for site, value in log_priors(posterior).items() if site != BEYOND}
+    found = []
+    for t, target in enumerate(posterior.targets):
+        (variance, covariance), (_, of_run) = np.cov(y[:, t], z[:, t])
+        square = (y[:, t] - beyond[:, t] - np.mean(y[:, t] - beyond[:, t])) ** 2
+        shares = {site: -np.cov(square, value[:, t])[0, 1] / variance for site, value in beliefs.items()}
+        found.append(
+            Basis(
+                target,
+                float(width[t]),
+                float(np.clip(np.var(beyond[:, t]) / variance, 0, 1)),
+                {site: float(min(share, 1)) for site, share in shares.items() if share >= FELT},
+                float(width[t] * np.sqrt(max(1 - covariance**2 / (variance * of_run), 0))),
+            )
+        )
+    return Bases(scale, further, tuple(found))
+
+
+def log_priors(posterior: Posterior) -> dict[str, np.ndarray]:
+    """Log prior density (chain, draw, target) of every site."""
+    unit = np.array([posterior.reference.loss[t] for t in posterior.targets])
+    found = {}
+    with double():
+        for site, belief in posterior.model.priors(len(posterior.domains)).items():
+            values = posterior.draws[site]
+            if site in posterior.model.law.amplitudes:
+                values = values / unit.reshape(-1, *[1] * (values.ndim - 3))
+            found[site] = np.asarray(belief.log_prob(jnp.asarray(values)))
+    return found
+
+
+def _largest(prior: Mapping[str, float]) -> list[tuple[str, float]]:
+    return sorted(prior.items(), key=lambda item: -item[1])[:2]
+
+
+def _words(scale: Scale) -> str:
+    return f"N = {count(scale.params)} and D = {count(scale.tokens)}"
