@@ -35,6 +35,8 @@ from bayesmix.design import Designs, Scale
 MOST_CELLS = 64
 MOST_DIRECTIONS = 8
 MOST_STEPS = 4
+WANDERS = 0.5
+"""Standard deviation of what the curve strays from its mean √u at one octave, relative to that."""
 OCTAVES_AROUND = 12
 """How many octaves beyond the runs the paths that move mixtures apart are prepared for."""
 SCHEDULE = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
@@ -57,18 +59,19 @@ class Drift:
     """Expected loss = L(N, D, h) (1 + f(N, D) + c(u)) e^(t φ(N, D)) + L(N, D, h̄) Σⱼ ψⱼ(h) (wⱼ(N) + vⱼ(D)).
 
     f = s W with W a Brownian surface of any level over (x, y) = (log₂ N/N₀, log₂ D/D₀), E(W(x, y) − W(x', y'))² the
-    distance of the two points, conditioned to be orthogonal, over the cells of the runs, to 1, x, x², y and y²; c a
-    Brownian path over u, the octaves that are left to the end of the run's schedule, c(0) = 0, with standard deviation
-    s_c at one octave; wⱼ and vⱼ Brownian paths over x and y with standard deviation s_h an octave, linear between a few
-    knots; ψⱼ the principal directions in which mixtures differ, scaled so that a typical mixture of the runs has
-    Σ ψⱼ² = 1; φ = log L(N̂, D̂, h̄) − log L(N, D, h̄) the law's own fall from the nearest fitted N and D to the design;
+    distance of the two points, conditioned to be orthogonal, over the cells of the runs, to 1, x, x², y and y²;
+    c = s_c (√u + ½ V(u)) with u the octaves that are left to the end of the run's schedule and V a Brownian path,
+    linear between a few knots: an unfinished run is hardly ever better than a finished one; wⱼ and vⱼ Brownian paths
+    over x and y with standard deviation s_h an octave, linear between a few knots; ψⱼ the principal directions in which
+    mixtures differ, scaled so that a typical mixture of the runs has Σ ψⱼ² = 1; φ = log L(N̂, D̂, h̄) − log L(N, D, h̄)
+    the law's own fall from the nearest fitted N and D to the design;
     t Normal(0, s_t²).
 
     | symbol | site | shape | support | unit | meaning |
     |---|---|---|---|---|---|
     | s | `drift` | () | > 0 | – | standard deviation over one octave of what moves all mixtures alike, a fraction |
     | s_h | `drift_mix` | () | > 0 | – | standard deviation over an octave of N or D of what moves mixtures apart |
-    | s_c | `schedule` | () | > 0 | – | standard deviation of what a run lacks one octave before its end, a fraction |
+    | s_c | `schedule` | () | > 0 | – | what a run lacks one octave before its end, a fraction |
     | s_t | `extrapolation` | () | > 0 | – | by which share of its own fall beyond the runs the law is wrong |
 
     Given the scales and the other parameters f, c, w and v are Gaussian: they are integrated out of the likelihood, and
@@ -119,7 +122,8 @@ class Misfit(NamedTuple):
     late: jax.Array  # (pattern, checkpoint) log D/D₀
     loss_se: jax.Array  # (pattern, checkpoint, target) standard error, as a fraction of the loss
     root: jax.Array  # (cell, coefficient) from whitened coefficients to f at the cells, for s = 1
-    width: jax.Array  # (knot) standard deviation of each piece of the curve, for s_c = 1
+    rise: jax.Array  # (knot) mean rise of each piece of the curve, for s_c = 1
+    width: jax.Array  # (knot) standard deviation of that rise
     length: jax.Array  # (step) octaves of each piece of the paths
 
     def target(self, at: slice) -> Misfit:
@@ -202,7 +206,7 @@ def _scaled(theta: Theta, misfit: Misfit, coefficients: jax.Array) -> Draws:
     length = jnp.tile(jnp.sqrt(misfit.length), misfit.psi.shape[1])
     return Draws(
         theta["drift"] * (misfit.root @ surface),
-        theta["schedule"] * misfit.width * schedule,
+        theta["schedule"] * (misfit.rise + misfit.width * schedule),
         theta["drift_mix"] * length * paths,
     )
 
@@ -233,7 +237,8 @@ def _system(theta: Theta, errors: Errors, misfit: Misfit) -> _System:
     Q = diag(p) − p pᵀ τ²/(1 + τ² Σp), which all runs of a pattern have in common. So sums over runs are of weights and
     of weighted errors alone, and all that depends on the parameters is computed once a pattern.
     """
-    p, shrink, e = _rows(errors, misfit)
+    expected = misfit.left @ (theta["schedule"] * misfit.rise)
+    p, shrink, e = _rows(errors._replace(error=errors.error - expected), misfit)
     patterns, at = p.shape[0], misfit.pattern
     weight = errors.weight * misfit.present
     psi = misfit.psi * misfit.ratio
@@ -393,7 +398,8 @@ class Cells:
             late=_filled(np.log(designs.tokens[at] / self.scale.tokens), patterns, checkpoints),
             loss_se=_filled(relative[first], patterns, checkpoints),
             root=root,
-            width=_filled(np.sqrt(np.diff(self.ends)), knots, value=1.0),
+            rise=_filled(np.diff(np.sqrt(self.ends)), knots),
+            width=_filled(WANDERS * np.sqrt(np.diff(self.ends)), knots, value=1.0),
             length=_filled(self.steps[inside], steps, value=1.0),
         )
         return Misfit(**arrays)  # NumPy arrays: they become JAX's, in its precision, where they are used

@@ -203,11 +203,6 @@ class Form(NamedTuple):
         return self.law.priors(domains) | self.noise.priors() | drift
 
 
-def noise_rows(data: Data) -> Rows:
-    """What the noise needs to know of the rows of all targets: Rows of (run, 1) or (run, target)."""
-    return Rows(data.train_run[:, None], data.late[:, None], data.loss_se)
-
-
 def relative_errors(form: Form, theta: Mapping[str, jax.Array], data: Data) -> tuple[Errors, jax.Array]:
     """Relative errors of the law for all targets, a last axis of `Errors`, and its losses (run, target).
 

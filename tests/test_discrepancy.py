@@ -78,16 +78,21 @@ def at_rows(found: Table, misfit: Misfit, values: np.ndarray) -> np.ndarray:
 
 
 def dense(found: Table, misfit: Misfit) -> np.ndarray:
-    """Covariance (run, run) of the discrepancy."""
+    """Covariance (run, run) of the discrepancy around its mean, `curve`."""
     x = octaves(found.designs, REFERENCE)
     cell = found.cells.nearest(x)
     psi = (found.designs.mixture - found.cells.centre) @ found.cells.directions
     both = sum(np.minimum(np.abs(v[:, None]), np.abs(v[None])) * (v[:, None] * v[None] > 0) for v in (x[:, 0], x[:, 1]))
     ratio = np.asarray(misfit.ratio)[found.train_run, 0]
     apart = THETA["drift_mix"] ** 2 * both * (psi @ psi.T) * np.outer(ratio, ratio)
-    curve = THETA["schedule"] ** 2 * np.minimum(found.left[:, None], found.left[None])
+    strays = (0.5 * THETA["schedule"]) ** 2 * np.minimum(found.left[:, None], found.left[None])
     root = found.cells.root[cell]
-    return THETA["drift"] ** 2 * root @ root.T + apart + curve
+    return THETA["drift"] ** 2 * root @ root.T + apart + strays
+
+
+def curve(found: Table) -> np.ndarray:
+    """Mean (run) of what unfinished runs lack."""
+    return THETA["schedule"] * np.sqrt(found.left)
 
 
 def scatter(found: Table, misfit: Misfit, errors: Errors) -> np.ndarray:
@@ -104,7 +109,7 @@ def test_the_marginal_likelihood_is_that_of_one_gaussian(pad: bool, orthogonal: 
     errors = found.errors(misfit)
     seen = np.isfinite(found.loss[:, 0])
     covariance = (dense(found, misfit) + scatter(found, misfit, errors))[np.ix_(seen, seen)]
-    error = np.asarray(errors.error)[: len(seen)][seen]
+    error = (np.asarray(errors.error)[: len(seen)] - curve(found))[seen]
     expected = stats.multivariate_normal(cov=covariance).logpdf(error)
     got = marginal_log_prob(THETA, errors, misfit)  # type: ignore[arg-type]
     assert float(got) == pytest.approx(expected, rel=1e-5)
@@ -147,7 +152,8 @@ def test_draws_of_the_drift_have_the_conditional_mean_and_covariance() -> None:
     drift = dense(found, misfit)
     total = drift + scatter(found, misfit, errors)
     gain = np.linalg.solve(total[np.ix_(seen, seen)], drift[seen]).T
-    mean, covariance = gain @ np.asarray(errors.error)[seen], drift - gain @ drift[seen]
+    mean = curve(found) + gain @ (np.asarray(errors.error) - curve(found))[seen]
+    covariance = drift - gain @ drift[seen]
     keys = jax.random.split(jax.random.key(0), 20_000)
     ratio = np.asarray(misfit.ratio)[found.train_run, 0]
 

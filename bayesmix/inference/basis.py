@@ -11,12 +11,15 @@ import numpy as np
 from bayesmix.compute import double
 from bayesmix.design import Designs, Scale, count
 from bayesmix.inference.posterior import Posterior, flat_draws
+from bayesmix.inference.reweight import scatter
 
 BEYOND = "extrapolation"
 OCTAVES = 1.0
 """How far beyond the largest N and D to look when no scale is given."""
 FELT = 0.1
-"""Share of a variance below which it is not worth a word, and not told from the error of a few hundred draws."""
+"""Share of a variance below which it is not worth a word."""
+ERRORS = 3.0
+"""A share is told from nothing by so many standard errors of as many independent draws."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Basis:
         target: the target.
         width: of the band, relative to its median.
         beyond: share of its variance that is how far laws miss beyond their runs, which no run inside can tell.
-        prior: site → share of its variance that is the prior's, where it is at least 0.1.
+        prior: site → share of its variance that is the prior's, where it is at least 0.1 and told from nothing.
         after: width after one more run.
     """
 
@@ -45,7 +48,8 @@ class Bases:
     Attributes:
         scale: where.
         further: the run that `after` is about: as large in N as the geometric mean of the largest fitted N and the
-            scale's, with the largest fitted D; likewise in D where the scale has no larger N.
+            scale's, with the scale's D or the largest fitted one; likewise in D where the scale has no larger N; the
+            scale itself where it has neither.
         each: one entry a target.
     """
 
@@ -88,7 +92,8 @@ def bases(posterior: Posterior, scale: Scale | None = None, seed: int = 0) -> Ba
 
     log y splits into t φ, where t is known by its prior alone, and the rest y₀. Raising the prior of a site to the
     power 1 + ε changes Var y₀ by ε Cov((y₀ − ȳ₀)², log p) (power scaling), which for a Gaussian posterior is minus the
-    part of the variance that the prior holds. One more run of measured log loss z leaves Var y − Cov(y, z)²/Var z.
+    part of the variance that the prior holds. One more run of expected log loss z, measured with scatter of standard
+    deviation τ, leaves Var y − Cov(y, z)²/(Var z + τ²).
 
     Args:
         posterior: what is known.
@@ -100,30 +105,44 @@ def bases(posterior: Posterior, scale: Scale | None = None, seed: int = 0) -> Ba
     """
     n, d = float(posterior.runs.params.max()), float(posterior.runs.tokens.max())
     scale = scale or Scale(n * 2**OCTAVES, d * 2**OCTAVES)
-    further = Scale(np.sqrt(n * scale.params), d) if scale.params > n else Scale(n, np.sqrt(d * max(scale.tokens, d)))
-    here, there = (
-        Designs(posterior.domains, posterior.reference.mixture[None], np.array([s.params]), np.array([s.tokens]))
-        for s in (scale, further)
+    further = scale
+    if scale.params > n:
+        further = Scale(np.sqrt(n * scale.params), min(d, scale.tokens))
+    elif scale.tokens > d:
+        further = Scale(scale.params, np.sqrt(d * scale.tokens))
+    both = Designs(
+        posterior.domains,
+        np.tile(posterior.reference.mixture, (2, 1)),
+        np.array([scale.params, further.params]),
+        np.array([scale.tokens, further.tokens]),
     )
-    expected = posterior.predict(here, seed, noise=False)
-    y, z = np.log(expected.draws[:, 0]), np.log(posterior.predict(there, seed).draws[:, 0])
+    expected = posterior.predict(both, seed, noise=False)
+    y, z = np.moveaxis(np.log(expected.draws), 1, 0)
+    own, shared = scatter(posterior, both, expected.draws)
+    noise = (own[1] ** 2 + shared[1] ** 2) / expected.mean[1] ** 2
     beyond = np.zeros_like(y)
     if posterior.drift:
-        beyond = flat_draws(posterior.drift["drift_beyond"]) * posterior.fall(here)[:, 0]
+        beyond = flat_draws(posterior.drift["drift_beyond"]) * posterior.fall(both)[:, 0]
     low, high = np.moveaxis(expected.interval(0.9)[0], -1, 0)
     width = (high - low) / expected.quantile(0.5)[0]
     beliefs = {site: flat_draws(value) for site, value in log_priors(posterior).items() if site != BEYOND}
     found = []
     for t, target in enumerate(posterior.targets):
         (variance, covariance), (_, of_run) = np.cov(y[:, t], z[:, t])
+        of_run += noise[t]
         square = (y[:, t] - beyond[:, t] - np.mean(y[:, t] - beyond[:, t])) ** 2
-        shares = {site: -np.cov(square, value[:, t])[0, 1] / variance for site, value in beliefs.items()}
+        prior = {}
+        for site, value in beliefs.items():
+            share = -np.cov(square, value[:, t])[0, 1] / variance
+            error = np.std(square) * np.std(value[:, t]) / np.sqrt(len(square)) / variance
+            if share >= max(FELT, ERRORS * error):
+                prior[site] = float(min(share, 1))
         found.append(
             Basis(
                 target,
                 float(width[t]),
                 float(np.clip(np.var(beyond[:, t]) / variance, 0, 1)),
-                {site: float(min(share, 1)) for site, share in shares.items() if share >= FELT},
+                prior,
                 float(width[t] * np.sqrt(max(1 - covariance**2 / (variance * of_run), 0))),
             )
         )

@@ -170,12 +170,12 @@ def trend_remarks(cells: Cells, runs: Runs, sites: Mapping[str, np.ndarray]) -> 
         fall = np.log(np.nanmax(level) / np.nanmin(level))
         missed, unsure = (float(np.sqrt(np.mean(np.square(v)))) for v in (f.mean(0), f.std(0)))
         nats = float(np.sqrt(np.nanmean(np.square(f.mean(0) * level))))
-        if missed > max(2 * unsure, TREND * fall):
+        if fall > 0 and missed > max(2 * unsure, TREND * fall):
             found.append(
                 (
                     f"the law alone misses the trend over the sizes of the runs by {nats:.3g} nats "
                     f"({missed / fall:.0%} of its range); the discrepancy mends it there and not beyond: "
-                    "extrapolation is unsafe; try another law, or fit without the smallest sizes",
+                    "extrapolation is unsafe; try another law, or fit without the smallest sizes or token counts",
                 )
             )
         else:

@@ -19,6 +19,7 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 
 from bayesmix.compute import double, one_blas_thread
+from bayesmix.design import count
 from bayesmix.inference.geometry import Geometry
 from bayesmix.inference.sampler import Problem, as_arrays, mode
 from bayesmix.inference.start import Optimum, whitening
@@ -83,13 +84,13 @@ class Misses:
 
     def __str__(self) -> str:
         if not self.each:
-            return "no record: too few sizes to leave one out"
+            return "no record: too few sizes to leave one out, or too few losses without it"
         width = max(len(t) for t in self.targets)
         lines = [
             "how far refits without the larger runs missed them,",
             "as a share of the law's own fall from there (positive: predicted too high)",
         ]
-        heads = [f"{m.axis} ≤ {m.cut:.3g}" for m in self.each]
+        heads = [f"{m.axis} ≤ {count(m.cut)}" for m in self.each]
         lines.append(" " * width + "".join(f"{head:>16}" for head in heads))
         for t, target in enumerate(self.targets):
             cells = [f"{m.share[t]:+.2f} ± {m.sd[t]:.2f}" if np.isfinite(m.share[t]) else "–" for m in self.each]
@@ -153,7 +154,7 @@ def _of_target(
 ) -> np.ndarray:
     """Share and its standard deviation (cut, 2), NaN where too little was measured.
 
-    The first optimisation sees all runs and starts at prior draws, the others go on from where it ended.
+    The first optimisation is of the last cut and starts at prior draws, the others go on from where it ended.
     """
     found = np.full((len(cuts), 2), np.nan)
     measured = np.isfinite(runs.loss[:, target])

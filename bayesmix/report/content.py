@@ -110,7 +110,7 @@ class Report:
         if self.lint.failed:
             found.append("The table of runs has faults that should be mended before it is fitted.")
         if self.posterior.diagnostics.verdict == "REVIEW":
-            found.append("The sampler has remarks: the draws can be used, but read them.")
+            found.append("The diagnostics have remarks: the draws can be used, but read them.")
         beyond = self.prediction.extrapolation
         if beyond is not None and beyond.flags[0]:
             found.append(f"The answer lies beyond the runs ({beyond.flags[0]}): there it rests on the law.")

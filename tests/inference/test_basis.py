@@ -18,11 +18,12 @@ from bayesmix.inference.posterior import Posterior
 def test_farther_away_more_rests_on_how_laws_miss(chinchilla: Posterior) -> None:
     near, far = (bases(chinchilla, Scale(4e8 * f, 18e9 * f)) for f in (2, 64))
     for one, other in zip(near.each, far.each, strict=True):
-        assert 0 <= one.beyond <= other.beyond <= 1
+        assert 0 <= one.beyond <= other.beyond + 0.01 <= 1.01
         assert other.width > one.width > one.after > 0
     inside = bases(chinchilla, Scale(2e8, 6e9))
     assert all(one.beyond == 0 for one in inside.each)
-    assert inside.further == Scale(4e8, 18e9)
+    assert inside.further == inside.scale
+    assert bases(chinchilla, Scale(8e8, 2e9)).further.tokens == 2e9  # no dearer than the run that is asked about
     assert bases(chinchilla).scale == near.scale
     assert "N = 25.6B and D = 1.15T" in str(far) and "how far laws miss" in far.sentence()
 
