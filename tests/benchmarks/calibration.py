@@ -405,6 +405,9 @@ def main() -> None:
             ways = {way: round(1000 * of["wis"], 2) for way, of in one["ways"].items()}
             print(split.name, ways, one["ways"]["default"]["fit"], flush=True)
     head = Path(__file__).with_suffix(".md").read_text(encoding="utf-8")
+    whole = len(list(splits()))
+    if len(found) < whole:
+        head += f"\n*{len(found)} of {whole} splits are made so far; the others are missing below.*\n"
     with atomic_write(ROOT / "docs" / "calibration.md") as draft:
         draft.write_text(f"{head}\n{page(found)}\n", encoding="utf-8")
 
