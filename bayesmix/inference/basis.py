@@ -63,7 +63,7 @@ class Bases:
         parts = [f"{one.beyond:.0%} of its variance is how far laws miss beyond their runs"] * (one.beyond >= FELT)
         parts += [f"{share:.0%} the prior of {site}" for site, share in _largest(one.prior)]
         return (
-            f"at {_words(self.scale)} the band of {one.target} is {one.width:.1%} wide"
+            f"At {_words(self.scale)} the band of {one.target} is {one.width:.1%} wide"
             + (f": {', '.join(parts)}" if parts else "")
             + f"; a run of {_words(self.further)} would narrow it to {one.after:.1%}"
         )

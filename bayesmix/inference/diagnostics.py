@@ -28,8 +28,9 @@ class TargetDiagnostics:
         divergences: number of divergent draws after warm-up.
         bfmi: smallest E-BFMI over the chains.
         steps: mean leapfrog steps a draw.
-        problems: what is wrong, in sentences; empty when nothing is.
+        problems: what is wrong with the draws, in sentences; empty when nothing is.
         fails: whether a problem forbids using the draws (otherwise they deserve a look).
+        remarks: what is wrong with the law, in sentences; they deserve a look and forbid nothing.
     """
 
     target: str
@@ -43,6 +44,7 @@ class TargetDiagnostics:
     steps: float
     problems: tuple[str, ...]
     fails: bool
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Diagnostics:
         """PASS, REVIEW (a blemish worth a look) or FAIL (do not use these draws)."""
         if any(t.fails for t in self.targets):
             return "FAIL"
-        return "REVIEW" if any(t.problems for t in self.targets) else "PASS"
+        return "REVIEW" if any(t.problems or t.remarks for t in self.targets) else "PASS"
 
     @property
     def passed(self) -> bool:
@@ -79,7 +81,7 @@ class Diagnostics:
             f"{t.bfmi:6.2f}  {t.steps:5.0f}"
             for t in self.targets
         ]
-        lines += [f"{t.target}: {problem}" for t in self.targets for problem in t.problems]
+        lines += [f"{t.target}: {problem}" for t in self.targets for problem in t.problems + t.remarks]
         lines.append(f"{self.verdict}: " + _MEANING[self.verdict])
         return "\n".join(lines)
 
@@ -99,7 +101,7 @@ def diagnose(
 ) -> Diagnostics:
     """Figures and verdict for draws (chain, draw, target, ...) and sampler statistics (chain, draw, target).
 
-    Remarks (target, remark) join the problems of the sampler: they deserve a look and forbid nothing.
+    Remarks (target, remark) are of the law.
     """
     return Diagnostics(
         tuple(
@@ -144,7 +146,7 @@ def _of_target(
     share = divergences / stats["diverging"].size
     problems, fails = _problems(found, divergences, share, bfmi)
     steps = float(stats["steps"].mean())
-    return TargetDiagnostics(name, *found, divergences, bfmi, steps, problems + remarks, fails)
+    return TargetDiagnostics(name, *found, divergences, bfmi, steps, problems, fails, remarks)
 
 
 def _values(table: Any) -> dict[str, np.ndarray]:

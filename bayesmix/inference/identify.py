@@ -73,7 +73,8 @@ class Check:
     def as_dict(self) -> dict[str, object]:
         """Ready for JSON."""
         table: dict[str, object] = asdict(replace(self, record=None))
-        return table | {"record": self.record.as_dict() if self.record else None}
+        record = self.record.as_dict() if self.record else None
+        return table | {"bases": asdict(self.bases) | {"says": self.bases.sentence()}, "record": record}
 
     def __str__(self) -> str:
         width = max([len(row.target) for row in self.informed] + [6])
@@ -101,7 +102,7 @@ def check(posterior: Posterior, seed: int = 0, scale: Scale | None = None) -> Ch
     informed = _informed(posterior, seed)
     effective = _effective_runs(posterior)
     rests, runs, model = bases(posterior, scale, seed), posterior.runs, posterior.model
-    advice = [rests.sentence(), *_design_advice(runs), *_parameter_advice(posterior, informed)]
+    advice = [*_design_advice(runs), *_parameter_advice(posterior, informed)]
     record = misses(model, runs, seed=posterior.seed) if model.discrepancy and model.discrepancy.prequential else None
     return Check(informed, effective, len(runs), len(set(runs.train_run)), tuple(advice), rests, record)
 

@@ -109,8 +109,14 @@ class Report:
         found: list[str] = []
         if self.lint.failed:
             found.append("The table of runs has faults that should be mended before it is fitted.")
-        if self.posterior.diagnostics.verdict == "REVIEW":
-            found.append("The diagnostics have remarks: the draws can be used, but read them.")
+        targets = self.posterior.diagnostics.targets
+        if self.posterior.diagnostics.passed and any(t.problems for t in targets):
+            found.append("The sampler has remarks: the draws can be used, but read them.")
+        bent = [t.target for t in targets if t.remarks]
+        if bent:
+            more = f" and {len(bent) - NAMED} more targets" if len(bent) > NAMED else ""
+            names = f"{', '.join(bent[:NAMED])}{more}"
+            found.append(f"The law misses the trend of its own runs for {names}: beyond them it is unsafe.")
         beyond = self.prediction.extrapolation
         if beyond is not None and beyond.flags[0]:
             found.append(f"The answer lies beyond the runs ({beyond.flags[0]}): there it rests on the law.")

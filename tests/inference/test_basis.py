@@ -51,4 +51,9 @@ def test_a_trend_the_law_cannot_follow_deserves_a_look(chinchilla: Posterior) ->
         noise = unsure * fall * np.random.default_rng(0).normal(size=(2, 50, 2, len(f)))
         found = trend_remarks(cells, runs, {"drift_surface": f + noise - noise.mean((0, 1))})
         assert sum(map(len, found)) == remarks
-    assert chinchilla.diagnostics.verdict in ("PASS", "REVIEW")
+    site = chinchilla.drift["drift_surface"]
+    cells = Cells.of(runs.designs, runs.left, scale, chinchilla.reference.mixture).points[:, 0]
+    wild = replace(chinchilla, drift=chinchilla.drift | {"drift_surface": np.broadcast_to(0.1 * cells, site.shape)})
+    assert all("extrapolation is unsafe" in t.remarks[0] for t in wild.diagnostics.targets)
+    assert wild.diagnostics.verdict == "REVIEW" and "trend over the sizes" in str(wild.diagnostics)
+    assert not any(t.remarks for t in chinchilla.diagnostics.targets)  # the simulated law is the right one
