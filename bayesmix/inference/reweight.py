@@ -20,6 +20,8 @@ from bayesmix.runs.table import Runs
 
 KHAT = 0.7
 """Above this Pareto k̂, weighted draws say nothing (Vehtari et al. 2024, *JMLR* 25)."""
+NOTHING = 600.0
+"""A weight so many nats below the largest is none; far lower ones leave floating point."""
 
 
 class Smoothed(NamedTuple):
@@ -30,14 +32,16 @@ class Smoothed(NamedTuple):
 
 
 def smoothed(log_ratios: np.ndarray) -> Smoothed:
-    """Pareto-smoothed importance weights from log ratios (..., draw)."""
+    """Pareto-smoothed importance weights from log ratios (..., draw); k̂ is infinite where no tail can be fitted."""
     flat = log_ratios.reshape(-1, log_ratios.shape[-1])
+    flat = np.maximum(flat, flat.max(axis=1, keepdims=True) - NOTHING)  # the fit of a tail divides by its weights
     constant = np.ptp(flat, axis=1) < 1e-12  # nothing to smooth, and a Pareto tail cannot be fitted to it
     log_weights, khat = np.zeros_like(flat), np.zeros(len(flat))
     if not constant.all():
         # it is written for leave-one-out, where the log ratio is minus the log-likelihood it is given
         with np.errstate(over="ignore"):  # of a tail so heavy that k̂ says all there is to say
             log_weights[~constant], khat[~constant] = BaseArray().psislw(-flat[~constant], axis=-1)
+        khat = np.where(np.isnan(khat), np.inf, khat)
     weights = np.exp(log_weights - log_weights.max(axis=-1, keepdims=True))
     weights = weights / weights.sum(axis=-1, keepdims=True)
     return Smoothed(weights.reshape(log_ratios.shape), khat.reshape(log_ratios.shape[:-1]))
