@@ -107,7 +107,7 @@ _command(
     "bayesmix report posterior.nc --params 7B --tokens 150B \\",
     "    --natural natural.json --scale 190M:4B --scale 190M:16B",
 )
-_command(check, "bayesmix check posterior.nc", "bayesmix check posterior.nc --json")
+_command(check, "bayesmix check posterior.nc", "bayesmix check posterior.nc --params 7B --tokens 140B")
 _command(
     compare,
     "bayesmix compare runs.csv --models additive,joint --by mixture",
