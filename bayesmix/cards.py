@@ -27,7 +27,7 @@ from bayesmix.discrepancy import Drift
 from bayesmix.errors import DataWarning, InputError
 from bayesmix.laws.base import Law
 from bayesmix.laws.repeated import Repeated
-from bayesmix.model import POOLING, Model
+from bayesmix.model import POOLING, RETIRED, Model
 from bayesmix.noise import Grouped, Noise
 from bayesmix.priors import Prior
 from bayesmix.runs.contract import near
@@ -52,11 +52,6 @@ NONE = "none"
 WORDS = ("interval", "entries", "unit", "says")
 UNIT = "smallest loss"  # that was measured of each target
 WIDTH = 80
-RETIRED = {
-    "run_share": "run_effect, the size of what the checkpoints of a run share",
-    "drift_far": "extrapolation, the share of the law's own fall beyond the runs",
-}
-"""Sites of earlier versions, and what is in their place: their priors are left out, with a warning."""
 PROBE = 3  # domains, to see the shape of a law's priors when a card does not say how many there are
 
 
@@ -292,6 +287,13 @@ def _discrepancy(table: Mapping[str, Any], noise: Noise, what: str) -> Drift | N
     usual = Drift.name if isinstance(noise, Grouped) else NONE
     name = _one_of(table.get("discrepancy", usual), (Drift.name, NONE), f"the discrepancy of {what}")
     options = _options(Drift, table, "discrepancy_options", what)
+    if name == NONE and options:
+        raise InputError(
+            f"{what} has options of a discrepancy that it does not have",
+            expected=f'discrepancy = "{Drift.name}" beside [discrepancy_options]',
+            got=f"{NONE} with {noise.name} noise",
+            advice="Remove [discrepancy_options], or name the discrepancy.",
+        )
     return Drift(**options) if name == Drift.name else None
 
 

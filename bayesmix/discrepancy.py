@@ -347,6 +347,7 @@ class Cells:
         self,
         designs: Designs,
         left: np.ndarray,
+        late: np.ndarray,
         train_run: np.ndarray,
         loss: np.ndarray,
         loss_se: np.ndarray,
@@ -357,6 +358,7 @@ class Cells:
         Args:
             designs: of the runs.
             left: octaves (run) from each row to the end of its run's schedule.
+            late: log D/D₀ (run) as the noise reads it.
             train_run: position (run) of the training run of each row.
             loss: measured losses (run, target), NaN where nothing was.
             loss_se: standard errors (run, target).
@@ -395,7 +397,7 @@ class Cells:
             alike=_filled(np.concatenate([root[cell[at]], before[at]], axis=2), patterns, checkpoints),
             apart=_filled(passed[at], patterns, checkpoints),
             seen=_filled(seen[first], patterns, checkpoints),
-            late=_filled(np.log(designs.tokens[at] / self.scale.tokens), patterns, checkpoints),
+            late=_filled(late[at], patterns, checkpoints),
             loss_se=_filled(relative[first], patterns, checkpoints),
             root=root,
             rise=_filled(np.diff(np.sqrt(self.ends)), knots),

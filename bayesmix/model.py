@@ -30,6 +30,11 @@ DRIFT = ("drift", "drift_mix", "schedule")
 EARLIEST = 4.0
 """Runs are taken to scatter as those of the fewest fitted tokens over this do, if they have fewer still."""
 POOLING = ("none", "partial")
+RETIRED = {
+    "run_share": "run_effect, the size of what the checkpoints of a run share",
+    "drift_far": "extrapolation, the share of the law's own fall beyond the runs",
+}
+"""Sites of earlier versions, and what is in their place: cards leave their priors out, with a warning."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +122,7 @@ class Data(NamedTuple):
         loss_se = np.zeros_like(loss) if loss_se is None else loss_se
         observed = np.isfinite(loss)
         left = runs.left if isinstance(runs, Runs) else np.zeros(len(designs))
+        late = reference.late(designs.tokens)
         _, train_run = np.unique(runs.train_run if isinstance(runs, Runs) else designs.ids, return_inverse=True)
         train_run = train_run.reshape(-1)
         groups = int(train_run.max(initial=0)) + 1
@@ -132,9 +138,9 @@ class Data(NamedTuple):
             loss_se=np.pad(loss_se, ((0, extra), (0, 0))),
             observed=np.pad(observed, ((0, extra), (0, 0))),
             train_run=np.pad(train_run, (0, extra)),
-            late=np.pad(reference.late(designs.tokens), (0, extra)),
+            late=np.pad(late, (0, extra)),
             weight=np.ones((padded(groups) if pad else groups, len(targets))),
-            misfit=cells.misfit(designs, left, train_run, loss, loss_se, pad) if cells and cells.moves else None,
+            misfit=cells.misfit(designs, left, late, train_run, loss, loss_se, pad) if cells and cells.moves else None,
         )
         return cls(**arrays)  # NumPy arrays: they become JAX's, in its precision, where they are used
 
@@ -368,7 +374,9 @@ class Model:
                     f"the model has no parameter {site!r}",
                     expected=f"one of {list(sites)}",
                     got=site,
-                    advice="Correct the name or remove it from the prior.",
+                    advice=f"In its place is {RETIRED[site]}."
+                    if site in RETIRED
+                    else "Correct the name or remove it from the prior.",
                 )
             shape = sites[site].event_shape
             if belief.event_shape == () and shape and belief.batch_shape == ():

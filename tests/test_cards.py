@@ -197,6 +197,8 @@ def test_priors_of_sites_that_are_gone_are_left_out_with_a_warning() -> None:
     with pytest.warns(DataWarning, match="run_effect"):
         model = read_card(old, name="old").model
     assert not model.prior and "run_effect" in model.priors(2)
+    with pytest.raises(InputError, match="In its place is run_effect"):
+        Model(Chinchilla(), prior=Prior({"run_share": dist.Beta(1.5, 1.5)})).priors(0)
 
 
 def test_options_of_the_discrepancy_are_kept() -> None:
@@ -205,3 +207,5 @@ def test_options_of_the_discrepancy_are_kept() -> None:
     assert "discrepancy_options" not in card_text(Model(Additive()), 3)
     with pytest.raises(InputError, match="not an option of the discrepancy"):
         read_card('law = "joint"\ndiscrepancy_options = { orthogonal = 1 }', name="mine")
+    with pytest.raises(InputError, match="a discrepancy that it does not have"):
+        read_card('law = "joint"\nnoise = "gaussian"\ndiscrepancy_options = { orthogonal = false }', name="mine")

@@ -22,6 +22,7 @@ from bayesmix.discrepancy import (
     octaves,
     squares,
 )
+from bayesmix.inference.drift import surface
 from bayesmix.noise import by_run
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -40,8 +41,9 @@ class Table(NamedTuple):
     cells: Cells
 
     def misfit(self, pad: bool = False) -> Misfit:
+        late = np.log(self.designs.tokens / REFERENCE.tokens)
         return self.cells.misfit(
-            self.designs, self.left, self.train_run, self.loss, np.full_like(self.loss, 0.001), pad
+            self.designs, self.left, late, self.train_run, self.loss, np.full_like(self.loss, 0.001), pad
         )
 
     def errors(self, misfit: Misfit, seed: int = 1) -> Errors:
@@ -203,9 +205,8 @@ def test_few_cells_leave_the_surface_little_or_nothing(sizes: list[float], token
     designs = Designs(("a", "b", "c"), weights, np.array(sizes), np.array(tokens))
     cells = Cells.of(designs, np.zeros(len(sizes)), REFERENCE, weights.mean(0))
     assert cells.root.shape == (len(sizes), rank)
-    misfit = cells.misfit(
-        designs, np.zeros(len(sizes)), np.arange(len(sizes)), np.ones((len(sizes), 1)), np.zeros((len(sizes), 1)), True
-    )
+    nothing, one = np.zeros(len(sizes)), np.ones((len(sizes), 1))
+    misfit = cells.misfit(designs, nothing, nothing, np.arange(len(sizes)), one, 0 * one, True)
     errors = Errors(
         jnp.full(len(misfit.cell), 0.01),
         jnp.full(np.shape(misfit.late), 1e-6),
@@ -241,6 +242,27 @@ def test_designs_beyond_the_runs_are_moved_to_where_these_end() -> None:
     np.testing.assert_array_equal(clipped.tokens, [6e9, 16e9, 2e9])
 
 
+def test_beyond_the_runs_the_surface_stays_what_it_is_at_their_edge() -> None:
+    """How far laws miss there is in t; runs that end early lack what the curve says, there too."""
+    found = table()
+    cells, rng = found.cells, np.random.default_rng(0)
+    sites = {
+        "drift_surface": rng.normal(0, 0.01, (4, 1, len(cells.points))),
+        "drift_schedule": rng.normal(0.01, 0.001, (4, 1, len(cells.ends) - 1)),
+        "drift_beyond": np.full((4, 1), 0.3),
+    }
+    sizes = np.array([[4e8, 16e9], [3e9, 16e9], [4e8, 64e9], [3e9, 64e9], [3e9, 64e9]])
+    designs = Designs(found.designs.domains, np.tile(cells.centre, (5, 1)), *sizes.T)
+    left, nothing = np.array([0.0, 0.0, 0.0, 0.0, 1.0]), np.zeros((4, 5, 1))
+    scale = np.full((4, 1), 0.01)
+    common = surface(cells, sites, scale, nothing, designs, left, seed=1)
+    np.testing.assert_allclose(common[:, :4], np.broadcast_to(common[:, :1], (4, 4, 1)), rtol=1e-6)
+    one = sites["drift_schedule"] @ cells.before_end(np.ones(1)).T
+    np.testing.assert_allclose(common[:, 4] - common[:, 3], one[..., 0], atol=1e-12)
+    fallen = surface(cells, sites, scale, nothing + 0.1, designs, left, seed=1)
+    np.testing.assert_allclose(1 + fallen, (1 + common) * np.exp(0.03))
+
+
 def test_runs_of_the_same_checkpoints_are_one_pattern() -> None:
     found = table()
     misfit = found.misfit(pad=True)
@@ -262,5 +284,6 @@ def test_cells_are_merged_where_there_would_be_too_many() -> None:
     designs = Designs((), np.empty((500, 0)), 10 ** rng.uniform(7, 10, 500), 10 ** rng.uniform(9, 12, 500))
     cells = Cells.of(designs, np.zeros(500), Scale(3e8, 3e10), np.empty(0))
     assert len(cells.points) <= 64
-    misfit = cells.misfit(designs, np.zeros(500), np.arange(500), np.ones((500, 1)), np.zeros((500, 1)), pad=True)
+    nothing, one = np.zeros(500), np.ones((500, 1))
+    misfit = cells.misfit(designs, nothing, nothing, np.arange(500), one, 0 * one, pad=True)
     assert misfit.root.shape[1] % 8 == 0

@@ -386,7 +386,7 @@ def joined(first: Runs, second: Runs) -> Runs:
         first.train_run + second.train_run,
         seeds[0] + seeds[1] if any(runs.seed for runs in (first, second)) else (),
         np.vstack([first.loss_se, same.loss_se]),
-        np.append(first.planned, same.planned),
+        np.append(first.planned, same.planned) if first.unusual or same.unusual else None,
     )
 
 

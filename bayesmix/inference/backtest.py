@@ -201,7 +201,8 @@ def _predicted(model: Model, runs: Runs, given: dict[str, Any], part: Split) -> 
         warnings.simplefilter("ignore", DiagnosticsWarning)  # in the verdict
         warnings.simplefilter("ignore", DataWarning)
         posterior = fit(model, runs.take(part.train), **given)
-    return posterior.predict(runs.designs.take(part.test), seed=given["seed"]), posterior.diagnostics.passed
+    test = runs.take(part.test)
+    return posterior.predict(test.designs, given["seed"], left=test.left), posterior.diagnostics.passed
 
 
 def _joined(parts: Sequence[Prediction]) -> Designs:

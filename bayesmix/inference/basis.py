@@ -11,9 +11,9 @@ import numpy as np
 from bayesmix.compute import double
 from bayesmix.design import Designs, Scale, count
 from bayesmix.inference.posterior import Posterior, flat_draws
+from bayesmix.inference.prequential import SITE
 from bayesmix.inference.reweight import scatter
 
-BEYOND = "extrapolation"
 OCTAVES = 1.0
 """How far beyond the largest N and D to look when no scale is given."""
 FELT = 0.1
@@ -125,7 +125,7 @@ def bases(posterior: Posterior, scale: Scale | None = None, seed: int = 0) -> Ba
         beyond = flat_draws(posterior.drift["drift_beyond"]) * posterior.fall(both)[:, 0]
     low, high = np.moveaxis(expected.interval(0.9)[0], -1, 0)
     width = (high - low) / expected.quantile(0.5)[0]
-    beliefs = {site: flat_draws(value) for site, value in log_priors(posterior).items() if site != BEYOND}
+    beliefs = {site: flat_draws(value) for site, value in log_priors(posterior).items()}
     found = []
     for t, target in enumerate(posterior.targets):
         (variance, covariance), (_, of_run) = np.cov(y[:, t], z[:, t])
@@ -150,13 +150,19 @@ def bases(posterior: Posterior, scale: Scale | None = None, seed: int = 0) -> Ba
 
 
 def log_priors(posterior: Posterior) -> dict[str, np.ndarray]:
-    """Log prior density (chain, draw, target) of every site."""
+    """Log prior density (chain, draw, target) of every site whose prior is the model's own.
+
+    Not of `extrapolation`, which learns from the table's record, nor of what partial pooling takes from all targets.
+    """
+    law = posterior.model.law
     unit = np.array([posterior.reference.loss[t] for t in posterior.targets])
     found = {}
     with double():
         for site, belief in posterior.model.priors(len(posterior.domains)).items():
+            if site == SITE or (posterior.model.pooling != "none" and site not in law.amplitudes):
+                continue
             values = posterior.draws[site]
-            if site in posterior.model.law.amplitudes:
+            if site in law.amplitudes:
                 values = values / unit.reshape(-1, *[1] * (values.ndim - 3))
             found[site] = np.asarray(belief.log_prob(jnp.asarray(values)))
     return found

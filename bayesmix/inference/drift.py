@@ -129,9 +129,18 @@ def paths(cells: Cells, sites: Mapping[str, np.ndarray], scale: np.ndarray, seed
 
 
 def surface(
-    cells: Cells, sites: Mapping[str, np.ndarray], scale: np.ndarray, fall: np.ndarray, designs: Designs, seed: int
+    cells: Cells,
+    sites: Mapping[str, np.ndarray],
+    scale: np.ndarray,
+    fall: np.ndarray,
+    designs: Designs,
+    left: np.ndarray,
+    seed: int,
 ) -> np.ndarray:
-    """(1 + f) e^(t φ) − 1 (draw, run, target) at new designs; designs of one (N, D) share a value.
+    """(1 + f + c) e^(t φ) − 1 (draw, run, target) at new designs; designs of one (N, D) share a value of f.
+
+    Beyond the runs f is what it is where they end: how far laws miss there is in t, whose prior was learned from whole
+    misses, and would count twice.
 
     Args:
         cells: of the runs.
@@ -139,14 +148,17 @@ def surface(
         scale: `drift` (draw, target).
         fall: φ (draw, run, target), the law's own fall beyond the runs.
         designs: where to look.
+        left: octaves (run) from each design to the end of its schedule.
         seed: of what the cells leave open of f.
     """
     scales, index = np.unique(np.stack([designs.params, designs.tokens]), axis=1, return_inverse=True)
     _, first = np.unique(index.reshape(-1), return_index=True)
-    weights, root = cells.extend(designs.take(first))
+    weights, root = cells.extend(cells.clipped(designs.take(first)))
     fresh = np.random.default_rng(seed).normal(size=(*scale.shape, scales.shape[1]))
     values = sites[SITES[0]] @ weights.T + scale[..., None] * (fresh @ root.T)
     common = values[..., index.reshape(-1)].swapaxes(1, 2)
+    if SITES[1] in sites:
+        common = common + (sites[SITES[1]] @ cells.before_end(left).T).swapaxes(1, 2)
     return (1 + common) * np.exp(sites[SITES[-1]][:, None] * fall) - 1
 
 

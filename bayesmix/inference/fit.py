@@ -90,7 +90,8 @@ def fit(
     model = model if model.reference else model.at(Reference.of(runs))
     assert model.reference is not None
     with double():
-        priors = with_record(pooled(model, runs, seed=seed), runs, seed=seed)
+        priors = pooled(model, runs, seed=seed).priors(len(runs.domains))
+        priors = with_record(model, runs, priors, seed=seed)
         data = Data.of(runs, model.reference, runs.targets, pad=True, cells=model.cells(runs))
     starts = [_draws_of(near, target) if near else None for target in runs.targets]
     problems = [

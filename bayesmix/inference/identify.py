@@ -125,7 +125,8 @@ def _informed(posterior: Posterior, seed: int) -> tuple[Informed, ...]:
     found = entries(posterior)
     prior = prior_draws(posterior, seed)
     likelihood, of_site = log_likelihood_by_train_run(posterior), log_priors(posterior)
-    log_prior = np.sum([of_site[site] for site in posterior.model.law.priors(len(posterior.domains))], axis=0)
+    of_law = posterior.model.law.priors(len(posterior.domains))
+    log_prior = np.sum([value for site, value in of_site.items() if site in of_law], axis=0)
     rows = []
     for t, target in enumerate(posterior.targets):
         values = {

@@ -18,7 +18,7 @@ from bayesmix.inference.drift import drift_draws
 from bayesmix.inference.geometry import Geometry
 from bayesmix.inference.pool import shared_priors
 from bayesmix.inference.posterior import Posterior
-from bayesmix.inference.prequential import with_record
+from bayesmix.inference.prequential import SITE, with_record
 from bayesmix.inference.reweight import smoothed
 from bayesmix.inference.sampler import Problem, as_arrays, settle
 from bayesmix.inference.start import whitening
@@ -56,7 +56,8 @@ def laplace(
     model = model if model.reference else model.at(Reference.of(runs))
     assert model.reference is not None
     with double():
-        priors = with_record(pooled(model, runs, seed=seed), runs, seed=seed)
+        priors = pooled(model, runs, seed=seed).priors(len(runs.domains))
+        priors = with_record(model, runs, priors, seed=seed)
         data = Data.of(runs, model.reference, runs.targets, pad=True, cells=model.cells(runs))
         each = [_one(Problem(model.form, prior, data.target(t)), seed, draws, starts) for t, prior in enumerate(priors)]
     theta = {site: np.stack([found[site][:, 0] for found, *_ in each], axis=1)[None] for site in each[0][0]}
@@ -72,7 +73,8 @@ def pooled(model: Model, runs: Runs, *, seed: int = 0, draws: int = 400) -> Mode
     """The model as its targets believe in it: where it asks for partial pooling, with priors learned from all of them.
 
     Every target keeps its own parameters. Each is approximated alone first; see `shared_priors` for what they then have
-    in common. Amplitudes (E, A, B, M) are not pooled: they are what makes a target.
+    in common. Amplitudes (E, A, B, M) are not pooled: they are what makes a target. Nor is `extrapolation`, of which
+    the runs say nothing; the record of the table shares it.
 
     The priors are learned from the same runs that are fitted afterwards, as empirical Bayes does; with a handful of
     targets the bands are a little too narrow for it.
@@ -100,7 +102,7 @@ def pooled(model: Model, runs: Runs, *, seed: int = 0, draws: int = 400) -> Mode
     flat = laplace(replace(alone, discrepancy=still), runs, seed=seed, draws=draws)[0].flat
     with double():
         priors = alone.priors(len(runs.domains))
-        shared = shared_priors(priors, flat, priors.keys() - alone.law.amplitudes)
+        shared = shared_priors(priors, flat, priors.keys() - alone.law.amplitudes - {SITE})
     return replace(alone, prior=Prior(alone.prior | shared))
 
 

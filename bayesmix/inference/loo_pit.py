@@ -130,7 +130,7 @@ def loo_pit(posterior: Posterior, seed: int = 0) -> LooPit:
     for row in np.argsort(runs.tokens, kind="stable"):
         ends[index[row], np.isfinite(runs.loss[row])] = row
     rows = np.unique(ends[ends >= 0])
-    predicted = posterior.predict(runs.designs.take(rows), seed=seed).draws
+    predicted = posterior.predict(runs.designs.take(rows), seed, left=runs.left[rows]).draws
     chains, kept = density.sizes["chain"], np.asarray(density["draw"])  # long likelihoods are thinned
     predicted = predicted.reshape(chains, -1, *predicted.shape[1:])[:, kept]
     values, pareto_k = np.full((2, *ends.shape), np.nan)

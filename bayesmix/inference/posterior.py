@@ -13,6 +13,7 @@ import numpy as np
 from bayesmix.compute import double, padded_down
 from bayesmix.design import Design, Designs, Mixture, Scale
 from bayesmix.discrepancy import Cells
+from bayesmix.errors import InputError
 from bayesmix.inference import drift
 from bayesmix.inference.diagnostics import Diagnostics, diagnose
 from bayesmix.inference.prediction import Prediction
@@ -112,7 +113,13 @@ class Posterior:
         designs = self._on_domains(designs)
         return Prediction(self._law_draws(designs), designs, self.targets, self.designs)
 
-    def predict(self, designs: Designs | Design | Sequence[Design], seed: int = 0, noise: bool = True) -> Prediction:
+    def predict(
+        self,
+        designs: Designs | Design | Sequence[Design],
+        seed: int = 0,
+        noise: bool = True,
+        left: np.ndarray | None = None,
+    ) -> Prediction:
         """The loss that a run of each design would measure.
 
         A band contains the uncertainty of the law's parameters, what the law misses there (its discrepancy), and the
@@ -122,6 +129,8 @@ class Posterior:
             designs: where to look, one design or more; domains are matched by name.
             seed: of the discrepancy beyond the runs and of the scatter.
             noise: whether to add the scatter of a run; without it, the expected loss of such runs.
+            left: octaves of D (run) from each design to the end of its schedule, as `Runs.left`: an unfinished run is
+                worse than one that was planned for so many tokens. By default all runs are finished.
 
         Returns:
             Draws (draw, run, target) in the unit of the measured losses.
@@ -129,7 +138,7 @@ class Posterior:
         Raises:
             InputError: the designs have other domains than the runs.
         """
-        expected = self._expected(self._on_domains(designs), seed)
+        expected = self._expected(self._on_domains(designs), seed, left)
         return self._measured(expected, seed) if noise else expected
 
     def expected_and_measured(self, designs: Designs, seed: int = 0) -> tuple[Prediction, Prediction]:
@@ -179,25 +188,38 @@ class Posterior:
         assert cells is not None
         return cells
 
-    def _expected(self, designs: Designs, seed: int) -> Prediction:
+    def _expected(self, designs: Designs, seed: int, left: np.ndarray | None = None) -> Prediction:
         loss = self._law_draws(designs)
         if self.drift:
             apart = (self._paths @ self._cells.basis(designs).T).swapaxes(1, 2)
-            loss = loss * (1 + self._common_drift(designs, seed)) + self._law_draws(designs, at_reference=True) * apart
+            common = 1 + self._common_drift(designs, seed, left)
+            loss = loss * common + self._law_draws(designs, at_reference=True) * apart
         return Prediction(loss, designs, self.targets, self.designs)
 
     def _measured(self, expected: Prediction, seed: int) -> Prediction:
         return replace(expected, draws=self._scattered(expected.draws, expected.designs, seed))
 
-    def _common_drift(self, designs: Designs, seed: int) -> np.ndarray:
-        """(1 + f) e^(t φ) − 1 (draw, run, target) at the designs."""
-        return drift.surface(self._cells, self._flat_drift, self.flat["drift"], self.fall(designs), designs, seed)
+    def _common_drift(self, designs: Designs, seed: int, left: np.ndarray | None = None) -> np.ndarray:
+        """(1 + f + c) e^(t φ) − 1 (draw, run, target) at the designs."""
+        left = np.zeros(len(designs)) if left is None else left
+        fall = self.fall(designs)
+        return drift.surface(self._cells, self._flat_drift, self.flat["drift"], fall, designs, left, seed)
 
     def fall(self, designs: Designs) -> np.ndarray:
         """φ (draw, run, target): log of the law's loss where the runs end over its loss at the designs.
 
         Of the reference mixture. 0 among the runs, above 0 for larger N and D, below for smaller ones.
+
+        Raises:
+            InputError: the model has no discrepancy, so that nothing counts beyond the runs but the law.
         """
+        if not self.drift:
+            raise InputError(
+                "the model has no discrepancy",
+                expected="a model with Drift()",
+                got=f"the {self.name} law alone",
+                advice="Fit with a discrepancy.",
+            )
         clipped = self._cells.clipped(designs)
         beyond = np.flatnonzero((clipped.params != designs.params) | (clipped.tokens != designs.tokens))
         fall = np.zeros((self.n_draws, len(designs), len(self.targets)))

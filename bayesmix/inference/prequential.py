@@ -24,7 +24,7 @@ from bayesmix.inference.geometry import Geometry
 from bayesmix.inference.sampler import Problem, as_arrays, mode
 from bayesmix.inference.start import Optimum, whitening
 from bayesmix.model import Data, Form, Model, Reference, expected_loss, reference_loss
-from bayesmix.noise import StudentT
+from bayesmix.noise import Rows, StudentT
 from bayesmix.priors import Prior, family
 from bayesmix.runs.table import Runs
 
@@ -53,7 +53,8 @@ class Miss(NamedTuple):
         axis: "N" or "D".
         cut: largest N or D of what was fitted.
         share: (prediction − measured)/fall of the law beyond the cut, over the runs that were left out (target).
-        sd: standard deviation (target) of the share that the law's own uncertainty explains.
+        sd: standard deviation (target) of the share that the law's own uncertainty and the scatter of the runs that
+            were left out explain.
     """
 
     axis: str
@@ -160,10 +161,10 @@ def _of_target(
     measured = np.isfinite(runs.loss[:, target])
     needed = 1.5 * sum(int(np.prod(site.event_shape)) for site in prior.values())
     able = [np.sum(measured & fitted) >= needed and np.any(measured & ~fitted) for fitted in cuts]
-    if not any(able):
-        return found
+    alike = [any(np.array_equal(measured & fitted, measured & later) for later in cuts[i + 1 :])
+             for i, fitted in enumerate(cuts)]  # fmt: skip
     start = None
-    for i in np.flatnonzero(able)[::-1]:
+    for i in np.flatnonzero(np.logical_and(able, np.logical_not(alike)))[::-1]:
         keep = np.pad(cuts[i], (0, len(data.n) - len(cuts[i])))
         seen = data._replace(observed=np.asarray(data.observed) & keep[:, None])
         try:
@@ -171,37 +172,43 @@ def _of_target(
         except RuntimeError:
             continue
         start = best.z
-        found[i] = _miss(form, prior, seen, runs.loss[:, target], cuts[i], best)
+        found[i] = _miss(form, prior, seen, runs, target, cuts[i], best)
     return found
 
 
 def _miss(
-    form: Form, prior: Any, data: Data, loss: np.ndarray, fitted: np.ndarray, best: Optimum
+    form: Form, prior: Any, data: Data, runs: Runs, target: int, fitted: np.ndarray, best: Optimum
 ) -> tuple[float, float]:
+    loss = runs.loss[:, target]
     sizes = [np.asarray(v) for v in (data.n, data.d)]
     clipped = [np.clip(v, v[: len(fitted)][fitted].min(), v[: len(fitted)][fitted].max()) for v in sizes]
     fixed = form, prior, as_arrays(data)
-    log_loss, fall = (np.asarray(v)[: len(fitted)] for v in _beyond(*fixed, best.z, *clipped))
-    steps = STEP * whitening(best.hessian).T
-    slopes = [np.subtract(*(_beyond(*fixed, best.z + sign * step, *clipped)[0] for sign in (1, -1))) for step in steps]
-    variance = np.sum(np.square(slopes), axis=0)[: len(fitted)] / (2 * STEP) ** 2
+    log_loss, fall, scatter = (np.asarray(v)[: len(fitted)] for v in _beyond(*fixed, best.z, *clipped))
     rows = np.flatnonzero(np.isfinite(loss) & ~fitted & (fall > SMALL))
     if not len(rows):
         return float("nan"), float("nan")
-    weight = fall[rows] ** 2 / np.sum(fall[rows] ** 2)
-    share = np.sum(weight * (log_loss[rows] - np.log(loss[rows])) / fall[rows])
-    return float(share), float(np.sqrt(np.sum(weight * variance[rows] / fall[rows] ** 2)))
+    weight = fall[rows] / np.sum(fall[rows] ** 2)  # of an error of the log loss in the share
+    share = np.sum(weight * (log_loss[rows] - np.log(loss[rows])))
+    steps = STEP * whitening(best.hessian).T
+    slopes = [np.subtract(*(_beyond(*fixed, best.z + sign * step, *clipped)[0] for sign in (1, -1))) for step in steps]
+    of_law = np.sum(np.square(np.array(slopes)[:, rows] @ weight)) / (2 * STEP) ** 2
+    # checkpoints of a run may scatter together
+    by_run = np.bincount(np.asarray(data.train_run)[rows], weights=weight * scatter[rows])
+    return float(share), float(np.sqrt(of_law + np.sum(by_run**2)))
 
 
 @partial(jax.jit, static_argnums=0)
 def _beyond(
     form: Form, prior: Any, data: Data, z: jax.Array, n: jax.Array, d: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Log loss (run) at a point, and the law's fall from (n, d) to the row's own N and D."""
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Log loss (run) at a point, the law's fall from (n, d) to the row's own N and D, and the scatter of a row."""
     geometry = Geometry(form, prior, data)
     theta, _ = geometry.to_theta(geometry.unravel()[1](z))
     edge, there = (reference_loss(form.law, theta, d)[:, 0] for d in (data._replace(n=n, d=d), data))
-    return jnp.log(expected_loss(form.law, theta, data)[:, 0]), jnp.log(edge / there)
+    loss = expected_loss(form.law, theta, data)[:, 0]
+    rows = Rows(data.train_run, data.late, data.loss_se[:, 0])
+    scatter, _ = form.noise.spread({site: theta[site][0] for site in form.noise.priors()}, loss, rows)
+    return jnp.log(loss), jnp.log(edge / there), scatter / loss
 
 
 def weigh(belief: dist.LogNormal, record: Misses) -> tuple[np.ndarray, np.ndarray]:
@@ -244,9 +251,17 @@ def learned(belief: dist.Distribution, record: Misses) -> Sequence[dist.Distribu
     return [dist.LogNormal(m, s) for m, s in zip(mean, sd, strict=True)]
 
 
-def with_record(model: Model, runs: Runs, *, seed: int = 0) -> Sequence[Mapping[str, dist.Distribution]]:
-    """The priors of every target: those of the model, and of `extrapolation` what the record of the table says."""
-    priors = model.priors(len(runs.domains))
+def with_record(
+    model: Model, runs: Runs, priors: Mapping[str, dist.Distribution], *, seed: int = 0
+) -> Sequence[Mapping[str, dist.Distribution]]:
+    """The given priors for every target, with that of `extrapolation` as the record of the table leaves it.
+
+    Args:
+        model: whose record counts; its own priors are those of the refits.
+        runs: the table.
+        priors: site → prior of every target.
+        seed: of the refits.
+    """
     if SITE not in priors or not (model.discrepancy and model.discrepancy.prequential):
         return [priors] * len(runs.targets)
-    return [priors | {SITE: belief} for belief in learned(priors[SITE], misses(model, runs, seed=seed))]
+    return [{**priors, SITE: belief} for belief in learned(priors[SITE], misses(model, runs, seed=seed))]

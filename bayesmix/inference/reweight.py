@@ -109,7 +109,7 @@ def log_likelihood_of_new(posterior: Posterior, runs: Runs) -> np.ndarray:
 
     Under the draw's own drift; effects of training runs are integrated out.
     """
-    loss = posterior.predict(runs.designs, posterior.seed, noise=False).draws
+    loss = posterior.predict(runs.designs, posterior.seed, noise=False, left=runs.left).draws
     numbers = {name: i for i, name in enumerate(dict.fromkeys(runs.train_run))}
     group = np.array([numbers[name] for name in runs.train_run])
     with double():

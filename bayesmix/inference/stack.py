@@ -95,9 +95,15 @@ class Stack:
         """The laws' loss at the given designs, with what is unknown within and between laws; see `Posterior.loss`."""
         return self._joined([member.loss(designs) for member in self.members.values()])
 
-    def predict(self, designs: Designs | Design | Sequence[Design], seed: int = 0, noise: bool = True) -> Prediction:
+    def predict(
+        self,
+        designs: Designs | Design | Sequence[Design],
+        seed: int = 0,
+        noise: bool = True,
+        left: np.ndarray | None = None,
+    ) -> Prediction:
         """The loss that a run of each design would measure; see `Posterior.predict`."""
-        return self._joined([member.predict(designs, seed, noise) for member in self.members.values()])
+        return self._joined([member.predict(designs, seed, noise, left) for member in self.members.values()])
 
     def expected_and_measured(self, designs: Designs, seed: int = 0) -> tuple[Prediction, Prediction]:
         """The expected losses and the measured ones; see `Posterior.expected_and_measured`."""

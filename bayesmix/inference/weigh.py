@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from bayesmix.discrepancy import Draws, Errors, draw, effect, squares
 from bayesmix.inference.geometry import Geometry
-from bayesmix.model import DRIFT, Data, Form, reference_loss, relative_errors
+from bayesmix.model import DRIFT, Data, Form, relative_errors
 from bayesmix.noise import Grouped
 
 DRAWS = 64
@@ -95,8 +95,9 @@ class _Squares(NamedTuple):
 
     @classmethod
     def of(cls, form: Form, theta: Mapping[str, jax.Array], data: Data) -> _Squares:
-        errors, loss = relative_errors(form, theta, data)
-        ratio = reference_loss(form.law, theta, data)[:, 0] / loss[:, 0]
+        assert data.misfit is not None
+        errors, _ = relative_errors(form, theta, data)
+        ratio = data.misfit.ratio[data.train_run, 0]  # as the likelihood has it
         return cls({site: theta[site][0] for site in DRIFT}, errors.target(0), ratio, data)
 
     def __call__(self, key: jax.Array) -> tuple[Draws, jax.Array, jax.Array]:

@@ -11,6 +11,7 @@ from bayesmix.design import SUM_TOLERANCE
 from bayesmix.runs.finding import Finding, Severity
 from bayesmix.runs.lenient import LenientTable, groups, listed
 from bayesmix.runs.robust import robust_trend, trend_terms
+from bayesmix.runs.table import PLANNED
 
 TIED_FAIL, TIED_REVIEW, TIED_INFO = 0.95, 0.9, 0.7
 OUTLYING = 8.0  # robust standard deviations; the trend it is measured from is crude, so only gross errors may show
@@ -50,6 +51,15 @@ def bad_scales(table: LenientTable) -> Finding | None:
     where = "; ".join(f"{name}: {table.names(rows)}" for name, rows in bad.items())
     count = sum(rows.size for rows in bad.values())
     return Finding("bad-scale", "fail", f"Sizes that are not above 0: {where}.", "Correct or drop the rows.", count)
+
+
+def bad_plans(table: LenientTable) -> Finding | None:
+    """Schedules that end before the row does."""
+    rows = np.flatnonzero(table.planned < table.tokens * (1 - PLANNED))
+    if not rows.size:
+        return None
+    message = f"{rows.size} row(s) have more tokens than tokens_planned: {table.names(rows)}."
+    return Finding("bad-plan", "fail", message, "Correct tokens_planned, or blank it.", rows.size)
 
 
 def bad_weights(table: LenientTable) -> Finding | None:
@@ -290,6 +300,7 @@ def _distinct(values: np.ndarray) -> int:
 CHECKS: tuple[Callable[[LenientTable], Finding | None], ...] = (
     duplicate_ids,
     bad_scales,
+    bad_plans,
     bad_weights,
     row_sums,
     bad_losses,

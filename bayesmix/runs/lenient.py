@@ -26,6 +26,7 @@ class LenientTable:
     loss: np.ndarray
     train_run: tuple[str, ...] | None
     seed: tuple[str, ...] | None
+    planned: np.ndarray
 
     def __len__(self) -> int:
         return len(self.params)
@@ -88,6 +89,7 @@ def lenient(frame: pd.DataFrame) -> tuple[LenientTable, list[Finding]]:
         loss=matrix(losses),
         train_run=text("train_run"),
         seed=text("seed"),
+        planned=values("tokens_planned"),
     )
     if wrong:
         message = f"Values that are not numbers in {listed(f'{c} ({n})' for c, n in wrong.items())}."

@@ -126,7 +126,7 @@ def read_table(
             frame = _with_constant(frame, name, value)
     if where is not None:
         where = [where] if isinstance(where, str) else list(where)
-        frame = _with_planned(frame)
+        frame = _with_planned(frame)  # while all rows of a run are there
         seen = pd.concat([frame, raw[[c for c in raw if c not in frame]]], axis=1)
         frame = frame.loc[query(seen, where)]
     if not len(frame):
@@ -191,12 +191,16 @@ def _with_constant(frame: pd.DataFrame, name: str, value: float) -> pd.DataFrame
 
 def _with_planned(frame: pd.DataFrame) -> pd.DataFrame:
     """The table with what its runs were planned for, which a filter of rows would hide, where that is known."""
-    if PLANNED in frame or "train_run" not in frame or "tokens" not in frame:
+    if "train_run" not in frame or "tokens" not in frame:
         return frame
     tokens, _ = numbers(frame, "tokens")
     run = np.array(labels(frame, "train_run"), dtype=object)
     longest = pd.Series(tokens).groupby(run).transform("max").to_numpy()
-    return frame.assign(**{PLANNED: np.where(run == "", tokens, longest)})
+    usual = np.where(run == "", tokens, longest)
+    if PLANNED not in frame:
+        return frame.assign(**{PLANNED: usual})
+    said, wrong = numbers(frame, PLANNED)
+    return frame if wrong.any() else frame.assign(**{PLANNED: np.where(np.isnan(said), usual, said)})
 
 
 def _rename(frame: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:

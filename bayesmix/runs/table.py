@@ -26,8 +26,8 @@ class Runs:
         train_run: label (run) of the training run a row is a checkpoint of; by default every row is its own.
         seed: label (run) of the random seed of the training run, or empty.
         loss_se: standard error (run, target) of the evaluation, in the unit of the loss; 0 is exact or unknown.
-        planned: tokens (run) that the schedule of the training run was made for; by default the most that any of its
-            rows has. A row with fewer is a checkpoint before the end.
+        planned: tokens (run) that the schedule of the training run was made for; by default, and where it is NaN, the
+            most that any of its rows has. A row with fewer is a checkpoint before the end.
 
     Raises:
         InputError: a run id or target stands twice, a loss is not positive, a standard error is negative, a run has
@@ -83,13 +83,12 @@ class Runs:
 
     def _planned(self) -> np.ndarray:
         """Tokens (run) of the schedules, checked."""
-        if self.planned is None:
-            _, index = np.unique(self.train_run, return_inverse=True)
-            longest = np.zeros(index.max(initial=-1) + 1)
-            np.maximum.at(longest, index.reshape(-1), self.tokens)
-            planned = longest[index.reshape(-1)]
-        else:
-            planned = np.array(self.planned, dtype=np.float64)
+        _, index = np.unique(self.train_run, return_inverse=True)
+        longest = np.zeros(index.max(initial=-1) + 1)
+        np.maximum.at(longest, index.reshape(-1), self.tokens)
+        planned = longest[index.reshape(-1)]
+        if self.planned is not None:
+            usual, planned = planned, np.array(self.planned, dtype=np.float64)
             if planned.shape != (len(self),):
                 raise InputError(
                     "planned has the wrong shape",
@@ -97,7 +96,8 @@ class Runs:
                     got=planned.shape,
                     advice="Give the planned tokens of every row.",
                 )
-            bad = np.flatnonzero(~(planned >= self.tokens * (1 - PLANNED)))
+            planned = np.where(np.isnan(planned), usual, planned)
+            bad = np.flatnonzero(planned < self.tokens * (1 - PLANNED))
             if len(bad):
                 raise InputError(
                     f"{self.designs.ids[bad[0]]} has more tokens than were planned for it",

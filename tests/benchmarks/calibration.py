@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -26,6 +25,7 @@ from bayesmix.inference.fit import fit
 from bayesmix.inference.posterior import Posterior
 from bayesmix.inference.prediction import Prediction
 from bayesmix.inference.score import score
+from bayesmix.inference.storage import load_posterior, save_posterior
 from bayesmix.laws.additive import Additive
 from bayesmix.laws.base import Law
 from bayesmix.laws.chinchilla import Chinchilla
@@ -177,12 +177,14 @@ def _model(way: str, law: Law) -> Model:
     return Model(law, discrepancy=Drift(orthogonal=way != "free", prequential=way != "blind"))
 
 
-def predictions(split: Split, train: Runs, test: Runs) -> dict[str, tuple[Prediction, dict[str, Any]]]:
-    """What each way predicts for the held-out rows, and how its fit went."""
+def predictions(split: Split, train: Runs, test: Runs, cache: Path) -> dict[str, tuple[Prediction, dict[str, Any]]]:
+    """What each way predicts for the held-out rows, and how its fit went.
+
+    Posteriors are kept beside the results, as what predictions add to them may change without them.
+    """
     found: dict[str, tuple[Prediction, dict[str, Any]]] = {}
     default = None
     for way in split.ways:
-        began = time.perf_counter()
         if way in ("bootstrap", "conformal"):
             draws = (bootstrap if way == "bootstrap" else conformal)(split.law, train, test.designs)
             made, fitted = Prediction(draws, test.designs, test.targets), {}
@@ -190,17 +192,19 @@ def predictions(split: Split, train: Runs, test: Runs) -> dict[str, tuple[Predic
             assert default is not None
             made, fitted = _other_far(way, default, test), found["default"][1]
         else:
-            posterior = _fit(_model(way, split.law), train)
+            posterior = _fit(_model(way, split.law), train, cache / f"{split.name}-{way}.nc")
             default = posterior if way == "default" else default
-            made, fitted = posterior.predict(test.designs), _sampled(posterior)
-        found[way] = made, fitted | {"seconds": round(time.perf_counter() - began)}
+            made, fitted = posterior.predict(test.designs, left=test.left), _sampled(posterior)
+        found[way] = made, fitted
     return found
 
 
-def _fit(model: Model, runs: Runs) -> Posterior:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return fit(model, runs, seed=0, **FIT)
+def _fit(model: Model, runs: Runs, path: Path) -> Posterior:
+    if not path.exists():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            save_posterior(fit(model, runs, seed=0, **FIT), path)
+    return load_posterior(path)
 
 
 def _other_far(way: str, posterior: Posterior, test: Runs) -> Prediction:
@@ -210,7 +214,7 @@ def _other_far(way: str, posterior: Posterior, test: Runs) -> Prediction:
         prior: Any = posterior.model.priors(len(posterior.domains))["extrapolation"]
         rng = np.random.default_rng(1)
         beyond = np.exp(rng.normal(float(prior.loc), float(prior.scale), beyond.shape)) * rng.normal(size=beyond.shape)
-    return replace(posterior, drift={**posterior.drift, "drift_beyond": beyond}).predict(test.designs)
+    return replace(posterior, drift={**posterior.drift, "drift_beyond": beyond}).predict(test.designs, left=test.left)
 
 
 def _sampled(posterior: Posterior) -> dict[str, Any]:
@@ -276,7 +280,7 @@ def result(split: Split, cache: Path) -> dict[str, Any]:
             "octaves": float(np.median(beyond[0] + beyond[1])),
             "ways": {
                 way: {"fit": fitted, **figures(made, test)}
-                for way, (made, fitted) in predictions(split, train, test).items()
+                for way, (made, fitted) in predictions(split, train, test, cache).items()
             },
         }
         with atomic_write(path) as draft:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpyro.distributions as dist
 import pytest
@@ -46,6 +48,27 @@ def test_without_sizes_to_leave_out_tokens_are() -> None:
     assert "no record" in str(none)
 
 
+def test_a_miss_may_be_the_scatter_of_what_was_left_out() -> None:
+    runs = bent(0.0)
+    sizes, scatter = runs.params, np.exp(np.random.default_rng(0).normal(0, 0.01, runs.loss.shape))
+    rough = replace(runs, loss=runs.loss * scatter)
+    plain, noisy, one = (
+        misses(Model(Chinchilla()), each).each[-1]
+        for each in (runs, rough, replace(rough, train_run=tuple(f"{n:g}" for n in sizes)))
+    )
+    assert noisy.sd[0] > 3 * plain.sd[0]
+    assert one.sd[0] > 1.2 * noisy.sd[0]  # checkpoints of a run may scatter together
+
+
+def test_sizes_without_a_loss_of_the_target_are_not_left_out_twice() -> None:
+    runs = bent(0.0)
+    loss = np.concatenate([runs.loss, np.where(runs.params[:, None] > 4e8, np.nan, runs.loss)], axis=1)
+    record = misses(Model(Chinchilla()), Runs(runs.designs, ("whole", "small"), loss))
+    shares = np.array([miss.share for miss in record.each])
+    assert np.isfinite(shares[:, 0]).sum() == len(record.each)
+    assert not np.isfinite(shares[[miss.cut >= 4e8 for miss in record.each], 1]).any()
+
+
 def test_what_is_learned_is_wider_after_large_misses_and_shared_by_targets() -> None:
     prior = dist.LogNormal(np.log(0.27), 0.6)
     none, nan = np.array([0.02, 0.02, np.nan]), np.array([0.01, 0.01, np.nan])
@@ -72,6 +95,6 @@ def test_a_vague_refit_says_little() -> None:
 def test_a_model_may_leave_the_record_alone() -> None:
     runs = bent(0.4)
     for model in (Model(Chinchilla(), discrepancy=Drift(prequential=False)), Model(Chinchilla(), discrepancy=None)):
-        (priors,) = with_record(model, runs)
+        (priors,) = with_record(model, runs, model.priors(0))
         assert priors.keys() == model.priors(0).keys()
         assert "extrapolation" not in priors or float(priors["extrapolation"].scale) == pytest.approx(0.6)  # type: ignore[attr-defined]

@@ -59,6 +59,7 @@ FRAME_FINDINGS = [
     ("bad-weight", "fail", 1, lambda f: cell(f, "weight.web", -0.1)),
     ("bad-weight", "fail", 1, lambda f: cell(f, "weight.web", None)),
     ("bad-scale", "fail", 1, lambda f: cell(f, "params", 0)),
+    ("bad-plan", "fail", 2, lambda f: f.assign(tokens_planned=f["tokens"] * np.where(f.index < 2, 0.5, 2))),
     ("bad-loss", "fail", 1, lambda f: cell(f, "loss.web", float("inf"))),
     ("not-a-number", "fail", 1, lambda f: cell(f, "tokens", "7B")),
     ("missing-column", "fail", 1, lambda f: f.rename(columns={"params": "param"})),

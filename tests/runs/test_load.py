@@ -50,6 +50,9 @@ def test_a_filter_does_not_end_a_run_sooner(frame: pd.DataFrame, tmp_path: Path)
     np.testing.assert_array_equal(again.planned, early.planned)
     assert again.fingerprint == early.fingerprint
     assert not load_runs(rows.assign(tokens_planned=rows["tokens"])).left.any()
+    partly = rows.assign(tokens_planned=[None, None, 8e9])
+    np.testing.assert_allclose(load_runs(partly).left, [2, 1, 1])  # blank: the most that a row of the run has
+    np.testing.assert_allclose(load_runs(partly, where="tokens < 3e9").left, [2, 1])
 
 
 def test_table_without_mixture_is_legal(frame: pd.DataFrame) -> None:
