@@ -38,7 +38,7 @@ SETTLED = 0.02
 """How often training runs are weighed anew at most, and the largest change of a log weight that ends it."""
 PHASES = 3
 STEP = 1e-5
-"""Of the coordinates, by which slopes are compared for the curvature: a program for it would take long to compile."""
+"""Of the coordinates, by which slopes are compared for the curvature."""
 SPARE = 1.5
 """How many times the draws that are lacking an extension makes: how many are lacking is known roughly only."""
 SHRINKAGE = 2.0
@@ -166,8 +166,42 @@ def _coordinates(form: Form, prior: Any, data: Data, theta: Theta) -> jax.Array:
 
 
 @partial(jax.jit, static_argnums=0)
-def _value_and_grad(form: Form, prior: Any, data: Data, z: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return jax.value_and_grad(Geometry(form, prior, data).potential)(z)
+def _values_and_slopes(
+    form: Form, prior: Any, data: Data, points: jax.Array, count: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Potential and slope at the first `count` points: one compiled program for a point and for a curvature."""
+    at = jax.value_and_grad(Geometry(form, prior, data).potential)
+
+    def one(i: jax.Array, found: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        value, slope = at(points[i])
+        return found[0].at[i].set(value), found[1].at[i].set(slope)
+
+    return jax.lax.fori_loop(0, count, one, (jnp.zeros(len(points)), jnp.zeros_like(points)))
+
+
+class _Density(NamedTuple):
+    """The potential of one problem and its derivatives."""
+
+    form: Form
+    prior: Any
+    data: Data
+
+    def value_and_slope(self, z: np.ndarray) -> tuple[float, np.ndarray]:
+        """At one point."""
+        values, slopes = self._of(np.tile(z, (2 * len(z), 1)), 1)
+        return float(values[0]), slopes[0]
+
+    def curvature(self, z: np.ndarray) -> np.ndarray:
+        """Differences of slopes: a program for it would take long to compile."""
+        steps = STEP * np.eye(len(z))
+        _, slopes = self._of(z + np.concatenate([steps, -steps]), 2 * len(z))
+        above, below = np.split(slopes, 2)
+        columns = (above - below) / (2 * STEP)
+        return 0.5 * (columns + columns.T)
+
+    def _of(self, points: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        values, slopes = _values_and_slopes(self.form, self.prior, self.data, points, np.int64(count))
+        return np.asarray(values), np.asarray(slopes)
 
 
 class _Kernel(NamedTuple):
@@ -213,8 +247,8 @@ def _begin(
 def _at_point(fixed: tuple[Any, ...], x: np.ndarray) -> ParamInfo:
     """A point, its potential and the slope there, from the program that optimises: it need not be compiled again."""
     form, _, prior, data, white = fixed
-    value, slope = _value_and_grad(form, prior, data, white.centre + white.scale @ x)
-    return ParamInfo(jnp.asarray(x), value, slope @ white.scale)
+    value, slope = _Density(form, prior, data).value_and_slope(np.asarray(white.centre + white.scale @ x))
+    return ParamInfo(jnp.asarray(x), jnp.asarray(value), jnp.asarray(slope) @ white.scale)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -305,17 +339,8 @@ def mode(problem: Problem, seed: int, starts: int, near: np.ndarray | None = Non
 
 def _maximise(form: Form, prior: Any, data: Data, starts: Sequence[Any]) -> list[Optimum]:
     """Local maxima of the posterior from the given points that are worth a chain, most mass first."""
-
-    def value_and_grad(z: np.ndarray) -> tuple[float, np.ndarray]:
-        f, g = _value_and_grad(form, prior, data, z)
-        return float(f), np.asarray(g)
-
-    def hessian(z: np.ndarray) -> np.ndarray:
-        steps = STEP * np.eye(len(z))
-        columns = [(value_and_grad(z + step)[1] - value_and_grad(z - step)[1]) / (2 * STEP) for step in steps]
-        return 0.5 * (np.array(columns) + np.array(columns).T)
-
-    found = [maximise(value_and_grad, hessian, np.asarray(start)) for start in starts]
+    density = _Density(form, prior, data)
+    found = [maximise(density.value_and_slope, density.curvature, np.asarray(start)) for start in starts]
     return worth_a_chain(o for o in found if o is not None)
 
 

@@ -80,6 +80,8 @@ class Extent(NamedTuple):
     """h/h̄ (domain) that most runs exceed, below 1."""
     high: jax.Array
     """h/h̄ (domain) that few runs exceed, above 1."""
+    tied: jax.Array | bool = False
+    """Whether D grows with N, so that runs tell what both do together."""
 
 
 class Coordinates(abc.ABC):

@@ -142,7 +142,8 @@ class CapacityCoordinates(Coordinates):
     def to_theta(self, z: Theta) -> tuple[dict[str, jax.Array], jax.Array]:
         """slope_mix is the slope of the loss in the log of each domain's own tokens, B·β·sᵢ."""
         slope, share, log_det_share = pieces.share_to_theta(z, 0.0)
-        scale, log_det_scale = pieces.scale_to_theta({**z, "rise_D": slope}, jnp.zeros(()), self.extent)
+        extent = self.extent._replace(tied=False)  # the slopes of the domains tell more of D than its sizes do
+        scale, log_det_scale = pieces.scale_to_theta({**z, "rise_D": slope}, jnp.zeros(()), extent)
         part = SIMPLEX(z["part"])
         theta = scale | {
             "alpha_domain": pieces.zero_sum(z["alpha_domain"]),
@@ -156,7 +157,7 @@ class CapacityCoordinates(Coordinates):
 
     def from_theta(self, theta: Theta) -> dict[str, jax.Array]:
         """The inverse of `to_theta`."""
-        scale = pieces.scale_from_theta(theta, jnp.zeros(()), self.extent)
+        scale = pieces.scale_from_theta(theta, jnp.zeros(()), self.extent._replace(tied=False))
         share = pieces.share_from_theta(scale.pop("rise_D"), theta["share"], 0.0, constant=False)
         return (
             scale

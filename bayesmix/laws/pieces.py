@@ -178,7 +178,8 @@ def scale_to_theta(z: Theta, other: jax.Array, extent: Extent) -> tuple[dict[str
     x the spread of log N and y that of log D, level is E + A·cosh(alpha·x) + B·cosh(beta·y) + `other`: the mean of the
     losses one spread below and above the reference. e^rise_N = A·sinh(alpha·x)/x is the slope between them. What the
     rises leave of the level is E + a + b, with a = A·e^(−alpha·x) and b likewise; split_D is the log odds of b against
-    E + a, split_N those of E against a. Without rise_N and split_N the law has no term in N.
+    E + a, split_N those of E against a. Without rise_N and split_N the law has no term in N. Where D is tied to N, runs
+    tell the sum of the two rises: it is in the place of rise_N, and the log of their ratio in that of rise_D.
 
     Args:
         z: the coordinates.
@@ -186,7 +187,11 @@ def scale_to_theta(z: Theta, other: jax.Array, extent: Extent) -> tuple[dict[str
         extent: where the runs lie.
     """
     log_half_d = jnp.log(extent.log_d) + z["rise_D"]
-    log_half_n = jnp.log(extent.log_n) + z["rise_N"] if "rise_N" in z else jnp.asarray(-jnp.inf)
+    log_half_n = jnp.asarray(-jnp.inf)
+    if "rise_N" in z:
+        log_half_n = jnp.log(extent.log_n) + z["rise_N"]
+        both = log_half_n + jax.nn.log_sigmoid(-z["rise_D"]), log_half_n + jax.nn.log_sigmoid(z["rise_D"])
+        log_half_n, log_half_d = (jnp.where(extent.tied, *v) for v in zip(both, (log_half_n, log_half_d), strict=True))
     log_all, log_d_all = soft(z["level"] - other - jnp.exp(log_half_n) - jnp.exp(log_half_d), EDGE_LEVEL)
     log_b = log_all + jax.nn.log_sigmoid(z["split_D"])
     log_rest = log_all + jax.nn.log_sigmoid(-z["split_D"])
@@ -220,7 +225,11 @@ def scale_from_theta(theta: Theta, other: jax.Array, extent: Extent) -> dict[str
     if "A" in theta:
         half_n = theta["A"] * jnp.sinh(theta["alpha"] * extent.log_n)
         low_n = theta["A"] * jnp.exp(-theta["alpha"] * extent.log_n)
-        z |= {"rise_N": jnp.log(half_n / extent.log_n), "split_N": jnp.log(theta["E"] / low_n)}
+        z |= {
+            "rise_N": jnp.log(jnp.where(extent.tied, half_n + half_d, half_n) / extent.log_n),
+            "rise_D": jnp.where(extent.tied, jnp.log(half_d / half_n), z["rise_D"]),
+            "split_N": jnp.log(theta["E"] / low_n),
+        }
         rest = rest + low_n
     level = hard(jnp.log(rest + low_d), EDGE_LEVEL) + other + half_n + half_d
     return z | {"split_D": jnp.log(low_d / rest), "level": level}

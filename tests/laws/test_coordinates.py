@@ -21,8 +21,8 @@ MAPPED = {name: law for name, law in LAWS.items() if law.coordinates(EXTENT) is 
 every_law = pytest.mark.parametrize("law", MAPPED.values(), ids=MAPPED.keys())
 
 
-def coordinates(law: Law) -> Coordinates:
-    found = law.coordinates(EXTENT)
+def coordinates(law: Law, tied: bool = False) -> Coordinates:
+    found = law.coordinates(EXTENT._replace(tied=jnp.array(tied)))
     assert found is not None
     return found
 
@@ -51,9 +51,9 @@ class Journey(NamedTuple):
 
 
 @cache
-def journey(name: str) -> Journey:
+def journey(name: str, tied: bool = False) -> Journey:
     law = MAPPED[name]
-    to, back = coordinates(law).to_theta, coordinates(law).from_theta
+    to, back = coordinates(law, tied).to_theta, coordinates(law, tied).from_theta
 
     def one(theta: Any) -> tuple[Any, ...]:
         z, unravel = ravel_pytree(back(theta))
@@ -65,17 +65,19 @@ def journey(name: str) -> Journey:
     return Journey(theta, *jax.jit(jax.vmap(one))(theta))
 
 
+@pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("name", MAPPED)
-def test_round_trip(name: str) -> None:
-    theta, again, *_ = journey(name)
+def test_round_trip(name: str, tied: bool) -> None:
+    theta, again, *_ = journey(name, tied)
     assert set(again) == set(theta)
     for site, value in theta.items():
         np.testing.assert_allclose(again[site], value, rtol=1e-7, err_msg=site)
 
 
+@pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("name", MAPPED)
-def test_log_determinant(name: str) -> None:
-    there = journey(name)
+def test_log_determinant(name: str, tied: bool) -> None:
+    there = journey(name, tied)
     assert (there.sign != 0).all()
     np.testing.assert_allclose(there.claimed, there.exact, rtol=1e-6, atol=1e-6)
 
