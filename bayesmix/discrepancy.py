@@ -48,6 +48,8 @@ LOST = 1e-10
 SINGULAR = 1e-9
 LEVEL = 10.0
 """Standard deviation of the surface's own level, which orthogonality to 1 takes away: any large number."""
+AMPLITUDE, EXPONENTS = 0.15, (0.3, 0.4)
+"""Of the law that tells what laws can bend to: the medians of their priors."""
 RATIO = 2.0
 """Largest ratio of losses of two mixtures at one scale that is taken for real."""
 
@@ -59,7 +61,7 @@ class Drift:
     """Expected loss = L(N, D, h) (1 + f(N, D) + c(u)) e^(t φ(N, D)) + L(N, D, h̄) Σⱼ ψⱼ(h) (wⱼ(N) + vⱼ(D)).
 
     f = s W with W a Brownian surface of any level over (x, y) = (log₂ N/N₀, log₂ D/D₀), E(W(x, y) − W(x', y'))² the
-    distance of the two points, conditioned to be orthogonal, over the cells of the runs, to 1, x, x², y and y²;
+    distance of the two points, conditioned to be orthogonal, over the cells of the runs, to what a law can bend to;
     c = s_c (√u + ½ V(u)) with u the octaves that are left to the end of the run's schedule and V a Brownian path,
     linear between a few knots: an unfinished run is hardly ever better than a finished one; wⱼ and vⱼ Brownian paths
     over x and y with standard deviation s_h an octave, linear between a few knots; ψⱼ the principal directions in which
@@ -590,9 +592,17 @@ def brownian(x: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _law_bends(points: np.ndarray) -> np.ndarray:
-    """An orthonormal basis (cell, bend) of 1, x, x², y and y² over the cells, as many as these can tell apart."""
-    x, y = points.T
-    shapes = np.stack([np.ones_like(x), x, x**2, y, y**2], axis=1)
+    """An orthonormal basis (cell, bend) of what a law can bend to over the cells, as far as these can tell it apart.
+
+    That is a constant, and the slopes of log L in E, A, α, B and β and the second ones in α and β, of a law with
+    L = 1, A = B = `AMPLITUDE`, α = `EXPONENTS[0]` and β = `EXPONENTS[1]` at the reference. The second slopes make up
+    for exponents that are others; without them, or with powers of x and y in their place, the surface takes part of the
+    law's trend where N or D spans many octaves.
+    """
+    axes = [(v, 2.0 ** (-exponent * v)) for v, exponent in zip(points.T, EXPONENTS, strict=True)]
+    loss = 1 - 2 * AMPLITUDE + AMPLITUDE * sum(power for _, power in axes)
+    slopes = [v**k * power / loss for v, power in axes for k in range(3)]
+    shapes = np.stack([np.ones(len(points)), 1 / loss, *slopes], axis=1)
     shapes = shapes / np.maximum(np.linalg.norm(shapes, axis=0), 1e-12)
     vectors, values, _ = np.linalg.svd(shapes, full_matrices=False)
     return vectors[:, values > 1e-6]
