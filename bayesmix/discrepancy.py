@@ -198,7 +198,7 @@ def _slopes(kept: tuple[Any, ...], along: jax.Array) -> tuple[Scales, Errors, No
 
     β has the covariance S = (I + RᵀAR)⁻¹ and the mean m = S RᵀA e. With r = e − R m the slope in the errors is −A r,
     that in the log of the scale of some coefficients Σ (m² + diag S − 1), and those in the precisions of a pattern come
-    from M = Σ w (r rᵀ + R S Rᵀ) over its runs. JAX's own take twice as long to compile and to run.
+    from M = Σ w (r rᵀ + R S Rᵀ) over its runs. JAX's own take longer to compile and to run.
     """
     scales, errors, misfit, system, lower = kept
     p, shrink, at, weight = system.p, system.shrink, misfit.pattern, system.weight
