@@ -17,7 +17,7 @@ import numpyro.distributions as dist
 
 from bayesmix.compute import padded
 from bayesmix.design import Designs, Scale
-from bayesmix.discrepancy import Cells, Drift, Errors, Misfit, draw_prior, effect, marginal_log_prob
+from bayesmix.discrepancy import Cells, Drift, Errors, Misfit, Scales, draw_prior, effect, marginal_log_prob
 from bayesmix.errors import InputError
 from bayesmix.laws.base import Extent, Law
 from bayesmix.noise import Grouped, Noise, Rows
@@ -25,7 +25,7 @@ from bayesmix.priors import Prior
 from bayesmix.runs.robust import gross_errors
 from bayesmix.runs.table import Runs
 
-DRIFT = ("drift", "drift_mix", "schedule")
+DRIFT = Scales._fields
 """Scales of the discrepancy among the runs: given them, and the law, it is Gaussian."""
 EARLIEST = 4.0
 """Runs are taken to scatter as those of the fewest fitted tokens over this do, if they have fewer still."""

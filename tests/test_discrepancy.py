@@ -137,6 +137,8 @@ def test_the_derivative_of_the_likelihood_is_that_of_its_values(pad: bool) -> No
     steps = np.diag(1e-5 * np.asarray(at))
     numeric = [(value(at + step) - value(at - step)) / (2 * step.sum()) for step in steps]
     np.testing.assert_allclose(slope(at), numeric, rtol=1e-5)
+    curvature = [(slope(at + step) - slope(at - step)) / (2 * step.sum()) for step in steps]
+    np.testing.assert_allclose(jax.jit(jax.hessian(of))(at) * at, np.array(curvature) * at, rtol=1e-4, atol=1e-2)
 
 
 def test_a_drift_that_leaves_only_rounding_has_no_density() -> None:
