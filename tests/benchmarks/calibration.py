@@ -365,7 +365,7 @@ def summary(found: dict[Split, dict[str, Any]]) -> str:
         f"mean {np.exp(np.mean(np.log(ratios))):.2f}, largest {max(ratios):.2f}. 90 % bands of the default model, "
         + "; ".join(
             f"{name}: {np.average([c for c, _ in rows], weights=[n for _, n in rows]):.2f} of "
-            f"{sum(n for _, n in rows)} runs, {np.mean([c for c, _ in rows]):.2f} as a mean over {len(rows)} split{'s' * (len(rows) > 1)}"
+            f"{sum(n for _, n in rows)} runs, a mean of {np.mean([c for c, _ in rows]):.2f} over splits"
             for name, rows in (("up to 2 octaves beyond", near), ("farther", far))
             if rows
         )
