@@ -536,12 +536,14 @@ class Cells:
         its values at all cells it no longer matters that they are orthogonal to something.
         """
         x = octaves(designs, self.scale)
-        nearest = self.points[self.nearest(x)]
-        x = np.where((np.abs(x - nearest) <= 0.5 * self.width + 1e-9).all(1)[:, None], nearest, x)
+        at = self.nearest(x)
+        new = np.flatnonzero((np.abs(x - self.points[at]) > 0.5 * self.width + 1e-9).any(axis=1))
+        weights, root = np.eye(len(self.points))[at], np.zeros((len(x), len(x)))
         factor = np.linalg.cholesky(self._covariance(self.points, self.points) + 1e-9 * np.eye(len(self.points)))
-        half = np.linalg.solve(factor, self._covariance(x, self.points).T)
-        weights = np.linalg.solve(factor.T, half).T
-        return weights, _square_root(self._covariance(x, x) - half.T @ half)
+        half = np.linalg.solve(factor, self._covariance(x[new], self.points).T)
+        weights[new] = np.linalg.solve(factor.T, half).T
+        root[np.ix_(new, new)] = _square_root(self._covariance(x[new], x[new]) - half.T @ half)
+        return weights, root
 
     def _covariance(self, x: np.ndarray, other: np.ndarray) -> np.ndarray:
         """Of W between points (point, 2) before it is orthogonal: then its level is free, else it is 0 at (0, 0)."""
@@ -559,6 +561,8 @@ class Path:
     def of(cls, x: np.ndarray) -> Path:
         """Values of the runs, at most a few, and one knot an octave beyond them."""
         values = np.unique(np.round(x, 2))
+        if len(values) > 1:
+            values[[0, -1]] = x.min(), x.max()  # no run lies beyond the outer knots
         if len(values) > MOST_STEPS + 1:
             values = np.linspace(values[0], values[-1], MOST_STEPS + 1)
         around = np.arange(1, OCTAVES_AROUND + 1)
