@@ -29,16 +29,14 @@ import numpy as np
 import numpyro.distributions as dist
 from jax.scipy.linalg import cho_solve, solve_triangular
 
+from bayesmix.brownian import MOST_STEPS, Path, brownian, law_bends, octaves, square_root
 from bayesmix.compute import padded
 from bayesmix.design import Designs, Scale
 
 MOST_CELLS = 64
 MOST_DIRECTIONS = 8
-MOST_STEPS = 4
 WANDERS = 0.5
 """Standard deviation of what the curve strays from its mean √u at one octave, relative to that."""
-OCTAVES_AROUND = 12
-"""How many octaves beyond the runs the paths that move mixtures apart are prepared for."""
 SCHEDULE = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 """Knots of the curve of unfinished runs, in octaves before their end; it is flat beyond the last."""
 LEAST = 8
@@ -48,8 +46,6 @@ LOST = 1e-10
 SINGULAR = 1e-9
 LEVEL = 10.0
 """Standard deviation of the surface's own level, which orthogonality to 1 takes away: any large number."""
-AMPLITUDE, EXPONENTS = 0.15, (0.3, 0.4)
-"""Of the law that tells what laws can bend to: the medians of their priors."""
 RATIO = 2.0
 """Largest ratio of losses of two mixtures at one scale that is taken for real."""
 
@@ -166,8 +162,7 @@ def marginal_log_prob(theta: Theta, errors: Errors, misfit: Misfit) -> jax.Array
         errors: of the law.
         misfit: the table's arrays, of one target.
     """
-    scales = Scales(*(jnp.asarray(theta[site]) for site in Scales._fields))
-    return _marginal(scales, errors, misfit)
+    return _marginal(Scales(*(jnp.asarray(theta[site]) for site in Scales._fields)), errors, misfit)
 
 
 class Scales(NamedTuple):
@@ -216,12 +211,10 @@ def _slopes(kept: tuple[Any, ...], along: jax.Array) -> tuple[Scales, Errors, No
     pull = jnp.sum(p[at] * left, axis=1)
     slope = -weight[:, None] * (p[at] * left - (shrink[at] * pull)[:, None] * p[at])
     error = jnp.zeros_like(errors.error).at[misfit.rows].add(slope)
-
     known = mean**2 + jnp.diag(covariance) - 1
     surface = misfit.root.shape[1]
     curve = jnp.sum(known[surface:split]) / scales.schedule - error @ (misfit.left @ misfit.rise)
     by_scale = Scales(jnp.sum(known[:surface]) / scales.drift, jnp.sum(known[split:]) / scales.drift_mix, curve)
-
     alike, apart = system.alike, system.apart
     both = jnp.einsum("kjs,pj->pks", covariance[:split, split:].reshape(split, *by_path), system.tilt)
     paths = jnp.einsum("isjt,pij->pst", covariance[split:, split:].reshape(*by_path, *by_path), system.tilt_square)
@@ -522,8 +515,8 @@ class Cells:
         """From whitened coefficients to the surface at the cells (cell, coefficient), for s = 1."""
         covariance = self._covariance(self.points, self.points)
         if self.orthogonal:
-            bends = covariance @ _law_bends(self.points)  # of the cells with what a law can bend to
-            gram = _law_bends(self.points).T @ bends
+            bends = covariance @ law_bends(self.points)  # of the cells with what a law can bend to
+            gram = law_bends(self.points).T @ bends
             covariance = covariance - bends @ np.linalg.pinv(gram, rcond=SINGULAR, hermitian=True) @ bends.T
         values, vectors = np.linalg.eigh(covariance)
         keep = values > SINGULAR * LEVEL**2
@@ -542,80 +535,12 @@ class Cells:
         factor = np.linalg.cholesky(self._covariance(self.points, self.points) + 1e-9 * np.eye(len(self.points)))
         half = np.linalg.solve(factor, self._covariance(x[new], self.points).T)
         weights[new] = np.linalg.solve(factor.T, half).T
-        root[np.ix_(new, new)] = _square_root(self._covariance(x[new], x[new]) - half.T @ half)
+        root[np.ix_(new, new)] = square_root(self._covariance(x[new], x[new]) - half.T @ half)
         return weights, root
 
     def _covariance(self, x: np.ndarray, other: np.ndarray) -> np.ndarray:
         """Of W between points (point, 2) before it is orthogonal: then its level is free, else it is 0 at (0, 0)."""
         return brownian(x, other) + (LEVEL**2 if self.orthogonal else 0.0)
-
-
-@dataclass(frozen=True, eq=False)
-class Path:
-    """Knots of the paths along one axis, in octaves from the reference, ascending, beyond the runs too."""
-
-    knots: np.ndarray
-    inside: np.ndarray  # (step) whether each piece between two knots is inside the runs
-
-    @classmethod
-    def of(cls, x: np.ndarray) -> Path:
-        """Values of the runs, at most a few, and one knot an octave beyond them."""
-        values = np.unique(np.round(x, 2))
-        if len(values) > 1:
-            values[[0, -1]] = x.min(), x.max()  # no run lies beyond the outer knots
-        if len(values) > MOST_STEPS + 1:
-            values = np.linspace(values[0], values[-1], MOST_STEPS + 1)
-        around = np.arange(1, OCTAVES_AROUND + 1)
-        knots = np.concatenate([values[0] - around[::-1], values, values[-1] + around])
-        inside = np.zeros(len(knots) - 1, bool)
-        inside[OCTAVES_AROUND : OCTAVES_AROUND + len(values) - 1] = True
-        return cls(knots, inside)
-
-    @property
-    def length(self) -> np.ndarray:
-        """Octaves of each piece (step)."""
-        return np.diff(self.knots)
-
-    def passed(self, x: np.ndarray) -> np.ndarray:
-        """Share of each piece between the reference and the points (run, step), negative below the reference."""
-        return self._below(x) - self._below(np.zeros(1))
-
-    def _below(self, x: np.ndarray) -> np.ndarray:
-        return np.clip((x[:, None] - self.knots[:-1]) / self.length, 0.0, 1.0)
-
-
-def octaves(designs: Designs, scale: Scale) -> np.ndarray:
-    """log₂ N/N₀ and log₂ D/D₀ (run, 2)."""
-    return np.log2(np.stack([designs.params / scale.params, designs.tokens / scale.tokens], axis=1))
-
-
-def brownian(x: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Covariance of Lévy's Brownian surface between points (point, 2): ½(|x| + |x'| − |x − x'|)."""
-    norm, norm_other = np.linalg.norm(x, axis=1), np.linalg.norm(other, axis=1)
-    return 0.5 * (norm[:, None] + norm_other[None] - np.linalg.norm(x[:, None] - other[None], axis=2))
-
-
-def _law_bends(points: np.ndarray) -> np.ndarray:
-    """An orthonormal basis (cell, bend) of what a law can bend to over the cells, as far as these can tell it apart.
-
-    That is a constant, and the slopes of log L in E, A, α, B and β and the second ones in α and β, of a law with
-    L = 1, A = B = `AMPLITUDE`, α = `EXPONENTS[0]` and β = `EXPONENTS[1]` at the reference. The second slopes make up
-    for exponents that are others; without them, or with powers of x and y in their place, the surface takes part of the
-    law's trend where N or D spans many octaves.
-    """
-    axes = [(v, 2.0 ** (-exponent * v)) for v, exponent in zip(points.T, EXPONENTS, strict=True)]
-    loss = 1 - 2 * AMPLITUDE + AMPLITUDE * sum(power for _, power in axes)
-    slopes = [v**k * power / loss for v, power in axes for k in range(3)]
-    shapes = np.stack([np.ones(len(points)), 1 / loss, *slopes], axis=1)
-    shapes = shapes / np.maximum(np.linalg.norm(shapes, axis=0), 1e-12)
-    vectors, values, _ = np.linalg.svd(shapes, full_matrices=False)
-    return vectors[:, values > 1e-6]
-
-
-def _square_root(covariance: np.ndarray) -> np.ndarray:
-    """A matrix whose product with its transpose is the covariance, which may be singular."""
-    values, vectors = np.linalg.eigh(covariance)
-    return vectors * np.sqrt(np.maximum(values, 0.0))
 
 
 def _filled(array: np.ndarray, *sizes: int, value: float = 0.0) -> np.ndarray:

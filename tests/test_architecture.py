@@ -25,7 +25,7 @@ STEPS = (
     {"parallel"},
     {"design"},
     {"runs", "laws"},  # 1: data, formulas
-    {"priors", "noise", "discrepancy", "beliefs"},  # 2: what is believed
+    {"brownian", "priors", "noise", "discrepancy", "beliefs"},  # 2: what is believed
     {"model"},  # 3: the NumPyro program, and its written form
     {"cards"},
     {"inference"},  # 4

@@ -10,16 +10,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from bayesmix.brownian import brownian, octaves
 from bayesmix.design import Designs, Scale
 from bayesmix.discrepancy import (
     Cells,
     Errors,
     Misfit,
-    brownian,
     draw,
     effect,
     marginal_log_prob,
-    octaves,
     squares,
 )
 from bayesmix.inference.drift import surface

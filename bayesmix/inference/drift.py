@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bayesmix.brownian import octaves
 from bayesmix.compute import double, one_blas_thread
 from bayesmix.design import Designs
-from bayesmix.discrepancy import Cells, Draws, Misfit, draw, octaves
+from bayesmix.discrepancy import Cells, Draws, Misfit, draw
 from bayesmix.model import DRIFT, Data, Form, Model, relative_errors
 from bayesmix.runs.table import Runs
 

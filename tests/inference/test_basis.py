@@ -8,8 +8,9 @@ import jax
 import numpy as np
 import pytest
 
+from bayesmix.brownian import octaves
 from bayesmix.design import Scale
-from bayesmix.discrepancy import Cells, octaves
+from bayesmix.discrepancy import Cells
 from bayesmix.inference.basis import bases
 from bayesmix.inference.drift import trend_remarks
 from bayesmix.inference.posterior import Posterior
