@@ -24,8 +24,9 @@ STEPS = (
     {"files", "simplex", "compute", "progress"},
     {"parallel"},
     {"design"},
+    {"brownian"},
     {"runs", "laws"},  # 1: data, formulas
-    {"brownian", "priors", "noise", "discrepancy", "beliefs"},  # 2: what is believed
+    {"priors", "noise", "discrepancy", "beliefs"},  # 2: what is believed
     {"model"},  # 3: the NumPyro program, and its written form
     {"cards"},
     {"inference"},  # 4
