@@ -130,15 +130,24 @@ class Posterior:
             seed: of the discrepancy beyond the runs and of the scatter.
             noise: whether to add the scatter of a run; without it, the expected loss of such runs.
             left: octaves of D (run) from each design to the end of its schedule, as `Runs.left`: an unfinished run is
-                worse than one that was planned for so many tokens. By default all runs are finished.
+                worse than one that was planned for so many tokens, unless the model has no discrepancy. By default all
+                runs are finished.
 
         Returns:
             Draws (draw, run, target) in the unit of the measured losses.
 
         Raises:
-            InputError: the designs have other domains than the runs.
+            InputError: the designs have other domains than the runs, or `left` is not one number a design.
         """
-        expected = self._expected(self._on_domains(designs), seed, left)
+        designs = self._on_domains(designs)
+        if left is not None and np.shape(left) != (len(designs),):
+            raise InputError(
+                "left has the wrong shape",
+                expected=f"(run) = {(len(designs),)}",
+                got=np.shape(left),
+                advice="Give one number of octaves a design.",
+            )
+        expected = self._expected(designs, seed, left)
         return self._measured(expected, seed) if noise else expected
 
     def expected_and_measured(self, designs: Designs, seed: int = 0) -> tuple[Prediction, Prediction]:

@@ -160,11 +160,12 @@ def _of_target(
     found = np.full((len(cuts), 2), np.nan)
     measured = np.isfinite(runs.loss[:, target])
     needed = 1.5 * sum(int(np.prod(site.event_shape)) for site in prior.values())
-    able = [np.sum(measured & fitted) >= needed and np.any(measured & ~fitted) for fitted in cuts]
-    alike = [any(np.array_equal(measured & fitted, measured & later) for later in cuts[i + 1 :])
-             for i, fitted in enumerate(cuts)]  # fmt: skip
-    start = None
-    for i in np.flatnonzero(np.logical_and(able, np.logical_not(alike)))[::-1]:
+    start, before = None, measured
+    for i in range(len(cuts))[::-1]:
+        fitted = measured & cuts[i]
+        if np.sum(fitted) < needed or np.array_equal(fitted, before):  # too few, or none left out since the last
+            continue
+        before = fitted
         keep = np.pad(cuts[i], (0, len(data.n) - len(cuts[i])))
         seen = data._replace(observed=np.asarray(data.observed) & keep[:, None])
         try:

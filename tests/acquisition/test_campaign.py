@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from bayesmix.acquisition.criteria import InformationGain, RegretReduction
 from bayesmix.acquisition.pool import Pool
 from bayesmix.acquisition.propose import propose
 from bayesmix.decision.feasible import Feasible
-from bayesmix.design import Design, Mixture, Scale
+from bayesmix.design import Design, Designs, Mixture, Scale
 from bayesmix.errors import InputError
 from bayesmix.inference.storage import save_posterior
+from bayesmix.runs.table import Runs
 
 FLAGSHIP = Scale(1e9, 5e10)
 PILOTS = (Scale(5e7, 2e9), Scale(2e8, 6e9))
@@ -141,6 +143,17 @@ def test_ask_tell_ask(campaign: Campaign) -> None:
     answer = campaign.ask(refit=refit, anyway=True)  # 2.5 may be far from what was expected, then weights do not hold
     assert refitted in ([], [len(joined(campaign_runs(campaign), runs))])
     assert json.loads(json.dumps(answer.as_dict()))["jobs"][0]["trial"] == "t0002"
+
+
+def test_a_later_checkpoint_of_a_run_moves_its_end() -> None:
+    def rows(*tokens: float) -> Runs:
+        ids = tuple(f"{d:g}" for d in tokens)
+        designs = Designs((), np.empty((len(ids), 0)), np.full(len(ids), 1e8), np.array(tokens), ids)
+        return Runs(designs, ("chat",), np.full((len(ids), 1), 2.0), ("one",) * len(ids))
+
+    np.testing.assert_allclose(joined(rows(1e9, 2e9), rows(4e9)).left, [2, 1, 0])
+    told = replace(rows(1e9, 2e9), planned=np.array([8e9, 8e9]))
+    np.testing.assert_allclose(joined(told, rows(4e9)).left, [3, 2, 0])
 
 
 def campaign_runs(campaign: Campaign) -> Any:

@@ -47,6 +47,13 @@ def test_measured_losses_scatter_more_than_expected_ones(additive):
     assert not np.array_equal(measured.draws, additive.predict(designs, seed=1).draws)
 
 
+def test_what_does_not_fit_a_prediction_is_refused(additive):
+    with pytest.raises(InputError, match="left has the wrong shape"):
+        additive.predict(grid(4), left=np.zeros(1))
+    with pytest.raises(InputError, match="the model has no discrepancy"):
+        replace(additive, drift={}).fall(grid(4))
+
+
 def test_long_lists_of_designs_are_the_same_as_short_ones(additive, monkeypatch):
     designs = grid(12)
     whole = additive.loss(designs).draws

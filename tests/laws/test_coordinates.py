@@ -18,6 +18,10 @@ from tests.laws.zoo import DOMAINS, EXTENT, LAWS, points
 
 pytestmark = pytest.mark.usefixtures("x64")
 MAPPED = {name: law for name, law in LAWS.items() if law.coordinates(EXTENT) is not None}
+every_journey = pytest.mark.parametrize(
+    ("name", "tied"),
+    [*((name, False) for name in MAPPED), *((name, True) for name in ("chinchilla", "additive", "capacity"))],
+)
 every_law = pytest.mark.parametrize("law", MAPPED.values(), ids=MAPPED.keys())
 
 
@@ -65,8 +69,7 @@ def journey(name: str, tied: bool = False) -> Journey:
     return Journey(theta, *jax.jit(jax.vmap(one))(theta))
 
 
-@pytest.mark.parametrize("tied", [False, True])
-@pytest.mark.parametrize("name", MAPPED)
+@every_journey
 def test_round_trip(name: str, tied: bool) -> None:
     theta, again, *_ = journey(name, tied)
     assert set(again) == set(theta)
@@ -74,8 +77,7 @@ def test_round_trip(name: str, tied: bool) -> None:
         np.testing.assert_allclose(again[site], value, rtol=1e-7, err_msg=site)
 
 
-@pytest.mark.parametrize("tied", [False, True])
-@pytest.mark.parametrize("name", MAPPED)
+@every_journey
 def test_log_determinant(name: str, tied: bool) -> None:
     there = journey(name, tied)
     assert (there.sign != 0).all()
