@@ -10,6 +10,8 @@ import numpy as np
 from bayesmix.errors import InputError
 
 SUM_TOLERANCE = 1e-6
+TIED = 0.95
+"""Correlation of log N and log D above which runs tell hardly more of either than of both together."""
 
 
 @dataclass(frozen=True, init=False, eq=False)
@@ -186,6 +188,11 @@ class Designs:
         return cls.of(designs) if isinstance(designs, Design) else cls.of(*designs)
 
     @property
+    def tie(self) -> float:
+        """Correlation of log N and log D over the designs; 0 where one of them does not vary."""
+        return correlation(self.params, self.tokens)
+
+    @property
     def flops(self) -> np.ndarray:
         """Training compute 6·N·D of each design (run)."""
         return 6.0 * self.params * self.tokens
@@ -227,6 +234,14 @@ def count(value: float) -> str:
         if value >= size:
             return f"{value / size:.3g}{letter}"
     return f"{value:.3g}"
+
+
+def correlation(params: np.ndarray, tokens: np.ndarray) -> float:
+    """Correlation of log N and log D; 0 where one of them does not vary."""
+    x, y = np.log(params), np.log(tokens)
+    if not len(x) or min(np.ptp(x), np.ptp(y)) < 1e-3:
+        return 0.0
+    return float(np.corrcoef(x, y)[0, 1])
 
 
 def require_simplex(weights: np.ndarray, domains: Sequence[str], *, where: Callable[[int], str]) -> None:

@@ -16,7 +16,7 @@ import numpyro
 import numpyro.distributions as dist
 
 from bayesmix.compute import padded
-from bayesmix.design import Designs, Scale
+from bayesmix.design import TIED, Designs, Scale
 from bayesmix.discrepancy import Cells, Drift, Errors, Misfit, Scales, draw_prior, effect, marginal_log_prob
 from bayesmix.errors import InputError
 from bayesmix.laws.base import Extent, Law
@@ -30,8 +30,6 @@ DRIFT = Scales._fields
 EARLIEST = 4.0
 """Runs are taken to scatter as those of the fewest fitted tokens over this do, if they have fewer still."""
 POOLING = ("none", "partial")
-TIED = 0.95
-"""Correlation of log N and log D above which runs tell hardly more of either than of both together."""
 RETIRED = {
     "run_share": "run_effect, the size of what the checkpoints of a run share",
     "drift_far": "extrapolation, the share of the law's own fall beyond the runs",
@@ -171,14 +169,9 @@ def extent_of(designs: Designs, reference: Reference, pad: bool = False) -> Exte
         np.pad(frequency, (0, _grown(len(mixture), pad))),
         np.minimum(low, 0.7),
         np.maximum(high, 1.3),
-        np.array(_tied(designs)),
+        np.array(designs.tie > TIED),
     )
     return Extent(*arrays)
-
-
-def _tied(designs: Designs) -> bool:
-    log_n, log_d = np.log(designs.params), np.log(designs.tokens)
-    return bool(min(log_n.std(), log_d.std()) > 1e-3 and np.corrcoef(log_n, log_d)[0, 1] > TIED)
 
 
 def _grown(rows: int, pad: bool) -> int:

@@ -15,6 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from bayesmix.compute import double, keep_compiled_programs
+from bayesmix.design import TIED
 from bayesmix.errors import DataWarning, DiagnosticsError, DiagnosticsWarning, InputError
 from bayesmix.inference.drift import drift_sites
 from bayesmix.inference.laplace import pooled
@@ -191,15 +192,13 @@ def _warn_about(model: Model, runs: Runs) -> None:
                 DataWarning,
                 stacklevel=3,
             )
-    if min(len(np.unique(runs.params)), len(np.unique(runs.tokens))) > 1:
-        tie = float(np.corrcoef(np.log(runs.params), np.log(runs.tokens))[0, 1])
-        if abs(tie) > 0.95:
-            warnings.warn(
-                f"N and D are tied (correlation of logs {tie:.2f}): alpha and beta are only known together; "
-                "vary tokens at one size",
-                DataWarning,
-                stacklevel=3,
-            )
+    if abs(runs.designs.tie) > TIED:
+        warnings.warn(
+            f"N and D are tied (correlation of logs {runs.designs.tie:.2f}): alpha and beta are only known together; "
+            "vary tokens at one size",
+            DataWarning,
+            stacklevel=3,
+        )
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import numpy as np
 from arviz_stats.psense import psense_summary
 
 from bayesmix.compute import double
-from bayesmix.design import Scale
+from bayesmix.design import TIED, Scale
 from bayesmix.inference.basis import Bases, bases, log_priors
 from bayesmix.inference.geometry import draw_prior
 from bayesmix.inference.pointwise import log_likelihood_by_train_run
@@ -25,7 +25,6 @@ UNINFORMED = 0.1
 """Below this contraction a parameter keeps its prior."""
 SENSITIVE = 0.05
 """Power-scaling sensitivity above which a change of the prior is felt (Kallioinen et al. 2023, arXiv 2107.14054)."""
-TIED = 0.95
 PRIOR_DRAWS = 4000
 
 
@@ -188,12 +187,11 @@ def _effective_runs(posterior: Posterior) -> dict[str, float]:
 def _design_advice(runs: Runs) -> list[str]:
     advice = []
     sizes = {"N": runs.params, "D": runs.tokens}
-    if all(len(np.unique(v)) > 1 for v in sizes.values()):
-        tie = float(np.corrcoef(np.log(runs.params), np.log(runs.tokens))[0, 1])
-        if abs(tie) > TIED:
-            advice.append(
-                f"D is tied to N (r = {tie:.2f}): alpha and beta are only known together; vary tokens at one size"
-            )
+    tie = runs.designs.tie
+    if abs(tie) > TIED:
+        advice.append(
+            f"D is tied to N (r = {tie:.2f}): alpha and beta are only known together; vary tokens at one size"
+        )
     for name, values in sizes.items():
         if len(np.unique(values)) < 3:
             advice.append(

@@ -7,13 +7,13 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from bayesmix.design import SUM_TOLERANCE
+from bayesmix.design import SUM_TOLERANCE, TIED, correlation
 from bayesmix.runs.finding import Finding, Severity
 from bayesmix.runs.lenient import LenientTable, groups, listed
 from bayesmix.runs.robust import robust_trend, trend_terms
 from bayesmix.runs.table import PLANNED
 
-TIED_FAIL, TIED_REVIEW, TIED_INFO = 0.95, 0.9, 0.7
+TIED_REVIEW, TIED_INFO = 0.9, 0.7
 OUTLYING = 8.0  # robust standard deviations; the trend it is measured from is crude, so only gross errors may show
 
 
@@ -183,16 +183,13 @@ def _few(values: np.ndarray, code: str, symbol: str, unknown: str) -> Finding | 
 def tied_scales(table: LenientTable) -> Finding | None:
     """log N and log D that move together."""
     use = _positive(table.params) & _positive(table.tokens)
-    n, d = table.params[use], table.tokens[use]
-    if min(_distinct(n), _distinct(d)) < 2:
+    tie = correlation(table.params[use], table.tokens[use])
+    if abs(tie) < TIED_INFO:
         return None
-    tie = float(np.corrcoef(np.log(n), np.log(d))[0, 1])
-    if not abs(tie) >= TIED_INFO:
-        return None
-    severity: Severity = "fail" if abs(tie) >= TIED_FAIL else "review" if abs(tie) >= TIED_REVIEW else "info"
+    severity: Severity = "fail" if abs(tie) > TIED else "review" if abs(tie) >= TIED_REVIEW else "info"
     message = f"corr(log N, log D) = {tie:.2f}: the shares of N and D in the loss (alpha, beta) are hard to tell apart."
     advice = "Add runs of one N at several D (checkpoints of a constant learning rate do)."
-    return Finding("tied-scale", severity, message, advice, len(n))
+    return Finding("tied-scale", severity, message, advice, int(use.sum()))
 
 
 def exact_zeros(table: LenientTable) -> Finding | None:
