@@ -23,7 +23,7 @@ import tomli_w
 import bayesmix.laws
 import bayesmix.noise
 from bayesmix.beliefs import Belief, belief_from, belief_of
-from bayesmix.discrepancy import Drift
+from bayesmix.discrepancy import Discrepancy
 from bayesmix.errors import DataWarning, InputError
 from bayesmix.laws.base import Law
 from bayesmix.laws.repeated import Repeated
@@ -283,18 +283,18 @@ def _noise(table: Mapping[str, Any], what: str) -> Noise:
     return known[_one_of(table.get("noise", Grouped.name), known, f"the noise of {what}")]()
 
 
-def _discrepancy(table: Mapping[str, Any], noise: Noise, what: str) -> Drift | None:
-    usual = Drift.name if isinstance(noise, Grouped) else NONE
-    name = _one_of(table.get("discrepancy", usual), (Drift.name, NONE), f"the discrepancy of {what}")
-    options = _options(Drift, table, "discrepancy_options", what)
+def _discrepancy(table: Mapping[str, Any], noise: Noise, what: str) -> Discrepancy | None:
+    usual = Discrepancy.name if isinstance(noise, Grouped) else NONE
+    name = _one_of(table.get("discrepancy", usual), (Discrepancy.name, NONE), f"the discrepancy of {what}")
+    options = _options(Discrepancy, table, "discrepancy_options", what)
     if name == NONE and options:
         raise InputError(
             f"{what} has options of a discrepancy that it does not have",
-            expected=f'discrepancy = "{Drift.name}" beside [discrepancy_options]',
+            expected=f'discrepancy = "{Discrepancy.name}" beside [discrepancy_options]',
             got=f"{NONE} with {noise.name} noise",
             advice="Remove [discrepancy_options], or name the discrepancy.",
         )
-    return Drift(**options) if name == Drift.name else None
+    return Discrepancy(**options) if name == Discrepancy.name else None
 
 
 def _with_priors(

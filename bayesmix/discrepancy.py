@@ -1,4 +1,4 @@
-"""`Drift`: how the law itself is wrong, among the runs and beyond them.
+"""`Discrepancy`: how the law itself is wrong, among the runs and beyond them.
 
 A law is a guess with a handful of parameters. Where it is wrong, it is wrong for all runs of one size and length alike,
 so thousands of rows tell little more about its exponents than a few dozen cells (N, D) do. The discrepancy has four
@@ -53,7 +53,7 @@ Theta = Mapping[str, jax.Array]
 
 
 @dataclass(frozen=True)
-class Drift:
+class Discrepancy:
     """Expected loss = L(N, D, h) (1 + f(N, D) + c(u)) e^(t φ(N, D)) + L(N, D, h̄) Σⱼ ψⱼ(h) (wⱼ(N) + vⱼ(D)).
 
     f = s W with W a Brownian surface of any level over (x, y) = (log₂ N/N₀, log₂ D/D₀), E(W(x, y) − W(x', y'))² the
@@ -389,7 +389,7 @@ class Cells:
             left: octaves (run) from each row to the end of its run's schedule.
             scale: N₀ and D₀.
             centre: h̄ (domain).
-            orthogonal: as in `Drift`.
+            orthogonal: as in `Discrepancy`.
         """
         x = octaves(designs, scale)
         for width in (0.02, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0):

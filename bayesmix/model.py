@@ -17,7 +17,7 @@ import numpyro.distributions as dist
 
 from bayesmix.compute import padded
 from bayesmix.design import TIED, Designs, Scale
-from bayesmix.discrepancy import Cells, Drift, Errors, Misfit, Scales, draw_prior, effect, marginal_log_prob
+from bayesmix.discrepancy import Cells, Discrepancy, Errors, Misfit, Scales, draw_prior, effect, marginal_log_prob
 from bayesmix.errors import InputError
 from bayesmix.laws.base import Extent, Law
 from bayesmix.noise import Grouped, Noise, Rows
@@ -202,7 +202,7 @@ class Form(NamedTuple):
 
     law: Law
     noise: Noise
-    discrepancy: Drift | None
+    discrepancy: Discrepancy | None
 
     def priors(self, domains: int) -> dict[str, dist.Distribution]:
         """Default prior of every site, for one target."""
@@ -266,7 +266,7 @@ class Measured(dist.Distribution):
         return log_likelihood(self.form, self.theta, self.data._replace(loss=value)).sum()
 
     def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> jax.Array:
-        """Drift, run effects and jitter from their priors given the parameters."""
+        """Discrepancy, run effects and jitter from their priors given the parameters."""
         assert sample_shape == ()
         drift_key, noise_key = jax.random.split(key)
         theta, targets = dict(self.theta), self.data.loss.shape[1]
@@ -320,7 +320,7 @@ class Model:
     law: Law
     prior: Prior = field(default_factory=Prior)
     noise: Noise = field(default_factory=Grouped)
-    discrepancy: Drift | None = field(default_factory=Drift)
+    discrepancy: Discrepancy | None = field(default_factory=Discrepancy)
     reference: Reference | None = None
     name: str = ""
     pooling: str = "none"

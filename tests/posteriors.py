@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import qmc
 
 from bayesmix.design import Designs
-from bayesmix.discrepancy import Drift
+from bayesmix.discrepancy import Discrepancy
 from bayesmix.errors import DiagnosticsWarning
 from bayesmix.inference.fit import fit
 from bayesmix.inference.posterior import Posterior
@@ -72,7 +72,9 @@ LAWS = {"additive": Additive(), "joint": Joint(), "chinchilla": Chinchilla()}
 
 def small_posterior(law: str) -> Posterior:
     """A small posterior of one law, two targets, true parameters known."""
-    model = Model(LAWS[law], discrepancy=Drift(prequential=False))  # refits of the law alone would take their time
+    model = Model(
+        LAWS[law], discrepancy=Discrepancy(prequential=False)
+    )  # refits of the law alone would take their time
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DiagnosticsWarning)  # few draws; tests look at what matters to them
         return fit(model, simulated(model), seed=0, warmup=300, draws=400, target_accept=0.97, extensions=1)

@@ -21,7 +21,7 @@ PACKAGE = ROOT / "bayesmix"
 # itself; rooms in one line never meet. That makes import cycles impossible between rooms.
 STEPS = (
     {"errors"},  # floor 0: pure functions and the input nouns
-    {"files", "simplex", "compute", "progress"},
+    {"files", "simplex", "compute", "progress", "deprecation"},
     {"parallel"},
     {"design"},
     {"brownian"},

@@ -11,7 +11,7 @@ import pytest
 
 from bayesmix.beliefs import FAMILIES, Belief, belief_from, belief_of
 from bayesmix.cards import card_text, laws, load_card, load_model, model_from_card, model_names, noises, read_card
-from bayesmix.discrepancy import Drift
+from bayesmix.discrepancy import Discrepancy
 from bayesmix.errors import DataWarning, InputError
 from bayesmix.laws.additive import Additive
 from bayesmix.laws.chinchilla import Chinchilla
@@ -202,8 +202,8 @@ def test_priors_of_sites_that_are_gone_are_left_out_with_a_warning() -> None:
 
 
 def test_options_of_the_discrepancy_are_kept() -> None:
-    model = Model(Additive(), discrepancy=Drift(orthogonal=False))
-    assert model_from_card(card_text(model, 3)).discrepancy == Drift(orthogonal=False)
+    model = Model(Additive(), discrepancy=Discrepancy(orthogonal=False))
+    assert model_from_card(card_text(model, 3)).discrepancy == Discrepancy(orthogonal=False)
     assert "discrepancy_options" not in card_text(Model(Additive()), 3)
     with pytest.raises(InputError, match="not an option of the discrepancy"):
         read_card('law = "joint"\ndiscrepancy_options = { orthogonal = 1 }', name="mine")

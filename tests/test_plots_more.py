@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from bayesmix.acquisition.appraise import Appraisal, appraise
+from bayesmix.acquisition.appraise import CandidateScores, score_candidates
 from bayesmix.acquisition.criteria import RegretReduction
 from bayesmix.acquisition.pool import Pool
 from bayesmix.acquisition.replay import Replays, Step, Trace
 from bayesmix.decision.decide import Decision, decide
 from bayesmix.decision.effects import effects
-from bayesmix.decision.feasible import Feasible
+from bayesmix.decision.feasible import FeasibleSet
 from bayesmix.design import Design, Designs, Mixture, Scale
 from bayesmix.errors import InputError
 from bayesmix.inference.mixing import mixing
@@ -118,7 +118,7 @@ def test_what_constraints_forbid_is_grey_where_it_would_be_better(believed: Post
     best = max(decision.mixture.as_dict().items(), key=lambda item: item[1])[0]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        bound = decide(believed, SCALE, within=Feasible(bounds={best: (0.0, 0.2)}), max_draws=60)
+        bound = decide(believed, SCALE, feasible=FeasibleSet(bounds={best: (0.0, 0.2)}), max_draws=60)
     ax = ternary_axes(Figure())
     plot_ternary_regret(believed, bound, ax=ax)
     assert "better, but not allowed" in {text.get_text() for text in ax.get_legend().get_texts()}
@@ -201,8 +201,8 @@ def test_candidates_are_worth_what_propose_says(believed: Posterior, ax) -> None
     rng = np.random.default_rng(0)
     weights = rng.dirichlet(np.ones(3), 12)
     designs = Designs(believed.domains, weights, np.repeat([1e8, 3e8, 1e9], 4), np.full(12, 4e9))
-    found = appraise(believed, Pool.of(designs), by=RegretReduction(SCALE))
-    assert isinstance(found, Appraisal) and (found.scores >= -1e-12).all()
+    found = score_candidates(believed, Pool.of(designs), acquisition=RegretReduction(SCALE))
+    assert isinstance(found, CandidateScores) and (found.scores >= -1e-12).all()
     front = found.frontier
     assert (np.diff(found.costs[front]) >= 0).all() and (np.diff(found.scores[front]) > 0).all()
     assert found.scores[front[-1]] == found.scores.max()

@@ -1,4 +1,4 @@
-"""`appraise`: what each of many candidate runs is worth, and what it costs; `propose` picks from such a table."""
+"""`score_candidates`: what each of many candidate runs is worth, and what it costs; `propose` picks from them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from bayesmix.acquisition.pool import Pool
 from bayesmix.acquisition.propose import DRAWS
 from bayesmix.acquisition.stakes import Stakes
 from bayesmix.compute import double
+from bayesmix.deprecation import renamed
 from bayesmix.inference.posterior import Posterior
 from bayesmix.inference.reweight import thinned
 
 
 @dataclass(frozen=True, eq=False)
-class Appraisal:
+class CandidateScores:
     """Scores and costs of candidate runs, each as if it were the only one.
 
     Attributes:
@@ -63,28 +64,31 @@ class Appraisal:
     __repr__ = __str__
 
 
-def appraise(
+@renamed(among="candidates", by="acquisition", per="cost")
+def score_candidates(
     posterior: Posterior,
-    among: Candidates | Pool,
+    candidates: Candidates | Pool,
     *,
-    by: Acquisition,
-    per: CostOf = flops,
+    acquisition: Acquisition,
+    cost: CostOf = flops,
     max_draws: int = DRAWS,
     seed: int = 0,
-) -> Appraisal:
+) -> CandidateScores:
     """What every candidate run is worth by itself.
 
     Args:
         posterior: what is believed now.
-        among: `candidates(...)`, or a pool.
-        by: what a run is worth.
-        per: what a run costs, in FLOPs.
+        candidates: `candidates(...)`, or a pool.
+        acquisition: what a run is worth.
+        cost: what a run costs, in FLOPs.
         max_draws: at most so many posterior draws are used.
         seed: of candidates and nodes.
     """
     few = thinned(posterior, max_draws)
-    pool = among.on(few, seed) if isinstance(among, Candidates) else among
-    at = by.stakes(few)
+    pool = candidates.on(few, seed) if isinstance(candidates, Candidates) else candidates
+    at = acquisition.stakes(few)
     with double():
-        view = by.view(few, at, int(np.bincount(pool.run).max()), seed)
-    return Appraisal(pool, score(by, view, few, pool), np.asarray(per(pool.last), float), by.unit, at)
+        view = acquisition.view(few, at, int(np.bincount(pool.run).max()), seed)
+    return CandidateScores(
+        pool, score(acquisition, view, few, pool), np.asarray(cost(pool.last), float), acquisition.unit, at
+    )

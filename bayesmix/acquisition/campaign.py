@@ -18,7 +18,8 @@ from bayesmix.acquisition.ledger import Changed, Ledger, State, Trial
 from bayesmix.acquisition.pool import checkpointed
 from bayesmix.acquisition.proposal import Proposal, job
 from bayesmix.acquisition.propose import propose
-from bayesmix.decision.feasible import Feasible
+from bayesmix.decision.feasible import FeasibleSet
+from bayesmix.deprecation import renamed
 from bayesmix.design import Design, Designs, Mixture, Scale
 from bayesmix.errors import InputError
 from bayesmix.inference.fit import fit
@@ -36,7 +37,7 @@ Refit = Callable[[Posterior, Runs, int], Posterior]
 
 
 @dataclass(frozen=True)
-class Spec:
+class CampaignConfig:
     """What a campaign is about.
 
     Attributes:
@@ -44,7 +45,7 @@ class Spec:
         flagship: the scale the mixture is chosen for.
         scales: sizes a run may have.
         targets: target → weight; equal weights when None.
-        constraints: what `Feasible.from_dict` reads.
+        constraints: what `FeasibleSet.from_dict` reads.
         count: how many space-filling mixtures are candidates, each at every scale.
         budget: FLOPs for all the runs together; None for no limit.
         fixed: FLOPs that every run costs besides its training.
@@ -74,7 +75,7 @@ class Spec:
         )
 
     @classmethod
-    def from_dict(cls, stored: Mapping[str, Any]) -> Spec:
+    def from_dict(cls, stored: Mapping[str, Any]) -> CampaignConfig:
         """What `asdict` gave."""
         given = dict(stored)
         given["flagship"] = Scale(**given["flagship"])
@@ -118,7 +119,7 @@ class Campaign:
     ledger: Ledger
 
     @classmethod
-    def begin(cls, path: str | os.PathLike[str], spec: Spec) -> Campaign:
+    def begin(cls, path: str | os.PathLike[str], spec: CampaignConfig) -> Campaign:
         """Make a new ledger.
 
         Raises:
@@ -149,11 +150,12 @@ class Campaign:
         return campaign
 
     @property
-    def spec(self) -> Spec:
+    def spec(self) -> CampaignConfig:
         """What it is about."""
-        return Spec.from_dict(self.ledger.spec)
+        return CampaignConfig.from_dict(self.ledger.spec)
 
-    def ask(self, count: int = 1, *, refit: Refit | None = None, anyway: bool = False) -> Answer:
+    @renamed(anyway="force")
+    def ask(self, count: int = 1, *, refit: Refit | None = None, force: bool = False) -> Answer:
         """Choose the next runs and register them as pending before they are returned.
 
         What was told is taken into account: by weighting the draws where that is valid, else by a new fit.
@@ -161,7 +163,7 @@ class Campaign:
         Args:
             count: at most so many runs; fewer where the budget ends.
             refit: (posterior, all runs, seed) → posterior, used where weights are not valid; `fit` when not given.
-            anyway: register the runs even where the stop rule says that they are not worth their cost.
+            force: register the runs even where the stop rule says that they are not worth their cost.
 
         Raises:
             InputError: other processes kept writing all the while.
@@ -171,7 +173,7 @@ class Campaign:
         for _ in range(ATTEMPTS):
             state = self.ledger.state()
             proposal = self._propose(spec, base, state, count, refit or self._fitted)
-            if (proposal.stop and not anyway) or not len(proposal.runs):
+            if (proposal.stop and not force) or not len(proposal.runs):
                 return Answer(proposal, ())
             last = proposal.runs.last
             jobs = [
@@ -239,9 +241,10 @@ class Campaign:
                 )  # fmt: skip
         return {float(tokens): checkpoints[tokens] for tokens in sorted(checkpoints)}
 
-    def fail(self, trial: str, why: str = "", *, abandon: bool = False) -> Trial:
+    @renamed(why="reason")
+    def fail(self, trial: str, reason: str = "", *, abandon: bool = False) -> Trial:
         """Record that a run did not finish; an abandoned design is not asked for again, a failed one may be."""
-        return self.ledger.end(trial, "abandoned" if abandon else "failed", {"why": why})
+        return self.ledger.end(trial, "abandoned" if abandon else "failed", {"why": reason})
 
     def runs(self) -> Runs | None:
         """What has been told, as runs; None before the first."""
@@ -253,7 +256,7 @@ class Campaign:
         spec = self.spec
         return _spent(self.ledger.state().trials, _cost(spec, self.ledger.state()))
 
-    def _propose(self, spec: Spec, base: Posterior, state: State, count: int, refit: Refit) -> Proposal:
+    def _propose(self, spec: CampaignConfig, base: Posterior, state: State, count: int, refit: Refit) -> Proposal:
         told = state.of("told")
         posterior = _updated(base, _runs(told, base), spec.seed, refit) if told else base
         cost = _cost(spec, state)
@@ -266,8 +269,8 @@ class Campaign:
         return propose(
             posterior,
             among.take(np.array(keep, dtype=int)),
-            by=RegretReduction(spec.flagship, spec.targets, _within(spec, base)),
-            per=cost,
+            acquisition=RegretReduction(spec.flagship, spec.targets, _within(spec, base)),
+            cost=cost,
             budget=left,
             count=count,
             pending=checkpointed(_designs(waiting, base), ["given"] * len(waiting), spec.checkpoints)
@@ -280,7 +283,7 @@ class Campaign:
         """A new fit, kept beside the ledger under the fingerprint of its runs, so that it is made once."""
         path = self.ledger.path.with_name(f"{self.ledger.path.stem}-{runs.fingerprint[:12]}.nc")
         if not path.exists():
-            save_posterior(fit(posterior.model, runs, seed=seed, near=posterior, progress=SHOWN.get()), path)
+            save_posterior(fit(posterior.model, runs, seed=seed, warm_start=posterior, progress=SHOWN.get()), path)
         return load_posterior(path)
 
     def as_dict(self) -> dict[str, Any]:
@@ -306,11 +309,11 @@ class Campaign:
         return "\n".join(lines).rstrip()
 
 
-def _within(spec: Spec, posterior: Posterior) -> Feasible:
-    return Feasible.from_dict(spec.constraints, natural=posterior.natural, runs=posterior.designs)
+def _within(spec: CampaignConfig, posterior: Posterior) -> FeasibleSet:
+    return FeasibleSet.from_dict(spec.constraints, natural=posterior.natural, runs=posterior.designs)
 
 
-def _cost(spec: Spec, state: State) -> Cost:
+def _cost(spec: CampaignConfig, state: State) -> Cost:
     told = [t for t in state.of("told") if "actual_flops" in t.result]
     cost = Cost(spec.fixed)
     if not told:

@@ -9,9 +9,10 @@ import numpy as np
 from scipy.stats import qmc
 
 from bayesmix.acquisition.pool import Pool, checkpointed, scales_of
-from bayesmix.decision.feasible import Feasible
+from bayesmix.decision.feasible import FeasibleSet
 from bayesmix.decision.region import Region
 from bayesmix.decision.solve import problem, solve, why_not_convex
+from bayesmix.deprecation import renamed
 from bayesmix.design import Design, Designs, Mixture, Scale
 from bayesmix.errors import InputError
 from bayesmix.inference.posterior import Posterior
@@ -30,7 +31,7 @@ class Candidates:
     """A recipe for runs to choose from; made by `candidates`, filled in by `on`.
 
     Attributes:
-        within: the mixtures that are allowed.
+        feasible: the mixtures that are allowed.
         scales: sizes a run may have.
         count: how many space-filling mixtures there are, each at every scale.
         checkpoints: fractions of a run's tokens at which it is measured besides its end.
@@ -39,7 +40,7 @@ class Candidates:
         replicates: whether repeating a run that was made already is a candidate.
     """
 
-    within: Feasible
+    feasible: FeasibleSet
     scales: tuple[Scale, ...]
     count: int
     checkpoints: tuple[float, ...] = ()
@@ -56,7 +57,7 @@ class Candidates:
         rows: list[tuple[np.ndarray, Scale, str]] = []
         best = self._optimum(posterior) if posterior.model.law.uses_mixture else None
         for scale in self.scales:
-            region = self.within.at(scale, posterior.domains)
+            region = self.feasible.at(scale, posterior.domains)
             sobol = fill(region, self.count, seed)
             rows += [(h, scale, "sobol") for h in sobol]
             rows += [(h, scale, "vertex") for h in vertices(region)]
@@ -76,7 +77,7 @@ class Candidates:
     def _optimum(self, posterior: Posterior) -> np.ndarray:
         scale = self.flagship or max(self.scales, key=lambda s: s.flops)
         task = problem(thinned(posterior, OPTIMUM_DRAWS), scale)
-        region = self.within.at(scale, posterior.domains)
+        region = self.feasible.at(scale, posterior.domains)
         return solve(task, region, convex=not why_not_convex(posterior, task), tolerance=1e-4).mixture
 
     def __str__(self) -> str:
@@ -86,8 +87,9 @@ class Candidates:
     __repr__ = __str__
 
 
+@renamed(within="feasible")
 def candidates(
-    within: Feasible | None,
+    feasible: FeasibleSet | None,
     scales: Scale | Sequence[Scale],
     count: int = 256,
     *,
@@ -103,7 +105,7 @@ def candidates(
     is moved to the nearest allowed one, in relative entropy.
 
     Args:
-        within: the allowed mixtures; all when None.
+        feasible: the allowed mixtures; all when None.
         scales: one size of run or several; each is one choice of N and D.
         count: how many space-filling mixtures, each at every scale.
         checkpoints: fractions of a run's tokens at which it is measured besides its end; they cost nothing more.
@@ -122,7 +124,7 @@ def candidates(
         raise InputError("count is not a number of mixtures", expected="at least 0", got=count, advice="Raise it.")
     given = [Design(item, s) for item in include if isinstance(item, Mixture) for s in listed]
     given += [item for item in include if isinstance(item, Design)]
-    return Candidates(within or Feasible(), listed, count, tuple(checkpoints), tuple(given), flagship, replicates)
+    return Candidates(feasible or FeasibleSet(), listed, count, tuple(checkpoints), tuple(given), flagship, replicates)
 
 
 def fill(region: Region, count: int, seed: int) -> np.ndarray:

@@ -20,7 +20,8 @@ from bayesmix.acquisition.moments import Pending, gram, learned, logdet, nodes, 
 from bayesmix.acquisition.pool import Pool
 from bayesmix.acquisition.stakes import Stakes, stakes
 from bayesmix.compute import double
-from bayesmix.decision.feasible import Feasible
+from bayesmix.decision.feasible import FeasibleSet
+from bayesmix.deprecation import renamed
 from bayesmix.design import Mixture, Scale
 from bayesmix.inference.posterior import Posterior
 from bayesmix.inference.reweight import scatter
@@ -82,7 +83,7 @@ class Acquisition(ABC):
     unit: ClassVar[str] = "nats"
 
     @abstractmethod
-    def view(self, posterior: Posterior, at: Stakes | None, points: int, seed: int) -> View:
+    def view(self, posterior: Posterior, decision: Stakes | None, points: int, seed: int) -> View:
         """What the criterion looks at, for runs of at most so many points."""
 
     @staticmethod
@@ -105,7 +106,7 @@ class InformationGain(Acquisition):
     unit: ClassVar[str] = "nats of information"
 
     @override
-    def view(self, posterior: Posterior, at: Stakes | None, points: int, seed: int) -> View:
+    def view(self, posterior: Posterior, decision: Stakes | None, points: int, seed: int) -> View:
         return _blank(posterior, seed)
 
     @staticmethod
@@ -121,16 +122,16 @@ class _AtFlagship(Acquisition):
     Args:
         flagship: the scale to decide at.
         targets: target → weight; equal weights when not given.
-        within: the mixtures that are allowed there.
+        feasible: the mixtures that are allowed there.
         decisions: how many draws lend their own best mixture to the decision.
-        among: the mixtures to choose from at the flagship, where they are a given few; replaces `within`.
+        mixtures: the mixtures to choose from at the flagship, where they are a given few; replaces `feasible`.
     """
 
     flagship: Scale
     targets: Mapping[str, float] | None = None
-    within: Feasible | None = None
+    feasible: FeasibleSet | None = None
     decisions: int = 48
-    among: Sequence[Mixture] | None = None
+    mixtures: Sequence[Mixture] | None = None
 
     @override
     def stakes(self, posterior: Posterior) -> Stakes:
@@ -138,12 +139,13 @@ class _AtFlagship(Acquisition):
             posterior,
             self.flagship,
             targets=self.targets,
-            within=self.within,
+            feasible=self.feasible,
             count=self.decisions,
-            among=self.among,
+            candidates=self.mixtures,
         )
 
 
+@renamed(within="feasible", among="mixtures")
 @dataclass(frozen=True)
 class PredictionGain(_AtFlagship):
     r"""Expected information about the losses that runs at the flagship would measure, I(y; z), in nats.
@@ -155,11 +157,11 @@ class PredictionGain(_AtFlagship):
     unit: ClassVar[str] = "nats of information about the flagship"
 
     @override
-    def view(self, posterior: Posterior, at: Stakes | None, points: int, seed: int) -> View:
-        assert at is not None
-        found = scatter(posterior, at.designs, at.losses)
+    def view(self, posterior: Posterior, decision: Stakes | None, points: int, seed: int) -> View:
+        assert decision is not None
+        found = scatter(posterior, decision.designs, decision.losses)
         sd = np.sqrt(found.own**2 + found.shared**2)
-        whitened = np.where(at.weights > 0, at.losses - at.losses.mean(axis=0), 0.0) / sd
+        whitened = np.where(decision.weights > 0, decision.losses - decision.losses.mean(axis=0), 0.0) / sd
         return replace(_blank(posterior, seed), losses=jnp.asarray(whitened.transpose(2, 0, 1)))
 
     @staticmethod
@@ -170,6 +172,7 @@ class PredictionGain(_AtFlagship):
         return logdet(mine) - logdet(mine - root @ root.mT)
 
 
+@renamed(within="feasible", among="mixtures")
 @dataclass(frozen=True)
 class PredictiveVariance(_AtFlagship):
     """By how much the variance of the loss at the flagship falls, averaged over decisions and weighted targets."""
@@ -177,9 +180,9 @@ class PredictiveVariance(_AtFlagship):
     unit: ClassVar[str] = "nats² of predictive variance"
 
     @override
-    def view(self, posterior: Posterior, at: Stakes | None, points: int, seed: int) -> View:
-        assert at is not None
-        centred = (at.losses - at.losses.mean(axis=0)) * np.sqrt(at.weights)
+    def view(self, posterior: Posterior, decision: Stakes | None, points: int, seed: int) -> View:
+        assert decision is not None
+        centred = (decision.losses - decision.losses.mean(axis=0)) * np.sqrt(decision.weights)
         return replace(_blank(posterior, seed), losses=jnp.asarray(centred.transpose(2, 0, 1)))
 
     @staticmethod
@@ -188,6 +191,7 @@ class PredictiveVariance(_AtFlagship):
         return jnp.sum(learned(view.losses, run) ** 2) / view.losses.shape[2]
 
 
+@renamed(within="feasible", among="mixtures")
 @dataclass(frozen=True)
 class RegretReduction(_AtFlagship):
     r"""Expected value of sample information: by how much a run lowers the expected regret of the decision, in nats.
@@ -200,15 +204,15 @@ class RegretReduction(_AtFlagship):
     unit: ClassVar[str] = "nats of expected regret"
 
     @override
-    def view(self, posterior: Posterior, at: Stakes | None, points: int, seed: int) -> View:
-        assert at is not None
-        centred = (at.losses - at.losses.mean(axis=0)) * at.weights
-        targets = len(at.weights)
+    def view(self, posterior: Posterior, decision: Stakes | None, points: int, seed: int) -> View:
+        assert decision is not None
+        centred = (decision.losses - decision.losses.mean(axis=0)) * decision.weights
+        targets = len(decision.weights)
         half = nodes(targets * points, NODES, seed).reshape(NODES, targets, points)
         return View(
             losses=jnp.asarray(centred.transpose(2, 0, 1)),
-            level=jnp.asarray(at.combined.mean(axis=0)),
-            shift=jnp.zeros((2 * NODES, len(at.mixtures))),
+            level=jnp.asarray(decision.combined.mean(axis=0)),
+            shift=jnp.zeros((2 * NODES, len(decision.mixtures))),
             epsilon=jnp.asarray(half),
             seed=seed,
         )

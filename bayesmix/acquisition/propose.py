@@ -18,6 +18,7 @@ from bayesmix.acquisition.proposal import Decision, Proposal
 from bayesmix.acquisition.second import bracket, by_importance, by_regression
 from bayesmix.acquisition.stakes import Stakes
 from bayesmix.compute import double
+from bayesmix.deprecation import renamed
 from bayesmix.design import Design, Designs, count
 from bayesmix.errors import InputError
 from bayesmix.inference.posterior import Posterior
@@ -34,12 +35,13 @@ WORTHLESS = 1e-3
 """A further run that adds a smaller share than this of what the set brings already is not added."""
 
 
+@renamed(among="candidates", by="acquisition", per="cost")
 def propose(
     posterior: Posterior,
-    among: Candidates | Pool | Designs | Sequence[Design],
+    candidates: Candidates | Pool | Designs | Sequence[Design],
     *,
-    by: Acquisition,
-    per: CostOf | None = None,
+    acquisition: Acquisition,
+    cost: CostOf | None = None,
     budget: float | None = None,
     count: int | None = None,
     pending: Pool | None = None,
@@ -56,10 +58,10 @@ def propose(
 
     Args:
         posterior: what is believed now.
-        among: `candidates(...)`, a pool, or designs.
-        by: what a run is worth, `RegretReduction(flagship)` for the decision at the flagship.
-        per: what a run costs, such as `flops`; None counts every run alike.
-        budget: cost that all the chosen runs together may have, in the unit of `per`.
+        candidates: `candidates(...)`, a pool, or designs.
+        acquisition: what a run is worth, `RegretReduction(flagship)` for the decision at the flagship.
+        cost: what a run costs, such as `flops`; None counts every run alike.
+        budget: cost that all the chosen runs together may have, in the unit of `cost`.
         count: at most so many runs; 1 when there is no budget.
         pending: runs that were started and have not reported.
         checks: whether to make the second estimates and the bracket, for the first run.
@@ -74,16 +76,16 @@ def propose(
             a size makes no sense.
     """
     few = thinned(posterior, max_draws)
-    pool = _pool(among, few, seed)
+    pool = _pool(candidates, few, seed)
     if not len(pool):
         raise InputError("there is nothing to choose from", expected="candidates", got="none", advice="Add some.")
-    if budget is not None and per is None:
+    if budget is not None and cost is None:
         raise InputError(
             "the budget has no unit", expected="per=flops, or another cost", got="none", advice="Say what runs cost."
         )
     most = len(pool) if count is None and budget is not None else count or 1
-    cost = np.asarray((per or _alike)(pool.last), float)
-    wrong = cost[~(np.isfinite(cost) & (cost > 0))]
+    costs = np.asarray((cost or _alike)(pool.last), float)
+    wrong = costs[~(np.isfinite(costs) & (costs > 0))]
     if len(wrong):
         raise InputError(
             "a run has no usable cost",
@@ -91,35 +93,35 @@ def propose(
             got=f"{wrong[0]:g}",
             advice="Look at what `per` returns.",
         )
-    at = by.stakes(few)
+    at = acquisition.stakes(few)
     with double():
-        begin = by.view(few, at, int(np.bincount(pool.run).max()), seed)
+        begin = acquisition.view(few, at, int(np.bincount(pool.run).max()), seed)
         before: list[Pending] = []
         for run in () if pending is None or not len(pending) else whiten_all(few, pending):
             begin, new = begin.after(after_all(before, run[None])[0])
             before.append(new)
-    afford = cost <= (np.inf if budget is None else budget)
+    afford = costs <= (np.inf if budget is None else budget)
     if not afford.any():
-        return _nothing(pool, by, cost, budget)
-    first = np.where(afford, score(by, begin, few, pool, before), -np.inf)
-    listed = shortlist(first, cost, pool) if most > 1 else np.array([_best(first / cost, pool)])
+        return _nothing(pool, acquisition, costs, budget)
+    first = np.where(afford, score(acquisition, begin, few, pool, before), -np.inf)
+    listed = shortlist(first, costs, pool) if most > 1 else np.array([_best(first / costs, pool)])
     with double():
         near = pool.take(listed)
         runs = after_all(before, whiten_all(few, near))
-        search = _Search(by, near, cost[listed], np.inf if budget is None else budget, most)
+        search = _Search(acquisition, near, costs[listed], np.inf if budget is None else budget, most)
         found = _search(search, _Set((), (), begin, runs), first[listed])
-        return _report(found, search, begin, runs, at, few, len(pool), per is not None, checks, seed)
+        return _report(found, search, begin, runs, at, few, len(pool), cost is not None, checks, seed)
 
 
 @dataclass(frozen=True, eq=False)
 class _Search:
     """What a set may be made of, and its limits."""
 
-    by: Acquisition
+    acquisition: Acquisition
     pool: Pool
     cost: np.ndarray  # (run)
     budget: float
-    most: int
+    size: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +150,7 @@ class _Set:
 
 def _search(search: _Search, nothing: _Set, first: np.ndarray) -> _Set:
     sets = [_greedy(search, nothing, search.cost, first)]
-    if search.most > 1 and np.isfinite(search.budget):
+    if search.size > 1 and np.isfinite(search.budget):
         sets.append(_greedy(search, nothing, np.ones_like(search.cost), first))
     best = max(sets, key=lambda s: s.value)
     return _exchange(search, nothing, best) if 1 < len(best.chosen) <= EXCHANGED else best
@@ -156,8 +158,8 @@ def _search(search: _Search, nothing: _Set, first: np.ndarray) -> _Set:
 
 def _greedy(search: _Search, found: _Set, per: np.ndarray, first: np.ndarray | None = None) -> _Set:
     """Add the run with the highest gain per `per` until nothing is affordable, wanted, or worth anything."""
-    while len(found.chosen) < search.most:
-        gains = first if first is not None and not found.chosen else found.scores(search.by)
+    while len(found.chosen) < search.size:
+        gains = first if first is not None and not found.chosen else found.scores(search.acquisition)
         allowed = search.cost + found.cost(search) <= search.budget * (1 + 1e-9)
         if not allowed.any():
             break
@@ -175,7 +177,7 @@ def _exchange(search: _Search, nothing: _Set, found: _Set) -> _Set:
         for out in range(len(found.chosen)):
             rest = nothing
             for run in (r for i, r in enumerate(found.chosen) if i != out):
-                rest = rest.adding(run, float(rest.scores(search.by)[run]))
+                rest = rest.adding(run, float(rest.scores(search.acquisition)[run]))
             trial = _greedy(search, rest, search.cost)  # what is freed may be worth several runs
             found = trial if trial.value > found.value * (1 + GAIN) else found
         if found.value <= before * (1 + GAIN):
@@ -233,7 +235,9 @@ def _report(
 ) -> Proposal:
     picked = list(found.chosen)
     cost = search.cost[picked]
-    decision = _decision(at, begin, found) if at is not None and isinstance(search.by, RegretReduction) else None
+    decision = (
+        _decision(at, begin, found) if at is not None and isinstance(search.acquisition, RegretReduction) else None
+    )
     stop = bool(decision is not None and priced and decision.worth < cost.sum())
     first = runs[picked[0]]
     estimates, bounds = (), None
@@ -244,7 +248,7 @@ def _report(
     return Proposal(
         runs=search.pool.take(np.array(picked)),
         score=found.value,
-        unit=search.by.unit,
+        unit=search.acquisition.unit,
         scores=np.array(found.gains),
         costs=cost if priced else search.pool.take(np.array(picked)).last.flops,
         candidates=candidates,
@@ -280,7 +284,9 @@ def _reason(search: _Search, found: _Set, decision: Decision | None, cost: float
     runs = "this run" if len(found.chosen) == 1 else f"these {len(found.chosen)} runs"
     verb = "s" if len(found.chosen) == 1 else ""
     if decision is None:
-        return f"{runs} bring{verb} {found.value:.3g} {search.by.unit}" + (f" for {cost:.2g} FLOPs" if priced else "")
+        return f"{runs} bring{verb} {found.value:.3g} {search.acquisition.unit}" + (
+            f" for {cost:.2g} FLOPs" if priced else ""
+        )
     where = f"at {count(decision.flagship.params)}"
     what = f"settle{verb} {' against '.join(decision.between)}" if decision.between else f"hardly move{verb} the choice"
     regret = f"expected regret {decision.before:.3g} → {decision.after:.3g} nats"

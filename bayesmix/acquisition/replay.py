@@ -15,6 +15,7 @@ from bayesmix.acquisition.cost import CostOf, flops
 from bayesmix.acquisition.pool import Pool
 from bayesmix.acquisition.strategies import Strategy
 from bayesmix.decision.objective import target_weights
+from bayesmix.deprecation import renamed
 from bayesmix.errors import InputError
 from bayesmix.inference.fit import fit
 from bayesmix.inference.laplace import laplace
@@ -80,16 +81,16 @@ class Trace:
     seed: int
     steps: tuple[Step, ...]
 
-    def at(self, budgets: np.ndarray, what: str = "regret") -> np.ndarray:
+    def at(self, budgets: np.ndarray, metric: str = "regret") -> np.ndarray:
         """A figure of the latest look that each budget (budget) affords; NaN before the first."""
         spent = np.array([s.flops for s in self.steps])
-        values = np.array([getattr(s, what) for s in self.steps])
+        values = np.array([getattr(s, metric) for s in self.steps])
         place = np.searchsorted(spent, budgets * (1 + 1e-12), side="right") - 1
         return np.where(place >= 0, values[np.maximum(place, 0)], np.nan)
 
-    def area(self, low: float, high: float, what: str = "regret", points: int = 200) -> float:
+    def area(self, low: float, high: float, metric: str = "regret", points: int = 200) -> float:
         """Mean of a figure over log FLOPs between two budgets: the area under its curve."""
-        return float(np.nanmean(self.at(np.geomspace(low, high, points), what)))
+        return float(np.nanmean(self.at(np.geomspace(low, high, points), metric)))
 
     def as_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
@@ -101,16 +102,17 @@ class Trace:
         return cls(stored["strategy"], stored["seed"], tuple(Step(**s) for s in stored["steps"]))
 
 
+@renamed(judged="test_runs", first="initial", until="count", every="looks")
 def replay(
     model: Model,
     pool: Runs,
-    judged: Runs,
+    test_runs: Runs,
     strategy: Strategy,
     *,
     targets: Mapping[str, float] | None = None,
-    first: int = 10,
-    until: int | None = None,
-    every: Callable[[int], bool] = lambda runs: True,
+    initial: int = 10,
+    count: int | None = None,
+    looks: Callable[[int], bool] = lambda runs: True,
     refit: Refit | str = "laplace",
     cost: CostOf = flops,
     seed: int = 0,
@@ -124,33 +126,35 @@ def replay(
     Args:
         model: law, prior and noise.
         pool: recorded runs to choose from.
-        judged: recorded runs at the scale to decide at; only the last checkpoint of each counts.
+        test_runs: recorded runs at the scale to decide at; only the last checkpoint of each counts.
         strategy: who chooses.
         targets: target → weight; equal weights when not given. Targets without weight are left out altogether.
-        first: how many random runs everyone begins with.
-        until: how many runs to reveal; all when not given.
-        every: number of runs → whether to look at the decision; the last is always looked at.
+        initial: how many random runs everyone begins with.
+        count: how many runs to reveal; all when not given.
+        looks: number of runs → whether to look at the decision; the last is always looked at.
         refit: how the posterior is brought up to date: ``laplace``, ``nuts``, ``laplace-or-nuts``, or a function.
         cost: what runs cost.
         seed: of the first runs and of the strategy.
 
     Raises:
-        InputError: `first` is not between 1 and the size of the pool, a name is unknown, or a judged loss is missing.
+        InputError: `initial` is not between 1 and the size of the pool, a name is unknown, or a judged loss is missing.
     """
     update = refit_named(refit)
     weights = dict(zip(pool.targets, target_weights(pool.targets, targets), strict=True))
     names = [t for t, w in weights.items() if w > 0]
-    pool, judged = pool.only(names), judged.only(names)
+    pool, test_runs = pool.only(names), test_runs.only(names)
     weighing = np.array([weights[t] for t in names])
     units = Pool.of_runs(pool)
-    end = len(units) if until is None else min(until, len(units))
-    if not 1 <= first <= end:
-        raise InputError("the replay cannot begin", expected=f"first between 1 and {end}", got=first, advice="Fix it.")
-    test, measured = _judged(judged)
+    end = len(units) if count is None else min(count, len(units))
+    if not 1 <= initial <= end:
+        raise InputError(
+            "the replay cannot begin", expected=f"first between 1 and {end}", got=initial, advice="Fix it."
+        )
+    test, measured = _judged(test_runs)
     order = np.random.default_rng(seed).permutation(len(units))
-    made, steps, price = list(order[:first]), [], np.asarray(cost(units.last), float)
+    made, steps, price = list(order[:initial]), [], np.asarray(cost(units.last), float)
     while True:
-        look = every(len(made)) or len(made) >= end
+        look = looks(len(made)) or len(made) >= end
         posterior = None
         if look or (strategy.needs_posterior and len(made) < end):
             # rows not revealed yet stay in the table as not measured, so that every step has the same shapes
@@ -253,11 +257,11 @@ class Replays:
         shared = sorted(set.intersection(*map(set, by)))
         return {s: (by[0][s].steps[0].flops, min(seeds[s].steps[-1].flops for seeds in by)) for s in shared}
 
-    def areas(self, what: str = "regret") -> dict[str, list[float]]:
+    def areas(self, metric: str = "regret") -> dict[str, list[float]]:
         """strategy → mean of a figure over log FLOPs, one number for each seed that all strategies share."""
         spans = self.spans()
         by = self.by_strategy()
-        return {name: [seeds[s].area(*span, what) for s, span in spans.items()] for name, seeds in by.items()}
+        return {name: [seeds[s].area(*span, metric) for s, span in spans.items()] for name, seeds in by.items()}
 
     def as_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
@@ -288,28 +292,29 @@ class Replays:
         return "\n".join(lines)
 
 
+@renamed(judged="test_runs", done="on_trace", first="initial", until="count", every="looks")
 def replays(
     model: Model,
     pool: Runs,
-    judged: Runs,
+    test_runs: Runs,
     strategies: Sequence[Strategy],
     *,
     seeds: Sequence[int] = range(20),
     executor: Executor | None = None,
-    done: Callable[[Trace], object] = lambda trace: None,
-    **given: Any,
+    on_trace: Callable[[Trace], object] = lambda trace: None,
+    **options: Any,
 ) -> Replays:
     """`replay` for every seed and strategy.
 
     Args:
         model: law, prior and noise.
         pool: recorded runs to choose from.
-        judged: recorded runs at the scale to decide at.
+        test_runs: recorded runs at the scale to decide at.
         strategies: who chooses.
         seeds: each with other random first runs.
         executor: where replays run, each of a strategy and a seed one task; one after the other here when not given.
-        done: is told every trace as it comes.
-        **given: as for `replay`; functions among them must pickle where the executor has processes of its own.
+        on_trace: is told every trace as it comes.
+        **options: as for `replay`; functions among them must pickle where the executor has processes of its own.
 
     Raises:
         InputError: as for `replay`.
@@ -317,9 +322,9 @@ def replays(
     """
     items = [(strategy, seed) for seed in seeds for strategy in strategies]
     names = [f"{strategy.name} with seed {seed}" for strategy, seed in items]
-    return Replays(tuple(spread(partial(_replay, model, pool, judged, given), items, executor, done, names)))
+    return Replays(tuple(spread(partial(_replay, model, pool, test_runs, options), items, executor, on_trace, names)))
 
 
-def _replay(model: Model, pool: Runs, judged: Runs, given: Mapping[str, Any], item: tuple[Strategy, int]) -> Trace:
+def _replay(model: Model, pool: Runs, test_runs: Runs, options: Mapping[str, Any], item: tuple[Strategy, int]) -> Trace:
     strategy, seed = item
-    return replay(model, pool, judged, strategy, seed=seed, **given)
+    return replay(model, pool, test_runs, strategy, seed=seed, **options)

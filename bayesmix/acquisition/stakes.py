@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bayesmix.acquisition.moments import expected_losses
-from bayesmix.decision.feasible import Feasible
+from bayesmix.decision.feasible import FeasibleSet
 from bayesmix.decision.objective import target_weights
 from bayesmix.decision.perdraw import lowest_per_draw
 from bayesmix.decision.solve import named, problem, solve, why_not_convex
@@ -70,9 +70,9 @@ def stakes(
     flagship: Scale,
     *,
     targets: Mapping[str, float] | None = None,
-    within: Feasible | None = None,
+    feasible: FeasibleSet | None = None,
     count: int = 48,
-    among: Sequence[Mixture] | None = None,
+    candidates: Sequence[Mixture] | None = None,
 ) -> Stakes:
     """The decision at the flagship: its best mixture now, that of evenly spaced draws, natural and uniform.
 
@@ -80,15 +80,15 @@ def stakes(
         posterior: the fitted losses.
         flagship: the scale to decide at.
         targets: target → weight; equal weights when not given.
-        within: the allowed mixtures.
+        feasible: the allowed mixtures.
         count: how many draws lend their own best mixture.
-        among: the mixtures to choose from, instead of all that.
+        candidates: the mixtures to choose from, instead of all that.
     """
     weights = np.array(target_weights(posterior.targets, targets))
-    if among is None:
-        mixtures = _hopeful(posterior, flagship, weights, targets, within or Feasible(), count)
+    if candidates is None:
+        mixtures = _hopeful(posterior, flagship, weights, targets, feasible or FeasibleSet(), count)
     else:
-        mixtures = np.array([m.on(posterior.domains) for m in among])
+        mixtures = np.array([m.on(posterior.domains) for m in candidates])
     losses = expected_losses(posterior, _at(posterior.domains, mixtures, flagship))
     order = np.argsort((losses.mean(axis=0) @ weights).round(12), kind="stable")
     slope = _slope(thinned(posterior, OPTIMUM_DRAWS), mixtures[order[0]], flagship, weights)
@@ -100,11 +100,11 @@ def _hopeful(
     flagship: Scale,
     weights: np.ndarray,
     targets: Mapping[str, float] | None,
-    within: Feasible,
+    feasible: FeasibleSet,
     count: int,
 ) -> np.ndarray:
     """Mixtures (decision, domain) that may turn out best."""
-    region = within.at(flagship, posterior.domains)
+    region = feasible.at(flagship, posterior.domains)
     few = thinned(posterior, OPTIMUM_DRAWS)
     task = problem(few, flagship, targets=targets)
     convex = not why_not_convex(posterior, task)

@@ -13,6 +13,7 @@ from bayesmix.acquisition.cost import CostOf, flops
 from bayesmix.acquisition.criteria import Acquisition, InformationGain
 from bayesmix.acquisition.pool import Pool
 from bayesmix.acquisition.propose import propose
+from bayesmix.deprecation import renamed
 from bayesmix.inference.posterior import Posterior
 
 
@@ -40,19 +41,20 @@ class Strategy(ABC):
         return type(self).__name__.lower()
 
 
+@renamed(by="acquisition", per="cost")
 @dataclass(frozen=True)
 class ByCriterion(Strategy):
     """The run with the highest score per cost.
 
     Args:
-        by: the criterion.
-        per: the cost; None for none.
+        acquisition: the criterion.
+        cost: the cost; None for none.
         label: the word for it in tables.
         draws: posterior draws used.
     """
 
-    by: Acquisition
-    per: CostOf | None = flops
+    acquisition: Acquisition
+    cost: CostOf | None = flops
     label: str = ""
     draws: int = 400
 
@@ -61,13 +63,15 @@ class ByCriterion(Strategy):
         assert posterior is not None
         # the posterior is whitened for all runs alike, so that the number of runs left changes no compiled program
         rest = pool.take(left)
-        found = propose(posterior, rest, by=self.by, per=self.per, checks=False, max_draws=self.draws, seed=seed)
+        found = propose(
+            posterior, rest, acquisition=self.acquisition, cost=self.cost, checks=False, max_draws=self.draws, seed=seed
+        )
         return int(left[(rest.keys == found.runs.keys[0]).all(axis=1).argmax()])
 
     @property
     @override
     def name(self) -> str:
-        return self.label or type(self.by).__name__
+        return self.label or type(self.acquisition).__name__
 
 
 @dataclass(frozen=True)

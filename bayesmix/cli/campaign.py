@@ -76,14 +76,14 @@ def init(
 
     The choice is that of a mixture for a run of --params and --tokens; runs may have the sizes of --scale.
     """
-    from bayesmix.acquisition.campaign import Campaign, Spec
+    from bayesmix.acquisition.campaign import Campaign, CampaignConfig
     from bayesmix.cli.choice import read_toml
     from bayesmix.decision.constraint import parse_bounds
     from bayesmix.design import Scale
 
     table = read_toml(str(constraints)) if constraints else {}
     table["bounds"] = {**table.get("bounds", {}), **parse_bounds(bounds or [])}
-    spec = Spec(
+    spec = CampaignConfig(
         posterior=posterior,
         flagship=Scale(options.size(params, "--params"), options.size(tokens, "--tokens")),
         scales=tuple(options.scale(text) for text in scale),
@@ -115,7 +115,7 @@ def ask(
     from bayesmix.compute import keep_compiled_programs
 
     keep_compiled_programs()
-    answer = Campaign.open(ledger).ask(count, anyway=anyway)
+    answer = Campaign.open(ledger).ask(count, force=anyway)
     result(answer, answer.as_dict() if json else None)
     if not answer.trials:
         raise typer.Exit(NOTHING_TO_RUN)

@@ -13,8 +13,8 @@ from bayesmix.cli.output import advise, json_text, result
 from bayesmix.errors import InputError
 
 if TYPE_CHECKING:
-    from bayesmix.decision.feasible import Feasible
-    from bayesmix.decision.objective import Chance
+    from bayesmix.decision.feasible import FeasibleSet
+    from bayesmix.decision.objective import ChanceConstraint
     from bayesmix.decision.optimize import Options
     from bayesmix.design import Mixture
     from bayesmix.inference.posterior import Posterior
@@ -70,9 +70,9 @@ def asked(
         "targets": options.weights(weights or [], options.names(targets)),
         "objective": objective,
         "risk": judged,
-        "within": _allowed(known, table, by_name, bounds or [], stock or [], epochs, near, support),
-        "promises": [*_promises(promise or [], by_name), *_promises_of_table(spelt, by_name)],
-        "against": others,
+        "feasible": _allowed(known, table, by_name, bounds or [], stock or [], epochs, near, support),
+        "chance_constraints": [*_promises(promise or [], by_name), *_promises_of_table(spelt, by_name)],
+        "baselines": others,
         "noise": run_noise,
         "max_draws": max_draws,
         "seed": seed,
@@ -144,63 +144,65 @@ def _allowed(
     epochs: float | None,
     near: str | None,
     support: bool,
-) -> Feasible:
+) -> FeasibleSet:
     """The mixtures that the options and the table allow; where both speak of one thing, the options win."""
     from dataclasses import replace
 
     from bayesmix.decision.constraint import parse_bounds
-    from bayesmix.decision.feasible import Feasible
+    from bayesmix.decision.feasible import FeasibleSet
 
-    spelt = Feasible.from_dict(table, natural=known.natural, runs=known.designs)
+    spelt = FeasibleSet.from_dict(table, natural=known.natural, runs=known.designs)
     have = options.pairs(stock, "--stock", example="wiki=4B")
     return replace(
         spelt,
         bounds={**spelt.bounds, **parse_bounds(bounds)},
         stock={**spelt.stock, **{d: options.size(t, f"--stock {d}") for d, t in have.items()}},
         epochs=spelt.epochs if epochs is None else epochs,
-        near=spelt.near if near is None else _near(near, by_name),
+        trust_region=spelt.trust_region if near is None else _near(near, by_name),
         support=known.designs if support else spelt.support,
     )
 
 
 def _near(text: str, by_name: Mapping[str, Mixture]) -> Any:
-    from bayesmix.decision.constraint import Near
+    from bayesmix.decision.constraint import TrustRegion
 
     ((name, region),) = options.pairs([text], "--near", example="natural=0.1").items()
     measure, colon, radius = region.rpartition(":")
-    return Near(one_of(by_name, name, "--near"), options.number(radius, "--near"), measure if colon else "kl")  # type: ignore[arg-type]
+    return TrustRegion(one_of(by_name, name, "--near"), options.number(radius, "--near"), measure if colon else "kl")  # type: ignore[arg-type]
 
 
-def _promises(texts: list[str], by_name: Mapping[str, Mixture]) -> list[Chance]:
-    from bayesmix.decision.objective import Chance
+def _promises(texts: list[str], by_name: Mapping[str, Mixture]) -> list[ChanceConstraint]:
+    from bayesmix.decision.objective import ChanceConstraint
 
     made = []
     for text in texts:
         ((name, terms),) = options.pairs([text], "--promise", example="natural=1%:0.95").items()
         margin, colon, probability = terms.partition(":")
         held = options.number(probability, "--promise") if colon else 0.95
-        made.append(Chance(one_of(by_name, name, "--promise"), percent(margin, "--promise"), held, name=name))
+        made.append(ChanceConstraint(one_of(by_name, name, "--promise"), percent(margin, "--promise"), held, name=name))
     return made
 
 
-def _promises_of_table(tables: Any, by_name: Mapping[str, Mixture]) -> list[Chance]:
-    """The promises of a constraints file: ``than`` (a name), ``margin``, ``probability`` and ``targets``."""
-    from bayesmix.decision.objective import Chance
+def _promises_of_table(tables: Any, by_name: Mapping[str, Mixture]) -> list[ChanceConstraint]:
+    """The promises of a constraints file: ``baseline`` (a name), ``margin``, ``probability`` and ``targets``."""
+    from bayesmix.decision.objective import ChanceConstraint
+    from bayesmix.deprecation import renamed_keys
 
-    known = {"than", "margin", "probability", "targets"}
+    known = {"baseline", "margin", "probability", "targets"}
     made = []
     for table in tables if isinstance(tables, list) else [tables]:
+        table = renamed_keys(table, "a promise", than="baseline") if isinstance(table, dict) else table
         if not isinstance(table, dict) or not set(table) <= known or not isinstance(table.get("targets", []), list):
             raise InputError(
                 "a promise of the constraints is not understood",
-                expected="[[promises]] with than, margin, probability, targets",
+                expected="[[promises]] with baseline, margin, probability, targets",
                 got=repr(table),
-                advice='Write for example than = "natural", margin = 0.01, probability = 0.95.',
+                advice='Write for example baseline = "natural", margin = 0.01, probability = 0.95.',
             )
-        name = str(table.get("than", "natural"))
+        name = str(table.get("baseline", "natural"))
         covered = tuple(table["targets"]) if "targets" in table else None
         rest = {key: options.number(str(table[key]), key) for key in ("margin", "probability") if key in table}
-        made.append(Chance(one_of(by_name, name, "than"), targets=covered, name=name, **rest))
+        made.append(ChanceConstraint(one_of(by_name, name, "baseline"), targets=covered, name=name, **rest))
     return made
 
 

@@ -87,7 +87,7 @@ def compare(
     how = None if loo else by
     with pool(processes) as executor:
         found = weigh(
-            posteriors, by=how, folds=folds, steps=steps, seed=seed, progress=True, executor=executor, **refits
+            posteriors, group_by=how, folds=folds, steps=steps, seed=seed, progress=True, executor=executor, **refits
         )
     result(found, found.as_dict() if json else None)
     if plot:
@@ -148,7 +148,15 @@ def backtest(
     settings: dict[str, Any] = {"chains": chains, "draws": draws, "warmup": warmup}
     with pool(processes) as executor:
         found = test(
-            card.model, data, by=by, steps=steps, folds=folds, seed=seed, progress=True, executor=executor, **settings
+            card.model,
+            data,
+            group_by=by,
+            steps=steps,
+            folds=folds,
+            seed=seed,
+            progress=True,
+            executor=executor,
+            **settings,
         )
     result(found, found.as_dict() if json else None)
     if plot:

@@ -69,7 +69,7 @@ Stock = Annotated[
 Epochs = Annotated[
     float | None, typer.Option(metavar="X", help="How often a token of a stock may be seen.", show_default="1")
 ]
-Near = Annotated[
+TrustRegion = Annotated[
     str | None,
     typer.Option(metavar="NAME=KL", help="Stay within so many nats of a named mixture; NAME=tv:X for total variation."),
 ]

@@ -44,7 +44,7 @@ def path(
     bounds: options.Bounds = None,
     stock: options.Stock = None,
     epochs: options.Epochs = None,
-    near: options.Near = None,
+    near: options.TrustRegion = None,
     support: options.Support = False,
     constraints: options.Constraints = None,
     promise: options.Promise = None,
@@ -131,7 +131,7 @@ def _crossover(known: Posterior | Stack, names: str, scales: tuple[Scale, ...], 
     from bayesmix.decision.across import crossover
 
     first, second = _two(names, "--crossover")
-    by_name = named(known, given.get("against") or {})
+    by_name = named(known, given.get("baselines") or {})
     mine, other = (one_of(by_name, name, "--crossover") for name in (first, second))
     few = given.get("max_draws")
     return crossover(known, mine, other, scales, targets=given.get("targets"), max_draws=few, names=(first, second))

@@ -64,7 +64,7 @@ def replay(
     named = [_strategy(name, scale, mixtures) for name in options.names(strategies) or ("regret", "random")]
     of_targets = options.weights(weights or [], None)
     keep_compiled_programs()
-    given: dict[str, Any] = {"targets": of_targets, "first": first, "until": until, "refit": update}
+    given: dict[str, Any] = {"targets": of_targets, "initial": first, "count": until, "refit": update}
     looks = max(min(until or len(chosen), len(set(chosen.train_run))) - first + 1, 1)
     with workers(processes) as executor, bar(doing="replaying", total=seeds * len(named) * looks, unit="fit") as shown:
 
@@ -74,8 +74,10 @@ def replay(
             regret = trace.steps[-1].regret
             shown.write(f"seed {trace.seed}, {trace.strategy}: regret {regret:.4g} nats", sys.stderr)
 
-        here: dict[str, Any] = {} if executor else {"every": lambda _: shown.update() or True}
-        found = replays(law, chosen, judged, named, seeds=range(seeds), executor=executor, done=say, **given, **here)
+        here: dict[str, Any] = {} if executor else {"looks": lambda _: shown.update() or True}
+        found = replays(
+            law, chosen, judged, named, seeds=range(seeds), executor=executor, on_trace=say, **given, **here
+        )
     if out:
         with atomic_write(out) as draft:
             draft.write_text(json_text(found.as_dict()) + "\n", encoding="utf-8")
@@ -89,9 +91,9 @@ def _strategy(name: str, scale: Any, mixtures: Any) -> Any:
     from bayesmix.acquisition.strategies import D_OPTIMAL, AtRandom, ByCriterion, SpaceFilling
 
     known = {
-        "regret": ByCriterion(RegretReduction(scale, among=mixtures), label="regret"),
-        "flagship": ByCriterion(PredictionGain(scale, among=mixtures), label="flagship"),
-        "variance": ByCriterion(PredictiveVariance(scale, among=mixtures), label="variance"),
+        "regret": ByCriterion(RegretReduction(scale, mixtures=mixtures), label="regret"),
+        "flagship": ByCriterion(PredictionGain(scale, mixtures=mixtures), label="flagship"),
+        "variance": ByCriterion(PredictiveVariance(scale, mixtures=mixtures), label="variance"),
         "D-optimal": D_OPTIMAL,
         "random": AtRandom(),
         "space-filling": SpaceFilling(),

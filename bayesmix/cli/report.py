@@ -31,7 +31,7 @@ def report(
     bounds: options.Bounds = None,
     stock: options.Stock = None,
     epochs: options.Epochs = None,
-    near: options.Near = None,
+    near: options.TrustRegion = None,
     support: options.Support = False,
     constraints: options.Constraints = None,
     promise: options.Promise = None,

@@ -9,13 +9,14 @@ from typing import Any, Unpack, cast
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize_scalar
 
-from bayesmix.decision.feasible import Feasible
+from bayesmix.decision.feasible import FeasibleSet
 from bayesmix.decision.interface import Posterior
 from bayesmix.decision.optimize import Options, optimize
 from bayesmix.decision.optimum import Optimum, clipped
 from bayesmix.decision.perdraw import lowest_per_draw
 from bayesmix.decision.solve import problem
 from bayesmix.decision.worth import Axis, grow
+from bayesmix.deprecation import renamed
 from bayesmix.design import Mixture, Scale, count
 from bayesmix.errors import InputError
 from bayesmix.progress import bar
@@ -75,18 +76,19 @@ class Path:
         return "\n".join([*lines, "", f"share [90 % of the draws have their own best share in here]{rest}"])
 
 
-def path(posterior: Posterior, scales: Sequence[Scale], *, look: int = 200, **options: Unpack[Options]) -> Path:
-    """The optimum at every scale; `look` draws are optimised by themselves, other options are those of `optimize`."""
+@renamed(within="feasible", promises="chance_constraints", against="baselines", look="regret_draws")
+def path(posterior: Posterior, scales: Sequence[Scale], *, regret_draws: int = 200, **options: Unpack[Options]) -> Path:
+    """The optimum at every scale, with bands of its shares from `regret_draws` draws; options as for `optimize`."""
     optima, bands = [], []
     for scale in bar(scales, doing="path", unit="scale"):
         optima.append(optimize(posterior, scale, **options))
-        bands.append(_best_shares(posterior, optima[-1], look, options))
+        bands.append(_best_shares(posterior, optima[-1], regret_draws, options))
     return Path(tuple(optima), np.stack(bands))
 
 
 def _best_shares(posterior: Posterior, optimum: Optimum, look: int, options: Options) -> np.ndarray:
     """5 % and 95 % quantile (2, domain) of the share in the best mixture of each draw."""
-    region = (options.get("within") or Feasible()).at(optimum.scale, posterior.domains)
+    region = (options.get("feasible") or FeasibleSet()).at(optimum.scale, posterior.domains)
     task = problem(posterior, optimum.scale, targets=optimum.targets, max_draws=look)
     draws = len(task.losses(optimum.mixture.weights))
     optima, _ = lowest_per_draw(task.surface, draws, task.weights, region, convex=posterior.convex)
@@ -124,6 +126,7 @@ class ComputeOptimum:
         return f"{self.flops:.3g} FLOPs: best N over the draws {middle} [{low}, {high}]{edge}\n{self.optimum}"
 
 
+@renamed(within="feasible", promises="chance_constraints", against="baselines")
 def compute_optimal(
     posterior: Posterior, flops: float, *, params: tuple[float, float], points: int = 7, **options: Unpack[Options]
 ) -> ComputeOptimum:

@@ -1,4 +1,4 @@
-"""Constraints on a mixture in words and numbers: `Constraint`, `Near`, and the texts that spell them."""
+"""Constraints on a mixture in words and numbers: `Constraint`, `TrustRegion`, and the texts that spell them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Constraint:
 
 
 @dataclass(frozen=True)
-class Near:
+class TrustRegion:
     """A trust region: the mixtures within `radius` of `mixture`.
 
     Args:

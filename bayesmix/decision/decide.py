@@ -9,12 +9,13 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from bayesmix.decision.equivalence import Equivalents, equivalents
+from bayesmix.decision.equivalence import NearOptimalSet, near_optimal
 from bayesmix.decision.interface import Posterior
 from bayesmix.decision.optimize import Options, optimize
 from bayesmix.decision.optimum import Optimum, clipped
 from bayesmix.decision.regret import RegretReport, SplitRisk, regret, split_risk
 from bayesmix.decision.worth import Multiplier, compute_multiplier
+from bayesmix.deprecation import renamed
 from bayesmix.design import Mixture, Scale
 from bayesmix.progress import bar
 
@@ -32,14 +33,14 @@ class Decision:
     Attributes:
         optimum: the chosen mixture.
         regret: what acting on it may cost against knowing the truth, and the value of knowing it.
-        equivalents: the mixtures that do as well.
+        near_optimal: the mixtures that do as well.
         split: its risk on draws not used to choose; None where the objective or promises make it another question.
         worth: name → how much more compute that mixture would need.
     """
 
     optimum: Optimum
     regret: RegretReport
-    equivalents: Equivalents
+    near_optimal: NearOptimalSet
     split: SplitRisk | None
     worth: Mapping[str, Multiplier]
 
@@ -54,7 +55,7 @@ class Decision:
         return {
             **self.optimum.as_dict(),
             "regret": self.regret.as_dict(),
-            "equivalents": self.equivalents.as_dict(),
+            "equivalents": self.near_optimal.as_dict(),
             "split_draws": split,
             "compute_multiplier": {name: m.as_dict() for name, m in self.worth.items()},
         }
@@ -65,9 +66,9 @@ class Decision:
 
     def _shares(self) -> list[str]:
         """domain, share, range of the share among the mixtures that do as well, and mixtures to compare with."""
-        known = self.optimum.against
+        known = self.optimum.baselines
         compared = {n: known[n].mixture for n in ("natural", "uniform") if n in known}
-        members = {name: m for name, m in self.equivalents.members.items() if name != "centre"}
+        members = {name: m for name, m in self.near_optimal.members.items() if name != "centre"}
         domains = self.mixture.domains
         width = min(max(len(d) for d in (*domains, "domain")), 24)
         room = (WIDTH - width - SHARE - SPAN - 4) // (SHARE + 2)
@@ -78,14 +79,14 @@ class Decision:
         lines = [f"{'domain':<{width}}  {'share':>{SHARE}}  {'as good:':>{SPAN}}{first}".rstrip()]
         lines += [f"{'':<{width}}  {'':>{SHARE}}  {'range':>{SPAN}}{second}".rstrip()]
         for domain, share in self.mixture.as_dict().items():
-            low, high = self.equivalents.ranges.get(domain, (np.nan, np.nan))
-            span = "–" if self.equivalents.empty else f"{100 * low:.0f} to {100 * high:.0f}%"
+            low, high = self.near_optimal.ranges.get(domain, (np.nan, np.nan))
+            span = "–" if self.near_optimal.empty else f"{100 * low:.0f} to {100 * high:.0f}%"
             others = "".join(f"  {100 * m.as_dict().get(domain, 0.0):{SHARE - 1}.1f}%" for m in columns.values())
             lines.append(f"{clipped(domain, width):<{width}}  {100 * share:6.1f}%  {span:>{SPAN}}{others}")
         return lines
 
     def _sentences(self) -> list[str]:
-        same, cost = self.equivalents, self.regret
+        same, cost = self.near_optimal, self.regret
         if same.empty:
             as_good = [str(same)]
         else:
@@ -108,13 +109,14 @@ class Decision:
         return [row for line in lines for row in textwrap.wrap(line, WIDTH, subsequent_indent="  ")]
 
 
+@renamed(within="feasible", promises="chance_constraints", against="baselines", look="regret_draws")
 def decide(
     posterior: Posterior,
     scale: Scale,
     *,
     epsilon: float | None = None,
     probability: float = 0.9,
-    look: int = 500,
+    regret_draws: int = 500,
     **options: Unpack[Options],
 ) -> Decision:
     """The mixture of least risk, how sure that is, what else would do as well, and what it is worth.
@@ -122,9 +124,9 @@ def decide(
     Args:
         posterior: the fitted losses.
         scale: parameters and tokens of the run the mixture is for.
-        epsilon: how many nats of regret count as nothing; see `equivalents`.
+        epsilon: how many nats of regret count as nothing; see `near_optimal`.
         probability: with which the regret of an equivalent mixture stays below epsilon.
-        look: draws that regret and the equivalents look at; every one of them is optimised by itself.
+        regret_draws: draws for regret and the near-optimal set; every one of them is optimised by itself.
         **options: those of `optimize`.
 
     Raises:
@@ -134,28 +136,34 @@ def decide(
     with bar(doing="deciding", total=4) as done:
         best = optimize(posterior, scale, **options)
         done.update()
-        targets, within = options.get("targets"), options.get("within")
+        targets, feasible = options.get("targets"), options.get("feasible")
         draws = options.get("max_draws")
-        few = min(look, draws or look)
+        few = min(regret_draws, draws or regret_draws)
         plain = options.get("objective") is None or not options["objective"].name  # type: ignore[union-attr]
         split = None
-        if plain and not options.get("promises"):
+        if plain and not options.get("chance_constraints"):
             split = split_risk(
-                posterior, scale, targets=targets, risk=options.get("risk"), within=within, max_draws=draws,
+                posterior, scale, targets=targets, risk=options.get("risk"), feasible=feasible, max_draws=draws,
                 noise=options.get("noise", False), seed=options.get("seed", 0),
             )  # fmt: skip
         done.update()
         cost = regret(
-            posterior, scale, best.mixture, targets=targets, within=within, against=options.get("against"),
+            posterior, scale, best.mixture, targets=targets, feasible=feasible, baselines=options.get("baselines"),
             max_draws=few,
         )  # fmt: skip
         done.update()
-        same = equivalents(
-            posterior, scale, epsilon=epsilon, probability=probability, targets=targets, within=within, max_draws=few
+        same = near_optimal(
+            posterior,
+            scale,
+            epsilon=epsilon,
+            probability=probability,
+            targets=targets,
+            feasible=feasible,
+            max_draws=few,
         )
         done.update()
     worth = {
         name: compute_multiplier(posterior, scale, best.mixture, than=other.mixture, targets=targets, max_draws=draws)
-        for name, other in best.against.items()
+        for name, other in best.baselines.items()
     }
     return Decision(best, cost, same, split, worth)

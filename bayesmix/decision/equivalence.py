@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayesmix.compute import double
-from bayesmix.decision.feasible import Feasible
+from bayesmix.decision.feasible import FeasibleSet
 from bayesmix.decision.interface import Posterior, Surface
 from bayesmix.decision.level import minimise_convex
 from bayesmix.decision.objective import DrawRegret
@@ -21,6 +21,7 @@ from bayesmix.decision.problem import Problem
 from bayesmix.decision.region import Region
 from bayesmix.decision.risk import CVaR, Quantile, Risk
 from bayesmix.decision.solve import problem, solve, why_not_convex, with_baseline
+from bayesmix.deprecation import renamed
 from bayesmix.design import Mixture, Scale
 
 PRICE = 1000.0  # shares a nat, far above what an exact penalty needs
@@ -28,7 +29,7 @@ PRECISION = 5e-4  # of a share
 
 
 @dataclass(frozen=True, eq=False)
-class Equivalents:
+class NearOptimalSet:
     """The mixtures whose regret stays below `epsilon` nats with at least `probability`.
 
     Regret is the loss minus the lowest loss of any allowed mixture in the same draw.
@@ -79,16 +80,17 @@ class Equivalents:
         return "\n".join([*lines, "", "all else equal, one may move " + "; ".join(swaps)])
 
 
-def equivalents(
+@renamed(within="feasible")
+def near_optimal(
     posterior: Posterior,
     scale: Scale,
     *,
     epsilon: float | None = None,
     probability: float = 0.9,
     targets: Mapping[str, float] | None = None,
-    within: Feasible | None = None,
+    feasible: FeasibleSet | None = None,
     max_draws: int = 500,
-) -> Equivalents:
+) -> NearOptimalSet:
     """The set of mixtures that do as well as the best, summarised.
 
     Args:
@@ -97,14 +99,14 @@ def equivalents(
         epsilon: in nats; by default 1.5 times the smallest regret attainable, and at least 1e-3.
         probability: with which the regret stays below epsilon.
         targets: target → weight; equal weights when not given.
-        within: the allowed mixtures.
+        feasible: the allowed mixtures.
         max_draws: use at most this many draws.
 
     Returns:
         The summary. Every mixture in it was checked to be in the set; a range can be wider than stated only where the
         set is not convex.
     """
-    region = (within or Feasible()).at(scale, posterior.domains)
+    region = (feasible or FeasibleSet()).at(scale, posterior.domains)
     task = problem(
         posterior, scale, targets=targets, objective=DrawRegret(), risk=Quantile(probability), max_draws=max_draws
     )
@@ -121,7 +123,7 @@ def equivalents(
         members["nearest natural"] = seek.nearest(posterior.natural.on(domains))
     for domain in widest:
         members[f"least {domain}"], members[f"most {domain}"] = ends[domain]
-    return Equivalents(
+    return NearOptimalSet(
         epsilon=limit,
         probability=probability,
         attainable=attainable,

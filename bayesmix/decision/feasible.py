@@ -8,14 +8,16 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from bayesmix.decision.constraint import Bounds, Constraint, Near, as_bounds, parse_linear
+from bayesmix.decision.constraint import Bounds, Constraint, TrustRegion, as_bounds, parse_linear
 from bayesmix.decision.region import Region, region
+from bayesmix.deprecation import renamed, renamed_keys
 from bayesmix.design import Designs, Mixture, Scale, count
 from bayesmix.errors import InputError
 
 
+@renamed(near="trust_region")
 @dataclass(frozen=True, eq=False)
-class Feasible:
+class FeasibleSet:
     """The mixtures that are allowed.
 
     Args:
@@ -26,7 +28,7 @@ class Feasible:
         stock: domain → tokens there are; with `epochs`, a domain cannot take more than ``epochs · stock / tokens``.
         epochs: how often a token may be seen.
         fixed: domain → its share.
-        near: a trust region, `Near` or (mixture, radius, "kl" or "tv").
+        trust_region: a trust region, `TrustRegion` or (mixture, radius, "kl" or "tv").
         support: designs whose convex hull the mixture must stay in, usually those of the runs.
     """
 
@@ -36,12 +38,12 @@ class Feasible:
     stock: Mapping[str, float] = field(default_factory=dict)
     epochs: float = 1.0
     fixed: Mapping[str, float] = field(default_factory=dict)
-    near: Near | tuple[Mixture, float, Literal["kl", "tv"]] | None = None
+    trust_region: TrustRegion | tuple[Mixture, float, Literal["kl", "tv"]] | None = None
     support: Designs | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.near, tuple):
-            object.__setattr__(self, "near", Near(*self.near))
+        if isinstance(self.trust_region, tuple):
+            object.__setattr__(self, "trust_region", TrustRegion(*self.trust_region))
         _numbers("epochs", {"epochs": self.epochs}, "a finite number above 0", lambda v: v > 0)
         _numbers("stock", self.stock, "tokens, a finite number above 0", lambda v: v > 0)
         _numbers("fixed", self.fixed, "a share between 0 and 1", lambda v: 0 <= v <= 1)
@@ -55,13 +57,14 @@ class Feasible:
     ) -> Self:
         """The constraints a TOML table spells out.
 
-        The keys are those of the class; ``groups.NAME`` is a table with ``domains`` and ``bounds``; ``near`` is a table
-        with ``mixture`` (a table of weights, or ``"natural"``), ``radius`` and ``measure``; ``support = true`` stands
-        for the hull of `runs`.
+        The keys are those of the class; ``groups.NAME`` is a table with ``domains`` and ``bounds``; ``trust_region`` is
+        a table with ``mixture`` (a table of weights, or ``"natural"``), ``radius`` and ``measure``; ``support = true``
+        stands for the hull of `runs`.
 
         Raises:
             InputError: a key is unknown, or "natural" or the support is asked for and not known.
         """
+        table = renamed_keys(table, "the constraints", near="trust_region")
         unknown = set(table) - {f for f in cls.__dataclass_fields__}
         if unknown:
             raise InputError(
@@ -71,24 +74,25 @@ class Feasible:
                 advice="Remove or rename them.",
             )
         given = dict(table)
-        for key in ("bounds", "groups", "stock", "fixed", "near"):
+        for key in ("bounds", "groups", "stock", "fixed", "trust_region"):
             _require_table(key, table.get(key, {}))
         for name, group in table.get("groups", {}).items():
             _require_table(f"groups.{name}", group, ("domains", "bounds"), ("domains", "bounds"))
-        _require_table("near", table.get("near", {}), ("mixture", "radius", "measure"), ("radius",) * ("near" in table))
+        if "trust_region" in table:
+            _require_table("trust_region", table["trust_region"], ("mixture", "radius", "measure"), ("radius",))
         given["linear"] = _listed("linear", table.get("linear", ()))
         given["bounds"] = {d: as_bounds(d, b) for d, b in table.get("bounds", {}).items()}
         given["groups"] = {
             name: (_listed(f"domains of groups.{name}", group["domains"]), as_bounds(name, group["bounds"]))
             for name, group in table.get("groups", {}).items()
         }
-        if "near" in table:
-            near = dict(table["near"])
-            centre = near.pop("mixture", "natural")
+        if "trust_region" in table:
+            ball = dict(table["trust_region"])
+            centre = ball.pop("mixture", "natural")
             if centre != "natural":
-                _require_table("near.mixture", centre)
+                _require_table("trust_region.mixture", centre)
             centre = _required(natural, "the natural mixture") if centre == "natural" else Mixture(centre)
-            given["near"] = Near(centre, **near)
+            given["trust_region"] = TrustRegion(centre, **ball)
         given["support"] = _required(runs, "the support of the runs") if table.get("support") else None
         return cls(**given)
 
@@ -99,9 +103,9 @@ class Feasible:
             InfeasibleError: no mixture meets all the constraints; the message names the tightest.
             InputError: a constraint names an unknown domain.
         """
-        near = self.near if isinstance(self.near, Near) else None
+        ball = self.trust_region if isinstance(self.trust_region, TrustRegion) else None
         hull = None if self.support is None else np.unique(self.support.on(domains).mixture, axis=0)
-        return region(tuple(domains), self.constraints(scale), near, hull)
+        return region(tuple(domains), self.constraints(scale), ball, hull)
 
     def constraints(self, scale: Scale) -> tuple[Constraint, ...]:
         """Every linear constraint at a scale, in words and numbers."""
@@ -123,8 +127,10 @@ class Feasible:
     def __str__(self) -> str:
         lines = [c.name for c in self.constraints(Scale(1.0, 1.0)) if not c.name.startswith("stock")]
         lines += [f"stock of {d}: {count(have)} tokens, {self.epochs:g} epochs" for d, have in self.stock.items()]
-        if isinstance(self.near, Near):
-            lines.append(f"within {self.near.radius:g} ({self.near.measure}) of {self.near.mixture}")
+        if isinstance(self.trust_region, TrustRegion):
+            lines.append(
+                f"within {self.trust_region.radius:g} ({self.trust_region.measure}) of {self.trust_region.mixture}"
+            )
         if self.support is not None:
             lines.append(f"in the convex hull of {len(self.support)} runs")
         return "\n".join(lines) or "every mixture"

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from bayesmix.decision.risk import Mean, Risk, WorstDraw
+from bayesmix.deprecation import renamed
 from bayesmix.design import Mixture
 from bayesmix.errors import InputError
 
@@ -117,22 +118,23 @@ class Custom(Objective):
         return self.declared_convex
 
 
+@renamed(than="baseline")
 @dataclass(frozen=True)
-class Chance:
+class ChanceConstraint:
     """A promise: with at least this probability no target is worse than under another mixture by more than a margin.
 
     It is kept in its conservative convex form, CVaR(probability) of the largest excess ≤ 0, which implies it
     (Nemirovski and Shapiro 2006, *SIAM Journal on Optimization* 17).
 
     Args:
-        than: the mixture to compare with; the natural one when not given.
+        baseline: the mixture to compare with; the natural one when not given.
         margin: share of the other mixture's loss, in the same draw, that may be lost.
         probability: above 0 and below 1.
         targets: the targets the promise covers; all when not given.
         name: what the other mixture is called.
     """
 
-    than: Mixture | None = None
+    baseline: Mixture | None = None
     margin: float = 0.01
     probability: float = 0.95
     targets: tuple[str, ...] | None = None
@@ -149,7 +151,7 @@ class Chance:
 
     def __str__(self) -> str:
         who = "no target" if self.targets is None else f"none of {', '.join(self.targets)}"
-        than = self.name or ("the natural mixture" if self.than is None else str(self.than))
+        than = self.name or ("the natural mixture" if self.baseline is None else str(self.baseline))
         return f"{who} worse than under {than} by more than {100 * self.margin:g}%"
 
 

@@ -11,15 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayesmix.compute import double
-from bayesmix.decision.feasible import Feasible
+from bayesmix.decision.feasible import FeasibleSet
 from bayesmix.decision.interface import Posterior
 from bayesmix.decision.level import Minimum
-from bayesmix.decision.objective import Chance, Objective, criterion_text
+from bayesmix.decision.objective import ChanceConstraint, Objective, criterion_text
 from bayesmix.decision.optimum import Band, Comparison, Optimum
 from bayesmix.decision.problem import Penalty, Problem
 from bayesmix.decision.region import Region
 from bayesmix.decision.risk import Risk
 from bayesmix.decision.solve import named, problem, solve, why_not_convex, with_baseline
+from bayesmix.deprecation import renamed
 from bayesmix.design import Mixture, Scale
 from bayesmix.errors import DiagnosticsError, DiagnosticsWarning, InfeasibleError, InputError
 
@@ -34,9 +35,9 @@ class Options(TypedDict, total=False):
     targets: Mapping[str, float] | None
     objective: Objective | None
     risk: Risk | None
-    within: Feasible | None
-    promises: Sequence[Chance]
-    against: Mapping[str, Mixture] | None
+    feasible: FeasibleSet | None
+    chance_constraints: Sequence[ChanceConstraint]
+    baselines: Mapping[str, Mixture] | None
     noise: bool
     max_draws: int | None
     tolerance: float
@@ -45,6 +46,7 @@ class Options(TypedDict, total=False):
     strict: bool
 
 
+@renamed(within="feasible", promises="chance_constraints", against="baselines")
 def optimize(
     posterior: Posterior,
     scale: Scale,
@@ -52,9 +54,9 @@ def optimize(
     targets: Mapping[str, float] | None = None,
     objective: Objective | None = None,
     risk: Risk | None = None,
-    within: Feasible | None = None,
-    promises: Sequence[Chance] = (),
-    against: Mapping[str, Mixture] | None = None,
+    feasible: FeasibleSet | None = None,
+    chance_constraints: Sequence[ChanceConstraint] = (),
+    baselines: Mapping[str, Mixture] | None = None,
     noise: bool = False,
     max_draws: int | None = None,
     tolerance: float = 1e-6,
@@ -73,9 +75,9 @@ def optimize(
         targets: target → weight; equal weights when not given.
         objective: how targets are combined; `WeightedLoss` when not given.
         risk: how draws are judged; `Mean` when not given.
-        within: the allowed mixtures; all when not given.
-        promises: chance constraints.
-        against: name → mixture to compare with; uniform and natural are always there.
+        feasible: the allowed mixtures; all when not given.
+        chance_constraints: chance constraints.
+        baselines: name → mixture to compare with; uniform and natural are always there.
         noise: whether run noise counts as a risk.
         max_draws: use at most this many draws.
         tolerance: the gap to reach, as a share of the loss.
@@ -91,13 +93,13 @@ def optimize(
         InfeasibleError: no mixture meets the constraints, or none found keeps the promises.
         DiagnosticsError: with `strict`, the optimiser did not converge.
     """
-    region = (within or Feasible()).at(scale, posterior.domains)
+    region = (feasible or FeasibleSet()).at(scale, posterior.domains)
     task = problem(posterior, scale, targets=targets, objective=objective, risk=risk, max_draws=max_draws, noise=noise)
     reason = why_not_convex(posterior, task)
     nats = tolerance * float(np.abs(task.losses(region.centre) @ task.weights).mean())
     task = with_baseline(task, region, not reason, nats)
-    others = named(posterior, against)
-    found = _with_promises(task, region, promises, posterior, not reason, nats, starts, seed)
+    others = named(posterior, baselines)
+    found = _with_promises(task, region, chance_constraints, posterior, not reason, nats, starts, seed)
     if not found.converged:
         _complain(found, strict)
     losses = task.losses(found.mixture)
@@ -111,12 +113,12 @@ def optimize(
         loss=Band.of(task.combined(losses)),
         by_target={t: Band.of(losses[:, i]) for i, t in enumerate(posterior.targets)},
         gap=found.gap if finite else None,
-        gap_reason=reason or (NOT_FINITE if not finite else CONSERVATIVE if promises else ""),
+        gap_reason=reason or (NOT_FINITE if not finite else CONSERVATIVE if chance_constraints else ""),
         converged=found.converged,
         spread=found.spread,
         evaluations=found.evaluations,
-        against={name: compare(task, m, found.mixture) for name, m in others.items()},
-        chances={str(p): chance(task, p, found.mixture, posterior) for p in promises},
+        baselines={name: compare(task, m, found.mixture) for name, m in others.items()},
+        chances={str(p): chance(task, p, found.mixture, posterior) for p in chance_constraints},
     )
 
 
@@ -126,19 +128,19 @@ def compare(task: Problem, other: Mixture, best: np.ndarray) -> Comparison:
     return Comparison.of(other, theirs, mine)
 
 
-def chance(task: Problem, promise: Chance, mixture: np.ndarray, posterior: Posterior) -> float:
+def chance(task: Problem, promise: ChanceConstraint, mixture: np.ndarray, posterior: Posterior) -> float:
     """The probability with which a promise holds for the weights `mixture` (domain)."""
     return float(np.mean((task.losses(mixture) <= _ceiling(task, promise, posterior)).all(axis=1)))
 
 
-def _ceiling(task: Problem, promise: Chance, posterior: Posterior) -> np.ndarray:
-    than = promise.than or posterior.natural
+def _ceiling(task: Problem, promise: ChanceConstraint, posterior: Posterior) -> np.ndarray:
+    than = promise.baseline or posterior.natural
     if than is None:
         raise InputError(
             "the natural mixture is not known, so nothing can be promised against it",
             expected="a mixture to compare with",
             got="none",
-            advice="Give Chance(than=...).",
+            advice="Give ChanceConstraint(than=...).",
         )
     covered = promise.targets or task.surface.targets
     unknown = [t for t in covered if t not in task.surface.targets]
@@ -156,7 +158,7 @@ def _ceiling(task: Problem, promise: Chance, posterior: Posterior) -> np.ndarray
 def _with_promises(
     task: Problem,
     region: Region,
-    promises: Sequence[Chance],
+    constraints: Sequence[ChanceConstraint],
     posterior: Posterior,
     convex: bool,
     tolerance: float,
@@ -164,23 +166,23 @@ def _with_promises(
     seed: int,
 ) -> Minimum:
     """Minimise with an exact penalty on every promise, dearer until all are kept."""
-    if not promises:
+    if not constraints:
         return solve(task, region, convex=convex, tolerance=tolerance, starts=starts, seed=seed)
-    ceilings = [_ceiling(task, p, posterior) for p in promises]
-    levels = tuple(p.probability for p in promises)
+    ceilings = [_ceiling(task, p, posterior) for p in constraints]
+    levels = tuple(p.probability for p in constraints)
     held = [0.0]
     for price in PRICES:
         with double():
             penalties = tuple(Penalty(jnp.asarray(c), price) for c in ceilings)
         priced = replace(task, penalties=penalties, levels=levels)
         found = solve(priced, region, convex=convex, tolerance=tolerance, starts=starts, seed=seed)
-        held = [chance(task, p, found.mixture, posterior) for p in promises]
-        if all(h >= p.probability for h, p in zip(held, promises, strict=True)):
+        held = [chance(task, p, found.mixture, posterior) for p in constraints]
+        if all(h >= p.probability for h, p in zip(held, constraints, strict=True)):
             return replace(found, value=task.value(found.mixture))
     worst = int(np.argmin(np.array(held) - np.array(levels)))
     raise InfeasibleError(
         "no mixture found keeps every promise",
-        expected=f"{promises[worst]}, with probability {levels[worst]:g}",
+        expected=f"{constraints[worst]}, with probability {levels[worst]:g}",
         got=f"probability {held[worst]:.3f} at best",
         advice="Widen the margin, lower the probability, or relax the other constraints.",
     )

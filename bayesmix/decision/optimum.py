@@ -82,7 +82,7 @@ class Optimum:
         converged: whether the optimiser reached its tolerance.
         spread: highest minus lowest value that the three best of several starts ended in; None when convex.
         evaluations: how often the objective was evaluated.
-        against: comparisons by name: ``uniform``, ``natural`` when it is known, and those asked for.
+        baselines: comparisons by name: ``uniform``, ``natural`` when it is known, and those asked for.
         chances: chance constraint → the probability with which it holds.
     """
 
@@ -98,7 +98,7 @@ class Optimum:
     converged: bool
     spread: float | None
     evaluations: int
-    against: Mapping[str, Comparison]
+    baselines: Mapping[str, Comparison]
     chances: Mapping[str, float]
 
     @property
@@ -122,8 +122,8 @@ class Optimum:
             "converged": self.converged,
             "spread": self.spread,
             "chances": dict(self.chances),
-            **{name: c.as_dict() for name, c in self.against.items() if name == "uniform"},
-            "against": {name: c.as_dict() for name, c in self.against.items() if name != "uniform"},
+            **{name: c.as_dict() for name, c in self.baselines.items() if name == "uniform"},
+            "against": {name: c.as_dict() for name, c in self.baselines.items() if name != "uniform"},
         }
 
     def __str__(self) -> str:
@@ -146,20 +146,20 @@ class Optimum:
         return f" ({self.gap_reason})" if self.gap_reason else ""
 
     def _shares(self) -> list[str]:
-        names = [n for n in self.against if n in ("uniform", "natural")]
+        names = [n for n in self.baselines if n in ("uniform", "natural")]
         width = min(max(len(d) for d in (*self.mixture.domains, "domain")), 40)
         lines = [f"{'domain':<{width}}  {'share':>7}" + "".join(f"  {n:>7}" for n in names)]
         for domain, share in self.mixture.as_dict().items():
-            others = "".join(f"  {100 * _share(self.against[n].mixture, domain):6.1f}%" for n in names)
+            others = "".join(f"  {100 * _share(self.baselines[n].mixture, domain):6.1f}%" for n in names)
             lines.append(f"{clipped(domain, width):<{width}}  {100 * share:6.1f}%{others}")
         return lines
 
     def losses(self) -> list[str]:
         """A table of its loss beside that of the mixtures it was compared with."""
-        width = min(max(len(n) for n in (*self.against, "this mixture")), 20)
+        width = min(max(len(n) for n in (*self.baselines, "this mixture")), 20)
         lines = [f"{'':<{width}}  {'loss, mean [90%]':<22}  {'nats above this':<24}  {'P(worse)':>8}"]
         lines.append(f"{'this mixture':<{width}}  {self.loss!s:<22}")
-        for name, c in self.against.items():
+        for name, c in self.baselines.items():
             excess = f"{c.excess.mean:.3g} [{c.excess.q05:.2g}, {c.excess.q95:.2g}]"
             lines.append(f"{clipped(name, width):<{width}}  {c.loss!s:<22}  {excess:<24}  {c.worse:8.2f}")
         return [line.rstrip() for line in lines]

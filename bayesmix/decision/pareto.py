@@ -10,6 +10,7 @@ import numpy as np
 from bayesmix.decision.interface import Posterior
 from bayesmix.decision.optimize import Options, optimize
 from bayesmix.decision.optimum import Optimum, clipped
+from bayesmix.deprecation import renamed
 from bayesmix.design import Scale
 from bayesmix.progress import bar
 
@@ -49,6 +50,7 @@ class Front:
         return "\n".join([*lines, "", about])
 
 
+@renamed(within="feasible", promises="chance_constraints", against="baselines")
 def pareto(
     posterior: Posterior, scale: Scale, first: str, second: str, *, points: int = 11, **options: Unpack[Options]
 ) -> Front:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import linprog
 
-from bayesmix.decision.constraint import Constraint, Near
+from bayesmix.decision.constraint import Constraint, TrustRegion
 from bayesmix.decision.interior import entropic_step
 from bayesmix.decision.polytope import LP_OPTIONS, Polytope, divergence
 from bayesmix.errors import InfeasibleError
@@ -93,7 +93,7 @@ class Region:
 def region(
     domains: tuple[str, ...],
     constraints: Sequence[Constraint] = (),
-    near: Near | None = None,
+    near: TrustRegion | None = None,
     hull: np.ndarray | None = None,
 ) -> Region:
     """The mixtures of `domains` that meet all constraints.
@@ -185,7 +185,7 @@ def _pin(polytope: Polytope, size: int) -> Polytope:
     return replace(polytope, lower=lower, upper=upper)
 
 
-def _with_ball(polytope: Polytope, near: Near, size: int, domains: tuple[str, ...]) -> Polytope:
+def _with_ball(polytope: Polytope, near: TrustRegion, size: int, domains: tuple[str, ...]) -> Polytope:
     centre = np.append(near.mixture.on(domains), np.zeros(len(polytope.lower) - size))
     stiffness = (centre > 0).astype(float)
     closest = entropic_step(np.zeros((1, len(centre))), centre[None], stiffness[None], polytope)[0]

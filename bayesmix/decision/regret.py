@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bayesmix.decision.feasible import Feasible
+from bayesmix.decision.feasible import FeasibleSet
 from bayesmix.decision.interface import Posterior
 from bayesmix.decision.objective import Objective
 from bayesmix.decision.optimum import Band
@@ -17,6 +17,7 @@ from bayesmix.decision.problem import Problem
 from bayesmix.decision.region import Region
 from bayesmix.decision.risk import Risk
 from bayesmix.decision.solve import CHOSEN, named, problem, solve, why_not_convex, with_baseline
+from bayesmix.deprecation import renamed
 from bayesmix.design import Mixture, Scale
 
 DRAWS = 1000
@@ -82,14 +83,15 @@ class RegretReport:
         return "\n".join(lines)
 
 
+@renamed(within="feasible", against="baselines")
 def regret(
     posterior: Posterior,
     scale: Scale,
     mixture: Mixture,
     *,
     targets: Mapping[str, float] | None = None,
-    within: Feasible | None = None,
-    against: Mapping[str, Mixture] | None = None,
+    feasible: FeasibleSet | None = None,
+    baselines: Mapping[str, Mixture] | None = None,
     max_draws: int = DRAWS,
 ) -> RegretReport:
     """Regret of acting on `mixture`, with the distribution of the best mixture over the draws.
@@ -99,20 +101,20 @@ def regret(
         scale: parameters and tokens.
         mixture: the mixture acted on.
         targets: target → weight; equal weights when not given.
-        within: the allowed mixtures.
-        against: name → mixture; uniform and natural are always there.
+        feasible: the allowed mixtures.
+        baselines: name → mixture; uniform and natural are always there.
         max_draws: every draw is optimised by itself, so a thousand is plenty.
 
     Returns:
         The report; losses are in nats.
     """
-    region = (within or Feasible()).at(scale, posterior.domains)
+    region = (feasible or FeasibleSet()).at(scale, posterior.domains)
     task = problem(posterior, scale, targets=targets, max_draws=max_draws)
     chosen = task.combined(task.losses(mixture.on(posterior.domains)))
     convex = not why_not_convex(posterior, task)
     optima, lowest = lowest_per_draw(task.surface, len(chosen), task.weights, region, convex=convex)
     now = solve(task, region, convex=convex, tolerance=1e-6 * float(np.abs(chosen).mean())).value
-    others = named(posterior, against)
+    others = named(posterior, baselines)
     losses = {name: task.combined(task.losses(m.on(posterior.domains))) for name, m in others.items()}
     ranking = np.argmin(np.stack([chosen, *losses.values()]), axis=0)
     return RegretReport(
@@ -149,6 +151,7 @@ class SplitRisk:
         return f"risk {self.honest:.4g} nats on draws not used to choose, {self.apparent:.4g} on those used"
 
 
+@renamed(within="feasible")
 def split_risk(
     posterior: Posterior,
     scale: Scale,
@@ -156,7 +159,7 @@ def split_risk(
     targets: Mapping[str, float] | None = None,
     objective: Objective | None = None,
     risk: Risk | None = None,
-    within: Feasible | None = None,
+    feasible: FeasibleSet | None = None,
     noise: bool = False,
     max_draws: int | None = None,
     seed: int = 0,
@@ -165,7 +168,7 @@ def split_risk(
 
     Arguments are those of `optimize`; `seed` decides the halves.
     """
-    region = (within or Feasible()).at(scale, posterior.domains)
+    region = (feasible or FeasibleSet()).at(scale, posterior.domains)
     task = problem(posterior, scale, targets=targets, objective=objective, risk=risk, max_draws=max_draws, noise=noise)
     convex = not why_not_convex(posterior, task)
     losses = task.losses(region.centre) @ task.weights

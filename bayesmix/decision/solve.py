@@ -42,13 +42,13 @@ def problem(
     return Problem(surface, objective or WeightedLoss(), risk or Mean(), weights)
 
 
-def named(posterior: Posterior, against: Mapping[str, Mixture] | None) -> dict[str, Mixture]:
+def named(posterior: Posterior, baselines: Mapping[str, Mixture] | None) -> dict[str, Mixture]:
     """The mixtures every answer is compared with: uniform, natural when it is known, and those given.
 
     Raises:
         InputError: a given one has the name of the answer itself.
     """
-    if CHOSEN in (against or {}):
+    if CHOSEN in (baselines or {}):
         raise InputError(
             f"a mixture to compare with is called {CHOSEN}", expected="another name", got=CHOSEN,
             advice="That is what the answer itself is called in tables; rename yours.",
@@ -56,7 +56,7 @@ def named(posterior: Posterior, against: Mapping[str, Mixture] | None) -> dict[s
     known = {"uniform": Mixture.uniform(posterior.domains)}
     if posterior.natural is not None:
         known["natural"] = posterior.natural
-    return {**known, **(against or {})}
+    return {**known, **(baselines or {})}
 
 
 def why_not_convex(posterior: Posterior, task: Problem) -> str:

@@ -13,12 +13,13 @@ import numpy as np
 from scipy.stats import binom
 from tqdm import tqdm
 
+from bayesmix.deprecation import renamed
 from bayesmix.design import Designs
 from bayesmix.errors import DataWarning, DiagnosticsWarning
 from bayesmix.inference.fit import fit
 from bayesmix.inference.prediction import Prediction
 from bayesmix.inference.score import LEVELS, Score, score
-from bayesmix.inference.splits import By, Split, split
+from bayesmix.inference.splits import GroupBy, Split, split
 from bayesmix.model import Model
 from bayesmix.parallel import spread
 from bayesmix.runs.table import Runs
@@ -30,7 +31,7 @@ class Backtest:
 
     Attributes:
         model: name of the model.
-        by: what made a group.
+        group_by: what made a group.
         splits: what each refit held out, in words.
         fitted: how many points each refit was fitted to.
         split_of: position in `splits` of each predicted point (run).
@@ -41,7 +42,7 @@ class Backtest:
     """
 
     model: str
-    by: By
+    group_by: GroupBy
     splits: tuple[str, ...]
     fitted: tuple[int, ...]
     split_of: np.ndarray
@@ -89,7 +90,7 @@ class Backtest:
         ]
         return {
             "model": self.model,
-            "by": self.by,
+            "by": self.group_by,
             "verdict": self.verdict,
             "coverage_90_if_right": list(self.chance),
             "scores": self.score.as_dict(),
@@ -98,7 +99,7 @@ class Backtest:
         }
 
     def __str__(self) -> str:
-        lines = [f"{self.model}: points left out by {self.by}, predicted from the others"]
+        lines = [f"{self.model}: points left out by {self.group_by}, predicted from the others"]
         width = max(map(len, self.splits))
         if len(self.splits) > 1:
             lines.append(f"{'left out':<{width}}  fitted  points  cover 90%  width %  MRE %")
@@ -138,11 +139,12 @@ class Backtest:
     __repr__ = __str__
 
 
+@renamed(by="group_by")
 def backtest(
     model: Model,
     runs: Runs,
     *,
-    by: By = "size",
+    group_by: GroupBy = "size",
     steps: int = 1,
     folds: int = 5,
     seed: int = 0,
@@ -158,7 +160,7 @@ def backtest(
     Args:
         model: what is fitted.
         runs: all measured points.
-        by: what is left out: the largest sizes N or token counts D, predicted from all smaller ones, or folds of
+        group_by: what is left out: the largest sizes N or token counts D, predicted from all smaller ones, or folds of
             mixtures or training runs.
         steps: how many of the largest sizes or token counts are left out in turn.
         folds: how many folds of mixtures or runs.
@@ -174,7 +176,7 @@ def backtest(
         InputError: nothing can be left out, or what remains cannot identify the model.
         WorkerError: workers of the executor died.
     """
-    splits = split(runs, by, folds=folds, steps=steps, seed=seed)
+    splits = split(runs, group_by, folds=folds, steps=steps, seed=seed)
     given = {"seed": seed, "chains": chains, "warmup": warmup, "draws": draws, "target_accept": target_accept}
     with tqdm(total=len(splits), disable=not progress, unit="fit", desc="refits", ncols=80) as bar:
         names = [each.name for each in splits]
@@ -184,7 +186,7 @@ def backtest(
     rows = np.concatenate([np.flatnonzero(each.test) for each in splits])
     return Backtest(
         model.name,
-        by,
+        group_by,
         tuple(each.name for each in splits),
         tuple(int(each.train.sum()) for each in splits),
         np.repeat(np.arange(len(splits)), [int(each.test.sum()) for each in splits]),

@@ -15,11 +15,12 @@ from arviz_stats.loo import loo as psis_loo
 from scipy.special import logsumexp
 from tqdm import tqdm
 
+from bayesmix.deprecation import renamed
 from bayesmix.errors import DataWarning, DiagnosticsWarning, InputError
 from bayesmix.inference.fit import fit
 from bayesmix.inference.posterior import Posterior
 from bayesmix.inference.reweight import log_likelihood_of_new
-from bayesmix.inference.splits import By, Split, split
+from bayesmix.inference.splits import GroupBy, Split, split
 from bayesmix.inference.storage import log_densities
 from bayesmix.model import Model
 from bayesmix.parallel import spread
@@ -46,7 +47,7 @@ class Comparison:
         pareto_k: Pareto k of each of them; above 0.7 it is not to be relied on.
         left_out: log density of the losses of each training run given only other groups (law, train_run, target), by
             refits; NaN for runs that no split predicts. None without refits.
-        by: what made a group, or None.
+        group_by: what made a group, or None.
         splits: what each refit held out, in words.
         failed: posteriors and refits with failing diagnostics, in words.
     """
@@ -57,7 +58,7 @@ class Comparison:
     loo: np.ndarray
     pareto_k: np.ndarray
     left_out: np.ndarray | None = None
-    by: By | None = None
+    group_by: GroupBy | None = None
     splits: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
 
@@ -124,7 +125,7 @@ class Comparison:
                     for t, target in enumerate(self.targets)
                 },
             }
-        return {"by": self.by, "splits": list(self.splits), "laws": laws, "failed": list(self.failed)}
+        return {"by": self.group_by, "splits": list(self.splits), "laws": laws, "failed": list(self.failed)}
 
     def _bad(self, law: int) -> float:
         k = self.pareto_k[law]
@@ -133,7 +134,7 @@ class Comparison:
     def __str__(self) -> str:
         width = max([len(law) for law in self.laws] + [3])
         points = int(np.isfinite(self.log_density[0]).sum())
-        how = f"left out by {self.by}, {len(self.splits)} refit(s) a law" if self.by else "PSIS-LOO"
+        how = f"left out by {self.group_by}, {len(self.splits)} refit(s) a law" if self.group_by else "PSIS-LOO"
         lines = [
             f"elpd of {points} runs × targets not seen ({how}); higher is better",
             f"{'law':<{width}}  weight       elpd  from best ± se     by LOO  k > {GOOD_K}",
@@ -166,10 +167,11 @@ class Comparison:
     __repr__ = __str__
 
 
+@renamed(by="group_by")
 def compare(
     posteriors: Mapping[str, Posterior],
     *,
-    by: By | None = "run",
+    group_by: GroupBy | None = "run",
     folds: int = 5,
     steps: int = 1,
     seed: int = 0,
@@ -186,7 +188,7 @@ def compare(
 
     Args:
         posteriors: name → posterior, all of the same runs.
-        by: what makes a group that is left out; None for PSIS-LOO alone, without refits.
+        group_by: what makes a group that is left out; None for PSIS-LOO alone, without refits.
         folds: how many folds of training runs or mixtures, each one refit a law.
         steps: how many of the largest sizes or token counts are left out in turn, each one refit a law.
         seed: of the deal into folds and of the refits.
@@ -204,9 +206,9 @@ def compare(
     failed = [name for name, posterior in posteriors.items() if not posterior.diagnostics.passed]
     loo, pareto_k = (np.stack(each) for each in zip(*(_psis(p) for p in posteriors.values()), strict=True))
     labels = tuple(np.unique(runs.train_run).tolist())
-    if by is None:
+    if group_by is None:
         return Comparison(tuple(posteriors), runs.targets, labels, loo, pareto_k, failed=tuple(failed))
-    splits = split(runs, by, folds=folds, steps=steps, seed=seed)
+    splits = split(runs, group_by, folds=folds, steps=steps, seed=seed)
     left_out = np.full((len(posteriors), len(labels), len(runs.targets)), np.nan)
     given = {"seed": seed, "chains": chains, "warmup": warmup, "draws": draws}
     items = [(posterior.model, part) for posterior in posteriors.values() for part in splits]
@@ -219,7 +221,7 @@ def compare(
             left_out[law, np.isin(labels, np.array(runs.train_run)[part.test])] = density
             failed += [] if passed else [f"{name} without {part.name}"]
     names = tuple(part.name for part in splits)
-    return Comparison(tuple(posteriors), runs.targets, labels, loo, pareto_k, left_out, by, names, tuple(failed))
+    return Comparison(tuple(posteriors), runs.targets, labels, loo, pareto_k, left_out, group_by, names, tuple(failed))
 
 
 def _unseen(runs: Runs, given: dict[str, Any], item: tuple[Model, Split]) -> tuple[np.ndarray, bool]:

@@ -15,6 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from bayesmix.compute import double, keep_compiled_programs
+from bayesmix.deprecation import renamed
 from bayesmix.design import TIED
 from bayesmix.errors import DataWarning, DiagnosticsError, DiagnosticsWarning, InputError
 from bayesmix.inference.drift import drift_sites
@@ -29,6 +30,7 @@ from bayesmix.runs.table import Runs
 PACKAGES = ("bayesmix", "numpyro", "jax", "arviz", "numpy")
 
 
+@renamed(near="warm_start")
 def fit(
     model: Model,
     runs: Runs,
@@ -41,7 +43,7 @@ def fit(
     extensions: int = 2,
     progress: bool = False,
     strict: bool = False,
-    near: Posterior | None = None,
+    warm_start: Posterior | None = None,
     executor: Executor | None = None,
 ) -> Posterior:
     """Sample the posterior of the model given the runs, with NUTS in float64.
@@ -63,16 +65,16 @@ def fit(
             divergences with half of what `target_accept` lacks to 1. As many draws are kept.
         progress: show a bar with the time left on standard error.
         strict: raise when the diagnostics fail, instead of warning.
-        near: a posterior of the same model given almost the same runs, such as those before the last few. Chains start
-            at its draws and are whitened by them: nothing is optimised, and a third of the warm-up does. Its reference
-            is kept.
+        warm_start: a posterior of the same model given almost the same runs, such as those before the last few. Chains
+            start at its draws and are whitened by them: nothing is optimised, and a third of the warm-up does. Its
+            reference is kept.
         executor: where targets are sampled, each as one task; by threads of this process when not given.
 
     Returns:
         The posterior; `posterior.diagnostics` says whether it can be used.
 
     Raises:
-        InputError: the runs cannot identify anything of the model, or a setting makes no sense, or `near` is of
+        InputError: the runs cannot identify anything of the model, or a setting makes no sense, or `warm_start` is of
             another model, other domains or other targets.
         DiagnosticsError: the diagnostics fail and `strict` is set.
         WorkerError: workers of the executor died.
@@ -86,21 +88,21 @@ def fit(
         )
     _warn_about(model, runs)
     keep_compiled_programs()
-    if near:
-        runs, model = _require_same(near, model, runs), model.at(near.reference)
+    if warm_start:
+        runs, model = _require_same(warm_start, model, runs), model.at(warm_start.reference)
     model = model if model.reference else model.at(Reference.of(runs))
     assert model.reference is not None
     with double():
         priors = pooled(model, runs, seed=seed).priors(len(runs.domains))
         priors = with_record(model, runs, priors, seed=seed)
         data = Data.of(runs, model.reference, runs.targets, pad=True, cells=model.cells(runs))
-    starts = [_draws_of(near, target) if near else None for target in runs.targets]
+    starts = [_draws_of(warm_start, target) if warm_start else None for target in runs.targets]
     problems = [
         Problem(model.form, prior, data.target(t), start)
         for t, (prior, start) in enumerate(zip(priors, starts, strict=True))
     ]
     settings = Settings(chains, warmup, draws, target_accept, extensions=extensions)
-    each = chains * (settings.extent(1) if near else settings.total)
+    each = chains * (settings.extent(1) if warm_start else settings.total)
     with _bar(progress, len(problems) * each) as bar:
         if executor is None:
             results = sample(problems, settings, seed, *bar)

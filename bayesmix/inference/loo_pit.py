@@ -18,7 +18,7 @@ from bayesmix.inference.posterior import Posterior
 from bayesmix.inference.storage import log_densities
 
 FALSE_ALARM = 0.05
-"""Chance that the ECDF of uniform values leaves its band somewhere."""
+"""ChanceConstraint that the ECDF of uniform values leaves its band somewhere."""
 FEWEST = 10
 """Fewer training runs say nothing about the shape."""
 ROUGH = 0.7

@@ -225,7 +225,7 @@ class Posterior:
         if not self.drift:
             raise InputError(
                 "the model has no discrepancy",
-                expected="a model with Drift()",
+                expected="a model with Discrepancy()",
                 got=f"the {self.name} law alone",
                 advice="Fit with a discrepancy.",
             )

@@ -10,7 +10,7 @@ from bayesmix.design import count
 from bayesmix.errors import InputError
 from bayesmix.runs.table import Runs
 
-By = Literal["run", "mixture", "size", "tokens"]
+GroupBy = Literal["run", "mixture", "size", "tokens"]
 LEVELS = 12
 """Sizes or token counts that differ in more values than this are cut into `CUTS` groups of equal count."""
 CUTS = 5
@@ -30,20 +30,22 @@ class Split(NamedTuple):
     test: np.ndarray
 
 
-def groups(runs: Runs, by: By) -> np.ndarray:
+def groups(runs: Runs, group_by: GroupBy) -> np.ndarray:
     """The group of every row (run), as integers from 0; sizes and tokens are numbered from small to large."""
-    if by == "run":
+    if group_by == "run":
         labels = np.unique(np.array(runs.train_run), return_inverse=True)[1]
-    elif by == "mixture":
+    elif group_by == "mixture":
         labels = np.unique(runs.mixture.round(9), axis=0, return_inverse=True)[1]
-    elif by in get_args(By):
-        labels = _levels(runs.params if by == "size" else runs.tokens)
+    elif group_by in get_args(GroupBy):
+        labels = _levels(runs.params if group_by == "size" else runs.tokens)
     else:
-        raise InputError("unknown kind of group", expected=f"one of {get_args(By)}", got=by, advice="Choose one.")
+        raise InputError(
+            "unknown kind of group", expected=f"one of {get_args(GroupBy)}", got=group_by, advice="Choose one."
+        )
     return labels.reshape(-1)
 
 
-def split(runs: Runs, by: By, *, folds: int = 5, steps: int = 1, seed: int = 0) -> tuple[Split, ...]:
+def split(runs: Runs, group_by: GroupBy, *, folds: int = 5, steps: int = 1, seed: int = 0) -> tuple[Split, ...]:
     """Leave groups out.
 
     By run or mixture the groups are dealt into folds, each held out once; runs are dealt so that every fold has every
@@ -52,7 +54,7 @@ def split(runs: Runs, by: By, *, folds: int = 5, steps: int = 1, seed: int = 0) 
 
     Args:
         runs: the table.
-        by: what makes a group: a training run, a mixture, a size N, or a number of tokens D.
+        group_by: what makes a group: a training run, a mixture, a size N, or a number of tokens D.
         folds: how many folds of runs or mixtures; as many as there are groups if those are fewer.
         steps: how many of the largest sizes or token counts are held out in turn.
         seed: of the deal.
@@ -60,20 +62,22 @@ def split(runs: Runs, by: By, *, folds: int = 5, steps: int = 1, seed: int = 0) 
     Raises:
         InputError: there are fewer than two groups, or fewer than two folds or one step are asked for.
     """
-    labels = groups(runs, by)
+    labels = groups(runs, group_by)
     found = int(labels.max(initial=-1)) + 1
     if found < 2:
         advice = "Add runs that differ in it, or choose another kind of group."
-        raise InputError(f"nothing can be left out by {by}", expected="at least two groups", got=found, advice=advice)
+        raise InputError(
+            f"nothing can be left out by {group_by}", expected="at least two groups", got=found, advice=advice
+        )
     if folds < 2 or steps < 1:
         raise InputError(
             "too few splits", expected="folds >= 2, steps >= 1", got=(folds, steps), advice="Raise the number."
         )
-    if by in ("run", "mixture"):
-        return _dealt(runs, labels, min(folds, found), by, seed)
-    values = runs.params if by == "size" else runs.tokens
+    if group_by in ("run", "mixture"):
+        return _dealt(runs, labels, min(folds, found), group_by, seed)
+    values = runs.params if group_by == "size" else runs.tokens
     held_out = range(max(1, found - steps), found)
-    return tuple(_above(labels, group, values, "N" if by == "size" else "D") for group in held_out)
+    return tuple(_above(labels, group, values, "N" if group_by == "size" else "D") for group in held_out)
 
 
 def _levels(values: np.ndarray) -> np.ndarray:
@@ -84,16 +88,16 @@ def _levels(values: np.ndarray) -> np.ndarray:
     return np.unique(np.searchsorted(cuts, values, side="left"), return_inverse=True)[1]
 
 
-def _dealt(runs: Runs, labels: np.ndarray, folds: int, by: By, seed: int) -> tuple[Split, ...]:
+def _dealt(runs: Runs, labels: np.ndarray, folds: int, group_by: GroupBy, seed: int) -> tuple[Split, ...]:
     found = int(labels.max()) + 1
     order = np.random.default_rng(seed).permutation(found)
-    if by == "run":
+    if group_by == "run":
         size = np.array([runs.params[labels == group].max() for group in range(found)])
         order = order[np.argsort(size[order], kind="stable")]
     fold_of = np.empty(found, int)
     fold_of[order] = np.arange(found) % folds
     fold = fold_of[labels]
-    what = "training runs" if by == "run" else "mixtures"
+    what = "training runs" if group_by == "run" else "mixtures"
     return tuple(Split(f"fold {i + 1}: {np.sum(fold_of == i)} {what}", fold != i, fold == i) for i in range(folds))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from bayesmix.acquisition.appraise import Appraisal
+from bayesmix.acquisition.appraise import CandidateScores
 from bayesmix.acquisition.proposal import Proposal
 from bayesmix.plots.style import COLOURS, DENSE, GREY, MARKERS, ORANGE, calm, flops_axis, key_above
 
@@ -14,13 +14,13 @@ LEAST = 1e-3
 """Scores below this part of the highest are drawn at it: on a logarithmic axis they would be all there is to see."""
 
 
-def plot_candidates(appraisal: Appraisal, *, ax: Axes, proposal: Proposal | None = None) -> Axes:
+def plot_candidates(appraisal: CandidateScores, *, ax: Axes, proposal: Proposal | None = None) -> Axes:
     """Score of every candidate run against its cost, with the runs that nothing cheaper equals joined by a line.
 
     Above the dotted line a run lowers the expected regret by more than its FLOPs would, spent on a longer flagship run.
 
     Args:
-        appraisal: what `appraise` returned.
+        appraisal: what `score_candidates` returned.
         ax: where to draw.
         proposal: what `propose` chose from the same candidates; marked.
     """

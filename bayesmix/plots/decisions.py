@@ -22,7 +22,7 @@ def plot_shares(decision: Decision, *, ax: Axes, most: int = 20) -> Axes:
         ax: where to draw.
         most: at most so many domains; what the others have together is said in a corner.
     """
-    mixture, same = decision.mixture, decision.equivalents
+    mixture, same = decision.mixture, decision.near_optimal
     order = sorted(mixture.domains, key=lambda d: -mixture[d])
     shown, rest = order[:most], order[most:]
     rows = rows_of(ax, shown)
@@ -33,8 +33,8 @@ def plot_shares(decision: Decision, *, ax: Axes, most: int = 20) -> Axes:
     low, high = np.array([ranges[d] for d in shown]).T
     ax.barh(rows, high - low, left=low, height=0.46, color=BLUE, alpha=0.35, linewidth=0, label=label)
     for name, (marker, colour, size) in MARKS.items():
-        if name in decision.optimum.against:
-            other = decision.optimum.against[name].mixture.on(order)[: len(shown)]
+        if name in decision.optimum.baselines:
+            other = decision.optimum.baselines[name].mixture.on(order)[: len(shown)]
             ax.plot(other, rows, marker, color=colour, markersize=size, label=name, linestyle="")
     ax.plot(
         mixture.on(order)[: len(shown)], rows, "o", color=ORANGE, markersize=6, label="chosen", zorder=3, linestyle=""

@@ -11,7 +11,7 @@ from typing import Any, Literal, Unpack
 
 import numpy as np
 
-from bayesmix.acquisition.appraise import Appraisal, appraise
+from bayesmix.acquisition.appraise import CandidateScores, score_candidates
 from bayesmix.acquisition.candidates import candidates
 from bayesmix.acquisition.cost import flops
 from bayesmix.acquisition.criteria import RegretReduction
@@ -22,6 +22,7 @@ from bayesmix.cards import card_text, read_card
 from bayesmix.decision.decide import Decision, decide
 from bayesmix.decision.effects import Effects, effects
 from bayesmix.decision.optimize import Options
+from bayesmix.deprecation import renamed
 from bayesmix.design import Design, Designs, Mixture, Scale, count
 from bayesmix.errors import DiagnosticsWarning
 from bayesmix.inference.identify import Check, check
@@ -75,7 +76,7 @@ class Report:
     loo_pit: LooPit | None
     effects: Effects
     pilots: tuple[Scale, ...]
-    appraisal: Appraisal | None
+    appraisal: CandidateScores | None
     proposal: Proposal | None
     source: str = ""
     allowed: str = "every mixture"
@@ -120,7 +121,7 @@ class Report:
         beyond = self.prediction.extrapolation
         if beyond is not None and beyond.flags[0]:
             found.append(f"The answer lies beyond the runs ({beyond.flags[0]}): there it rests on the law.")
-        if self.decision.equivalents.empty:
+        if self.decision.near_optimal.empty:
             found.append("No mixture is near the best in most draws: the runs do not tell which is best.")
         return tuple(found)
 
@@ -167,7 +168,7 @@ class Report:
             lines.append(
                 f"Its expected loss is {best.loss}; acting now costs {self.decision.regret.regret.mean:.1e} nats."
             )
-            lines += [f"Better than {name} with probability {c.worse:.2f}." for name, c in best.against.items()]
+            lines += [f"Better than {name} with probability {c.worse:.2f}." for name, c in best.baselines.items()]
             lines += self.remarks
             lines += [f"Next: {self.proposal.reason}."] if self.proposal else []
         return "\n".join(row for line in lines for row in textwrap.wrap(line, 80, subsequent_indent="  "))
@@ -175,6 +176,7 @@ class Report:
     __repr__ = __str__
 
 
+@renamed(within="feasible", promises="chance_constraints", against="baselines")
 def make_report(
     posterior: Posterior | Stack,
     scale: Scale,
@@ -190,7 +192,7 @@ def make_report(
         posterior: what is believed.
         scale: N and D of the run the mixture is for.
         pilots: sizes that further runs may have; by default the smallest, the middle and the largest that were run.
-        epsilon: regret that counts as nothing, in nats; see `equivalents`.
+        epsilon: regret that counts as nothing, in nats; see `near_optimal`.
         source: where the posterior came from, for the page.
         **options: those of `optimize`.
 
@@ -201,13 +203,13 @@ def make_report(
     seed = options.get("seed", 0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DiagnosticsWarning)  # the page says it
-        decision = decide(posterior, scale, epsilon=epsilon, look=_look(posterior), **options)
+        decision = decide(posterior, scale, epsilon=epsilon, regret_draws=_look(posterior), **options)
         few = thinned(posterior, DRAWS) if isinstance(posterior, Posterior) else posterior
-        named = {"chosen": decision.mixture} | {n: c.mixture for n, c in decision.optimum.against.items()}
+        named = {"chosen": decision.mixture} | {n: c.mixture for n, c in decision.optimum.baselines.items()}
         prediction = few.predict(Designs.of(*(Design(m, scale) for m in named.values())), seed=seed)
         sizes = tuple(pilots) if pilots else usual_pilots(posterior.runs)
         appraisal, proposal = _next(few, decision, sizes, options) if isinstance(few, Posterior) else (None, None)
-        within = options.get("within")
+        feasible = options.get("feasible")
         return Report(
             posterior,
             decision,
@@ -220,7 +222,7 @@ def make_report(
             appraisal,
             proposal,
             source,
-            str(within) if within else "every mixture",
+            str(feasible) if feasible else "every mixture",
             seed,
         )
 
@@ -239,11 +241,13 @@ def usual_pilots(runs: Runs) -> tuple[Scale, ...]:
 
 def _next(
     posterior: Posterior, decision: Decision, pilots: tuple[Scale, ...], options: Options
-) -> tuple[Appraisal, Proposal]:
-    within, scale, seed = options.get("within"), decision.optimum.scale, options.get("seed", 0)
-    by = RegretReduction(scale, options.get("targets"), within)
-    pool = candidates(within, pilots, MIXTURES, flagship=scale).on(posterior, seed)
-    return appraise(posterior, pool, by=by, seed=seed), propose(posterior, pool, by=by, per=flops, seed=seed)
+) -> tuple[CandidateScores, Proposal]:
+    feasible, scale, seed = options.get("feasible"), decision.optimum.scale, options.get("seed", 0)
+    acquisition = RegretReduction(scale, options.get("targets"), feasible)
+    pool = candidates(feasible, pilots, MIXTURES, flagship=scale).on(posterior, seed)
+    return score_candidates(posterior, pool, acquisition=acquisition, seed=seed), propose(
+        posterior, pool, acquisition=acquisition, cost=flops, seed=seed
+    )
 
 
 def _checked(posterior: Posterior, scale: Scale, seed: int) -> tuple[Check, LooPit]:

@@ -44,7 +44,7 @@ def html(report: Report) -> str:
     table, mixture = report.table, report.decision.mixture
     order = sorted(mixture.domains, key=lambda d: -mixture[d])
     shown = order[:SHOWN]
-    ends = [mixture[d] for d in shown] + [report.decision.equivalents.ranges.get(d, (0.0, 0.0))[1] for d in shown]
+    ends = [mixture[d] for d in shown] + [report.decision.near_optimal.ranges.get(d, (0.0, 0.0))[1] for d in shown]
     return environment.get_template("page.html.j2").render(
         report=report,
         t=table,

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bayesmix.acquisition.campaign import Campaign, Spec, joined
+from bayesmix.acquisition.campaign import Campaign, CampaignConfig, joined
 from bayesmix.acquisition.candidates import candidates
 from bayesmix.acquisition.cost import Cost, flops
 from bayesmix.acquisition.criteria import InformationGain, RegretReduction
 from bayesmix.acquisition.pool import Pool
 from bayesmix.acquisition.propose import propose
-from bayesmix.decision.feasible import Feasible
+from bayesmix.decision.feasible import FeasibleSet
 from bayesmix.design import Design, Designs, Mixture, Scale
 from bayesmix.errors import InputError
 from bayesmix.inference.storage import save_posterior
@@ -36,12 +36,12 @@ def path(additive: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def campaign(path: str, tmp_path: Path) -> Campaign:
-    spec = Spec(path, FLAGSHIP, PILOTS, {"chat": 1.0}, {"bounds": {"web": [0.1, 0.9]}}, count=8, seed=4)
+    spec = CampaignConfig(path, FLAGSHIP, PILOTS, {"chat": 1.0}, {"bounds": {"web": [0.1, 0.9]}}, count=8, seed=4)
     return Campaign.begin(tmp_path / "campaign.db", spec)
 
 
 def test_candidates_are_allowed_and_come_from_everywhere(additive: Any) -> None:
-    within = Feasible(bounds={"web": (0.2, 0.6)})
+    within = FeasibleSet(bounds={"web": (0.2, 0.6)})
     mine = Mixture({"web": 0.5, "code": 0.25, "books": 0.25})
     pool = candidates(within, PILOTS, 16, include=[mine]).on(additive)
     assert set(pool.origin) == {"sobol", "vertex", "optimum", "replicate", "given"}
@@ -61,7 +61,9 @@ def test_checkpoints_belong_to_one_run(additive: Any) -> None:
 def test_the_proposal_does_not_depend_on_the_order_of_candidates(additive: Any) -> None:
     pool = candidates(None, PILOTS, 16).on(additive)
     order = np.random.default_rng(1).permutation(len(pool))
-    one, two = (propose(additive, p, by=BY, per=flops, count=2, checks=False) for p in (pool, pool.take(order)))
+    one, two = (
+        propose(additive, p, acquisition=BY, cost=flops, count=2, checks=False) for p in (pool, pool.take(order))
+    )
     np.testing.assert_array_equal(one.runs.last.mixture, two.runs.last.mixture)
     np.testing.assert_array_equal(one.scores, two.scores)
 
@@ -70,8 +72,8 @@ def test_a_budget_buys_the_best_set_and_is_kept(additive: Any) -> None:
     recipe = candidates(None, PILOTS, 16)
     cost = Cost(fixed=1e18)
     budget = 3 * float(cost(Pool.of([Design(Mixture.uniform(additive.domains), PILOTS[1])]).designs)[0])
-    within = propose(additive, recipe, by=BY, per=cost, budget=budget, checks=False)
-    single = propose(additive, recipe, by=BY, per=cost, checks=False)
+    within = propose(additive, recipe, acquisition=BY, cost=cost, budget=budget, checks=False)
+    single = propose(additive, recipe, acquisition=BY, cost=cost, checks=False)
     assert within.costs.sum() <= budget * (1 + 1e-9)
     assert within.score >= single.score
     assert within.decision is not None and 0 <= within.decision.after <= within.decision.before
@@ -81,31 +83,31 @@ def test_a_budget_buys_the_best_set_and_is_kept(additive: Any) -> None:
 def test_a_cost_is_a_number_above_0(additive: Any, cost: float) -> None:
     pool = candidates(None, PILOTS, 4).on(additive)
     with pytest.raises(InputError, match="cost"):
-        propose(additive, pool, by=InformationGain(), per=lambda designs: np.full(len(designs), cost))
+        propose(additive, pool, acquisition=InformationGain(), cost=lambda designs: np.full(len(designs), cost))
 
 
 def test_nothing_affordable_is_an_answer(additive: Any) -> None:
-    found = propose(additive, candidates(None, PILOTS, 4), by=BY, per=flops, budget=1.0)
+    found = propose(additive, candidates(None, PILOTS, 4), acquisition=BY, cost=flops, budget=1.0)
     assert found.stop and not len(found.runs) and "no candidate is affordable" in str(found)
 
 
 def test_a_run_not_worth_its_cost_says_stop(additive: Any) -> None:
-    found = propose(additive, candidates(None, PILOTS, 4), by=BY, per=Cost(fixed=1e30), checks=False)
+    found = propose(additive, candidates(None, PILOTS, 4), acquisition=BY, cost=Cost(fixed=1e30), checks=False)
     assert found.stop and "worth its cost" in found.reason
-    cheap = propose(additive, candidates(None, PILOTS, 4), by=BY, per=Cost(ratio=1e-9), checks=False)
+    cheap = propose(additive, candidates(None, PILOTS, 4), acquisition=BY, cost=Cost(ratio=1e-9), checks=False)
     assert not cheap.stop and "expected regret" in cheap.reason
 
 
 def test_pending_runs_lower_what_the_same_run_adds(additive: Any) -> None:
     pool = candidates(None, PILOTS, 8).on(additive)
-    first = propose(additive, pool, by=InformationGain(), checks=False)
-    again = propose(additive, first.runs, by=InformationGain(), pending=first.runs, checks=False)
+    first = propose(additive, pool, acquisition=InformationGain(), checks=False)
+    again = propose(additive, first.runs, acquisition=InformationGain(), pending=first.runs, checks=False)
     assert again.score < 0.6 * first.score
 
 
 def test_a_budget_needs_a_unit(additive: Any) -> None:
     with pytest.raises(InputError, match="unit"):
-        propose(additive, candidates(None, PILOTS, 4), by=BY, budget=1e20)
+        propose(additive, candidates(None, PILOTS, 4), acquisition=BY, budget=1e20)
 
 
 def test_cost_is_learned() -> None:
@@ -116,14 +118,14 @@ def test_cost_is_learned() -> None:
 
 def test_state_and_seed_determine_the_next_run(campaign: Campaign, path: str, tmp_path: Path) -> None:
     twin = Campaign.begin(tmp_path / "twin.db", campaign.spec)
-    jobs = [c.ask(anyway=True).trials[0].job for c in (campaign, twin)]
+    jobs = [c.ask(force=True).trials[0].job for c in (campaign, twin)]
     assert jobs[0] == jobs[1]
-    second = campaign.ask(anyway=True).trials[0]
+    second = campaign.ask(force=True).trials[0]
     assert second.number == 2 and second.job["seed"] != jobs[0]["seed"]
 
 
 def test_ask_tell_ask(campaign: Campaign) -> None:
-    (trial,) = campaign.ask(anyway=True).trials
+    (trial,) = campaign.ask(force=True).trials
     design = trial.job
     assert set(design) >= {"mixture", "params", "tokens", "seed", "flops"}
     assert 0.1 - 1e-6 <= design["mixture"]["web"] <= 0.9 + 1e-6
@@ -140,7 +142,7 @@ def test_ask_tell_ask(campaign: Campaign) -> None:
         refitted.append(len(all_runs))
         return posterior
 
-    answer = campaign.ask(refit=refit, anyway=True)  # 2.5 may be far from what was expected, then weights do not hold
+    answer = campaign.ask(refit=refit, force=True)  # 2.5 may be far from what was expected, then weights do not hold
     assert refitted in ([], [len(joined(campaign_runs(campaign), runs))])
     assert json.loads(json.dumps(answer.as_dict()))["jobs"][0]["trial"] == "t0002"
 
@@ -163,11 +165,11 @@ def campaign_runs(campaign: Campaign) -> Any:
 
 
 def test_a_failed_run_may_be_asked_again_an_abandoned_one_not(campaign: Campaign) -> None:
-    first = campaign.ask(anyway=True).trials[0]
+    first = campaign.ask(force=True).trials[0]
     campaign.fail(first.id, "node lost")
-    second = campaign.ask(anyway=True).trials[0]
+    second = campaign.ask(force=True).trials[0]
     campaign.fail(second.id, abandon=True)
-    third = campaign.ask(anyway=True).trials[0]
+    third = campaign.ask(force=True).trials[0]
     assert third.job["mixture"] != second.job["mixture"] or third.job["params"] != second.job["params"]
     assert [t.status for t in campaign.ledger.state().trials] == ["failed", "abandoned", "pending"]
     assert "node lost" in str(campaign)
@@ -183,10 +185,10 @@ def test_what_is_no_loss_is_refused_and_leaves_the_trial_pending(campaign: Campa
 
 def test_checkpoints_of_a_trial_are_rows_of_one_run(path: str, tmp_path: Path) -> None:
     include = (({"web": 0.2, "code": 0.3, "books": 0.5}, 7e7, 1e9),)
-    spec = Spec(path, FLAGSHIP, PILOTS, count=4, checkpoints=(0.25, 0.5), include=include)
+    spec = CampaignConfig(path, FLAGSHIP, PILOTS, count=4, checkpoints=(0.25, 0.5), include=include)
     campaign = Campaign.begin(tmp_path / "campaign.db", spec)
     assert campaign.spec.candidates.include == spec.candidates.include
-    (trial,) = campaign.ask(anyway=True).trials
+    (trial,) = campaign.ask(force=True).trials
     assert trial.job["checkpoints"] == [0.25 * trial.job["tokens"], 0.5 * trial.job["tokens"]]
     for bad in (trial.job["tokens"], 0.0):
         with pytest.raises(InputError, match="not on the way"):
@@ -203,4 +205,4 @@ def test_checkpoints_of_a_trial_are_rows_of_one_run(path: str, tmp_path: Path) -
 
 def test_checkpoints_that_are_no_fractions_are_refused(path: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not fractions"):
-        Campaign.begin(tmp_path / "campaign.db", Spec(path, FLAGSHIP, PILOTS, checkpoints=(1.5,)))
+        Campaign.begin(tmp_path / "campaign.db", CampaignConfig(path, FLAGSHIP, PILOTS, checkpoints=(1.5,)))

@@ -212,9 +212,9 @@ def test_ten_thousand_candidates_take_seconds(additive: Any) -> None:
 
     scales = [Scale(n, d) for n in (5e7, 1e8, 2e8, 4e8) for d in (2e9, 6e9)]
     by = RegretReduction(FLAGSHIP)
-    propose(additive, candidates(None, scales, 1000), by=by, per=flops)  # compiles
+    propose(additive, candidates(None, scales, 1000), acquisition=by, cost=flops)  # compiles
     recipe = candidates(None, scales, 1240)
     assert len(recipe.on(additive)) >= 10_000
     begin = time.perf_counter()
-    propose(additive, recipe, by=by, per=flops, checks=False)
+    propose(additive, recipe, acquisition=by, cost=flops, checks=False)
     assert time.perf_counter() - begin < 10.0

@@ -57,7 +57,7 @@ def conjugate(model: Any, runs: Runs, seed: int) -> tuple[Any, float]:
 
 
 def one(pool: Runs, judged: Runs, strategy: Any, seed: int = 0, **options: Any) -> Trace:
-    return replay(None, pool, judged, strategy, refit=conjugate, first=4, seed=seed, **options)  # type: ignore[arg-type]
+    return replay(None, pool, judged, strategy, refit=conjugate, initial=4, seed=seed, **options)  # type: ignore[arg-type]
 
 
 def test_everyone_begins_alike_and_ends_alike(pool: Runs, judged: Runs) -> None:
@@ -85,7 +85,7 @@ def test_the_same_seed_replays_the_same(pool: Runs, judged: Runs) -> None:
 
 def test_information_is_bought_faster_than_at_random(pool: Runs, judged: Runs) -> None:
     """With the cost left out, a D-optimal strategy predicts better than a random one on average."""
-    greedy = ByCriterion(InformationGain(), per=None, label="greedy", draws=400)
+    greedy = ByCriterion(InformationGain(), cost=None, label="greedy", draws=400)
     errors = {
         s.name: [one(pool, judged, s, seed, until=9).steps[-1].error for seed in range(5)] for s in (greedy, AtRandom())
     }
@@ -124,7 +124,7 @@ def test_targets_without_weight_take_no_part(pool: Runs, judged: Runs) -> None:
 @pytest.mark.parametrize("options", [{"until": 3}, {"refit": "guess"}])
 def test_what_makes_no_sense_is_refused(pool: Runs, judged: Runs, options: dict[str, Any]) -> None:
     with pytest.raises(InputError):
-        replay(None, pool, judged, D_OPTIMAL, first=4, **options)  # type: ignore[arg-type]
+        replay(None, pool, judged, D_OPTIMAL, initial=4, **options)  # type: ignore[arg-type]
 
 
 def test_seeds_with_dear_and_cheap_first_runs_are_compared_each_on_its_own() -> None:

@@ -137,7 +137,7 @@ class Recorded(Strategy):
 
 def strategies(bench: Bench, cache: Path) -> dict[str, Strategy]:
     """Ours first; the decision is between the judged mixtures."""
-    ours = ByCriterion(RegretReduction(bench.scale(), among=mixtures(bench)), label=OURS)
+    ours = ByCriterion(RegretReduction(bench.scale(), mixtures=mixtures(bench)), label=OURS)
     picks = gaussian_picks(bench, cache)
     recorded = [Recorded({seed: found["order"] for seed, found in picks.items()})] if picks else []
     return {s.name: s for s in (ours, AtRandom(), SpaceFilling(), D_OPTIMAL, *recorded)}
@@ -203,8 +203,8 @@ def piece(bench: Bench, strategy: Strategy, seed: int, cache: Path) -> Trace:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             trace = replay(
-                BELIEF, bench.pool(), bench.judged(), strategy, targets=bench.targets, first=bench.first,
-                until=bench.until, every=lambda n: (n - bench.first) % bench.every == 0, seed=seed,
+                BELIEF, bench.pool(), bench.judged(), strategy, targets=bench.targets, initial=bench.first,
+                count=bench.until, looks=lambda n: (n - bench.first) % bench.every == 0, seed=seed,
             )  # fmt: skip
         with atomic_write(path) as draft:
             draft.write_text(json.dumps(trace.as_dict()))
@@ -217,7 +217,7 @@ def whole_pool(bench: Bench, cache: Path) -> Trace:
     if not path.exists():
         pool = bench.pool()
         runs = len(set(pool.train_run))
-        trace = replay(BELIEF, pool, bench.judged(), AtRandom(), targets=bench.targets, first=runs)
+        trace = replay(BELIEF, pool, bench.judged(), AtRandom(), targets=bench.targets, initial=runs)
         path.write_text(json.dumps(trace.as_dict()))
     return Trace.from_dict(json.loads(path.read_text()))
 

@@ -19,7 +19,7 @@ import numpy as np
 from scipy.stats import beta, spearmanr
 
 from bayesmix.compute import keep_compiled_programs
-from bayesmix.discrepancy import Drift
+from bayesmix.discrepancy import Discrepancy
 from bayesmix.files import atomic_write
 from bayesmix.inference.fit import fit
 from bayesmix.inference.posterior import Posterior
@@ -174,7 +174,7 @@ def _cuts(runs: Runs) -> list[float]:
 def _model(way: str, law: Law) -> Model:
     if way == "alone":
         return Model(law, noise=StudentT(), discrepancy=None)
-    return Model(law, discrepancy=Drift(orthogonal=way != "free", prequential=way != "blind"))
+    return Model(law, discrepancy=Discrepancy(orthogonal=way != "free", prequential=way != "blind"))
 
 
 def predictions(split: Split, train: Runs, test: Runs, cache: Path) -> dict[str, tuple[Prediction, dict[str, Any]]]:

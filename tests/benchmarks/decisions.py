@@ -19,9 +19,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from bayesmix.compute import keep_compiled_programs
-from bayesmix.decision.constraint import Near
+from bayesmix.decision.constraint import TrustRegion
 from bayesmix.decision.decide import Decision, decide
-from bayesmix.decision.feasible import Feasible
+from bayesmix.decision.feasible import FeasibleSet
 from bayesmix.decision.optimize import optimize
 from bayesmix.decision.regret import regret
 from bayesmix.decision.risk import CVaR, Mean
@@ -73,7 +73,7 @@ def shares_table(columns: dict[str, Mixture]) -> str:
 def equal_weights(posterior: Posterior) -> str:
     """The optimum for the seven domains as targets, beside the published one."""
     targets = dict.fromkeys(NAMES, 1.0)
-    best = optimize(posterior, FLAGSHIP, targets=targets, against={"published": PUBLISHED, "natural": NATURAL})
+    best = optimize(posterior, FLAGSHIP, targets=targets, baselines={"published": PUBLISHED, "natural": NATURAL})
     theirs = best.against["published"].excess
     cost = regret(posterior, FLAGSHIP, best.mixture, targets=targets, max_draws=300)
     return "\n\n".join(
@@ -94,12 +94,14 @@ def chat(posteriors: dict[str, Posterior]) -> tuple[str, Decision]:
         f"N ≤ {'1235' if s == 'all' else s}M": optimize(p, FLAGSHIP, targets=target) for s, p in posteriors.items()
     }
     whole = posteriors["all"]
-    best = decide(whole, FLAGSHIP, targets=target, against={"natural": NATURAL, "published": PUBLISHED_CHAT}, look=200)
-    near = Feasible(near=Near(NATURAL, 0.1, "kl"))
+    best = decide(
+        whole, FLAGSHIP, targets=target, baselines={"natural": NATURAL, "published": PUBLISHED_CHAT}, regret_draws=200
+    )
+    near = FeasibleSet(trust_region=TrustRegion(NATURAL, 0.1, "kl"))
     choices = {
         "mean": best.optimum,
         "CVaR 0.9": optimize(whole, FLAGSHIP, targets=target, risk=CVaR(0.9)),
-        "within 0.1 nats (KL) of natural": optimize(whole, FLAGSHIP, targets=target, within=near),
+        "within 0.1 nats (KL) of natural": optimize(whole, FLAGSHIP, targets=target, feasible=near),
     }
     base = choices["mean"].loss.mean
     rows = ["| choice | loss, mean [90 %] | given up | c4 | commoncrawl | stackexchange |", "|---|" + "---:|" * 5]
@@ -108,7 +110,7 @@ def chat(posteriors: dict[str, Posterior]) -> tuple[str, Decision]:
         f"| {100 * o.mixture['commoncrawl']:.0f} % | {100 * o.mixture['stackexchange']:.0f} % |"
         for name, o in choices.items()
     ]
-    same = best.equivalents
+    same = best.near_optimal
     span = {d: f"{100 * same.ranges[d][0]:.0f} to {100 * same.ranges[d][1]:.0f} %" for d in ("c4", "commoncrawl")}
     moved = by_size["N ≤ 680M"].mixture.distance(by_size["N ≤ 1235M"].mixture)
     swap = "; ".join(f"{100 * t:.0f} points from {a} to {b}" for (a, b), t in list(same.trades.items())[:2])

@@ -22,7 +22,7 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 
 from bayesmix.compute import keep_compiled_programs
-from bayesmix.discrepancy import Drift
+from bayesmix.discrepancy import Discrepancy
 from bayesmix.inference.prequential import BETWEEN, SITE, TEMPER, Misses, misses, weigh
 from bayesmix.laws.additive import Additive
 from bayesmix.laws.base import Law
@@ -109,7 +109,7 @@ def best(found: list[Record]) -> tuple[float, float]:
 
 def page(found: list[Record]) -> str:
     """Markdown."""
-    prior: Any = Drift().priors()[SITE]
+    prior: Any = Discrepancy().priors()[SITE]
     median, scale = best(found)
     rows = [
         "| setup | misses | median and sd of log s from the others | 68 % | 90 % | median of the absolute share |",

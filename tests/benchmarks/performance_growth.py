@@ -152,7 +152,7 @@ def proposed(job: Job, count: int) -> Iterator[tuple[str, Any]]:
 
 def _propose(posterior: Posterior, pool: Pool, most: int | None) -> None:
     settings: dict[str, Any] = {"max_draws": most} if most else {}
-    propose(posterior, pool, by=RegretReduction(FLAGSHIP), per=flops, checks=False, **settings)
+    propose(posterior, pool, acquisition=RegretReduction(FLAGSHIP), cost=flops, checks=False, **settings)
 
 
 def _cost(work: Callable[[], Any]) -> dict[str, Any]:

@@ -243,7 +243,7 @@ def optimum_section(bench: Bench, runs: Runs) -> Iterator[str]:
     total = sum(OPTIMUM.values())
     published = Mixture({domain: share / total for domain, share in OPTIMUM.items()})
     equal = dict.fromkeys(OPTIMUM, 1.0)
-    found = optimize(posterior, Scale(1.235e9, 3e10), targets=equal, against={"paper": published}, max_draws=1000)
+    found = optimize(posterior, Scale(1.235e9, 3e10), targets=equal, baselines={"paper": published}, max_draws=1000)
     apart = found.mixture.distance(published)
     yield "## slimpajama: the published optimum"
     yield (

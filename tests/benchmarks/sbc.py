@@ -23,10 +23,10 @@ import numpy as np
 from scipy.stats import qmc
 
 from bayesmix.compute import keep_compiled_programs
-from bayesmix.decision.feasible import Feasible
+from bayesmix.decision.feasible import FeasibleSet
 from bayesmix.decision.perdraw import lowest_per_draw
 from bayesmix.design import Design, Designs, Mixture, Scale
-from bayesmix.discrepancy import Drift
+from bayesmix.discrepancy import Discrepancy
 from bayesmix.files import atomic_write
 from bayesmix.inference.fit import fit
 from bayesmix.inference.loo_pit import Ecdf
@@ -44,8 +44,8 @@ DESCRIBED = [  # what the artefact speaks of; a change of any of it makes the ar
     "runs/robust",
 ]
 MODELS = {
-    "full": Model(Additive(), discrepancy=Drift(prequential=False)),
-    "full-unit-of-runs": Model(Additive(), discrepancy=Drift(prequential=False)),
+    "full": Model(Additive(), discrepancy=Discrepancy(prequential=False)),
+    "full-unit-of-runs": Model(Additive(), discrepancy=Discrepancy(prequential=False)),
     "parametric": Model(Additive(), noise=StudentT(), discrepancy=None),
 }
 """The full model without what it learns from earlier cuts of a table: simulated runs know of no miss beyond them."""
@@ -57,7 +57,7 @@ DOMAINS = ("web", "code", "books")
 BATCH = 10
 DRAWS = 99
 FALSE_ALARM = 0.01
-"""Chance that any of the bands of a model is left when all ranks are uniform."""
+"""ChanceConstraint that any of the bands of a model is left when all ranks are uniform."""
 
 
 class Ranks(NamedTuple):
@@ -99,7 +99,7 @@ def quantities(posterior: Posterior) -> dict[str, np.ndarray]:
         names = [site] if parts.shape[2] == 1 else [f"{site}[{i}]" for i in range(parts.shape[2])]
         found |= dict(zip(names, np.moveaxis(parts, 2, 0), strict=True))
     loss = law.loss(Design(Mixture(dict(zip(DOMAINS, uniform, strict=True))), far)).draws[:, 0]
-    best, region = np.empty_like(loss), Feasible().at(far, DOMAINS)
+    best, region = np.empty_like(loss), FeasibleSet().at(far, DOMAINS)
     for t, target in enumerate(law.targets):
         one = replace(law, runs=law.runs.only((target,)), draws={k: v[:, :, t : t + 1] for k, v in law.draws.items()})
         best[:, t] = lowest_per_draw(one.surface(far), law.n_draws, np.ones(1), region, convex=False)[1]

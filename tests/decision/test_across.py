@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bayesmix.decision.across import compute_optimal, crossover, path, scales_along
-from bayesmix.decision.feasible import Feasible
+from bayesmix.decision.feasible import FeasibleSet
 from bayesmix.decision.optimize import optimize
 from bayesmix.decision.pareto import pareto
 from bayesmix.design import Mixture, Scale
@@ -62,8 +62,8 @@ def test_the_additive_optimum_stays_and_the_drifting_one_moves(small, drifting):
 def test_stock_binds_only_where_tokens_are_many(small):
     free = optimize(small, SCALE).mixture
     domain = max(free.domains, key=lambda d: free[d])
-    limited = Feasible(stock={domain: 0.5 * free[domain] * SCALE.tokens}, epochs=2)
-    shares = path(small, scales_along(SCALE, 16, along="tokens", points=2), within=limited).shares
+    limited = FeasibleSet(stock={domain: 0.5 * free[domain] * SCALE.tokens}, epochs=2)
+    shares = path(small, scales_along(SCALE, 16, along="tokens", points=2), feasible=limited).shares
     i = free.domains.index(domain)
     assert shares[0, i] == pytest.approx(free[domain], abs=2e-3)
     assert shares[1, i] == pytest.approx(free[domain] / 16, abs=1e-6)

@@ -30,7 +30,7 @@ def test_the_parts_agree(decision):
     assert decision.regret.mixture == decision.mixture == decision.optimum.mixture
     assert decision.regret.losses.mean() == pytest.approx(decision.regret.regret.mean)
     assert decision.regret.regret.mean == pytest.approx(decision.regret.evpi, abs=1e-5), "the mean choice regrets EVPI"
-    for domain, (low, high) in decision.equivalents.ranges.items():
+    for domain, (low, high) in decision.near_optimal.ranges.items():
         assert low - 0.02 <= decision.mixture[domain] <= high + 0.02
     assert set(decision.worth) == {"uniform", "natural"}
     assert all(m.median > 1 for m in decision.worth.values())
@@ -51,7 +51,7 @@ def test_it_prints_within_80_columns_and_as_json(decision, small):
 def test_an_empty_set_and_another_objective_are_said(small):
     found = decide(small, SCALE, epsilon=1e-9, objective=WorstTarget())
     assert found.split is None
-    assert found.equivalents.empty
+    assert found.near_optimal.empty
     assert "no mixture has a regret below" in str(found)
     json.dumps(found.as_dict(), allow_nan=False)
 
@@ -64,7 +64,7 @@ def test_shares_are_drawn_with_their_ranges(decision):
     np.testing.assert_allclose(chosen.get_xdata(), [decision.mixture[d] for d in order])
     assert list(chosen.get_xdata()) == sorted(chosen.get_xdata(), reverse=True) and ax.yaxis_inverted()
     for bar, domain in zip(ax.patches, order, strict=True):
-        low, high = decision.equivalents.ranges[domain]
+        low, high = decision.near_optimal.ranges[domain]
         assert (bar.get_x(), bar.get_x() + bar.get_width()) == pytest.approx((low, high))
     assert {"natural", "uniform"} <= set(ax.get_legend_handles_labels()[1])
 

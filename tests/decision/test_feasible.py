@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bayesmix.decision.constraint import Near, parse_bounds, parse_linear
-from bayesmix.decision.feasible import Feasible
+from bayesmix.decision.constraint import TrustRegion, parse_bounds, parse_linear
+from bayesmix.decision.feasible import FeasibleSet
 from bayesmix.decision.polytope import divergence
 from bayesmix.design import Designs, Mixture, Scale
 from bayesmix.errors import InfeasibleError, InputError
@@ -19,14 +19,14 @@ NATURAL = Mixture.of(DOMAINS, [0.7, 0.15, 0.05, 0.1])
 
 
 def centre(**constraints) -> dict[str, float]:
-    region = Feasible(**constraints).at(SCALE, DOMAINS)
+    region = FeasibleSet(**constraints).at(SCALE, DOMAINS)
     assert region.contains(region.centre)
     return dict(zip(DOMAINS, region.centre, strict=True))
 
 
 def test_without_constraints_every_mixture_is_allowed():
     np.testing.assert_allclose(list(centre().values()), 0.25, atol=1e-9)
-    assert Feasible().at(SCALE, DOMAINS).contains(np.eye(4)[2])
+    assert FeasibleSet().at(SCALE, DOMAINS).contains(np.eye(4)[2])
 
 
 def test_bounds_fixed_shares_and_groups_hold():
@@ -43,14 +43,14 @@ def test_linear_constraints_in_words():
 
 
 def test_stock_caps_the_share_at_the_planned_tokens():
-    limited = Feasible(stock={"wiki": 4e9}, epochs=4)
+    limited = FeasibleSet(stock={"wiki": 4e9}, epochs=4)
     assert limited.at(SCALE, DOMAINS).polytope.upper[2] == pytest.approx(0.16)
     assert limited.at(Scale(1e9, 1e10), DOMAINS).polytope.upper[2] == 1.0
 
 
 @pytest.mark.parametrize("measure", ["kl", "tv"])
 def test_a_trust_region_holds_and_touches(measure):
-    region = Feasible(near=Near(NATURAL, 0.05, measure)).at(SCALE, DOMAINS)
+    region = FeasibleSet(trust_region=TrustRegion(NATURAL, 0.05, measure)).at(SCALE, DOMAINS)
     point = region.centre
     distance = divergence(point, NATURAL.weights) if measure == "kl" else 0.5 * np.abs(point - NATURAL.weights).sum()
     assert distance == pytest.approx(0.05, abs=1e-6)
@@ -59,13 +59,13 @@ def test_a_trust_region_holds_and_touches(measure):
 
 
 def test_a_kl_region_forbids_what_its_centre_lacks():
-    region = Feasible(near=(Mixture({"web": 0.5, "code": 0.5}), 0.1, "kl")).at(SCALE, DOMAINS)
+    region = FeasibleSet(trust_region=(Mixture({"web": 0.5, "code": 0.5}), 0.1, "kl")).at(SCALE, DOMAINS)
     np.testing.assert_array_equal(region.free, [True, True, False, False])
 
 
 def test_the_support_is_the_hull_of_the_runs():
     corners = np.array([[0.7, 0.1, 0.1, 0.1], [0.1, 0.7, 0.1, 0.1], [0.1, 0.1, 0.7, 0.1]])
-    region = Feasible(support=Designs(DOMAINS, corners, np.full(3, 1e8), np.full(3, 1e9))).at(SCALE, DOMAINS)
+    region = FeasibleSet(support=Designs(DOMAINS, corners, np.full(3, 1e8), np.full(3, 1e9))).at(SCALE, DOMAINS)
     assert region.contains(corners.mean(axis=0))
     assert region.contains(corners[1])
     assert not region.contains(np.full(4, 0.25))  # books stays at 0.1
@@ -73,16 +73,16 @@ def test_the_support_is_the_hull_of_the_runs():
 
 
 def test_shares_without_freedom_are_pinned():
-    region = Feasible(bounds={d: (0.0, 0.25) for d in DOMAINS}).at(SCALE, DOMAINS)
+    region = FeasibleSet(bounds={d: (0.0, 0.25) for d in DOMAINS}).at(SCALE, DOMAINS)
     assert not region.free.any()
     np.testing.assert_allclose(region.centre, 0.25)
     np.testing.assert_array_equal(
-        Feasible(groups={"none": (("web", "wiki"), (0.0, 0.0))}).at(SCALE, DOMAINS).free, [False, True, False, True]
+        FeasibleSet(groups={"none": (("web", "wiki"), (0.0, 0.0))}).at(SCALE, DOMAINS).free, [False, True, False, True]
     )
 
 
 def test_one_can_only_go_as_far_as_the_constraints():
-    region = Feasible(bounds={"code": (0.0, 0.4)}, near=(NATURAL, 0.3, "tv")).at(SCALE, DOMAINS)
+    region = FeasibleSet(bounds={"code": (0.0, 0.4)}, trust_region=(NATURAL, 0.3, "tv")).at(SCALE, DOMAINS)
     assert region.reach(NATURAL.weights, np.array([-1.0, 1, 0, 0])) == pytest.approx(0.25, abs=1e-6)
     assert region.reach(NATURAL.weights, np.array([-1.0, 0, 0, 1])) == pytest.approx(0.3, abs=1e-6)
 
@@ -101,7 +101,7 @@ def test_one_can_only_go_as_far_as_the_constraints():
 )
 def test_constraints_without_a_mixture_are_refused_by_name(constraints, tightest, others):
     with pytest.raises(InfeasibleError) as refusal:
-        Feasible(**constraints).at(SCALE, DOMAINS)
+        FeasibleSet(**constraints).at(SCALE, DOMAINS)
     assert tightest in str(refusal.value)
     assert others in str(refusal.value)
     assert refusal.value.exit_code == 4
@@ -110,7 +110,7 @@ def test_constraints_without_a_mixture_are_refused_by_name(constraints, tightest
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.floats(0.0, 0.6), min_size=4, max_size=4))
 def test_caps_are_feasible_exactly_when_they_reach_one(caps):
-    constraints = Feasible(bounds={d: (0.0, c) for d, c in zip(DOMAINS, caps, strict=True)})
+    constraints = FeasibleSet(bounds={d: (0.0, c) for d, c in zip(DOMAINS, caps, strict=True)})
     if sum(caps) < 1 - 1e-6:
         with pytest.raises(InfeasibleError):
             constraints.at(SCALE, DOMAINS)
@@ -145,7 +145,7 @@ def test_linear_constraints_that_are_none_are_refused(text):
 
 def test_unknown_domains_are_named():
     with pytest.raises(InputError, match="gitlab"):
-        Feasible(bounds={"gitlab": (0.0, 0.1)}).at(SCALE, DOMAINS)
+        FeasibleSet(bounds={"gitlab": (0.0, 0.1)}).at(SCALE, DOMAINS)
 
 
 def test_a_toml_table_says_the_same():
@@ -161,20 +161,20 @@ def test_a_toml_table_says_the_same():
         bounds = [0.0, 0.5]
         [stock]
         wiki = 1e9
-        [near]
+        [trust_region]
         mixture = "natural"
         radius = 0.2
         measure = "tv"
         """
     )
     runs = Designs(DOMAINS, np.eye(4), np.full(4, 1e8), np.full(4, 1e9))
-    allowed = Feasible.from_dict(table, natural=NATURAL, runs=runs)
-    assert allowed.near == Near(NATURAL, 0.2, "tv")
+    allowed = FeasibleSet.from_dict(table, natural=NATURAL, runs=runs)
+    assert allowed.near == TrustRegion(NATURAL, 0.2, "tv")
     assert allowed.groups["rare"] == (("wiki", "books"), (0.0, 0.5))
     assert allowed.support is runs
     assert allowed.at(SCALE, DOMAINS).polytope.upper[2] == pytest.approx(0.02)
     assert "stock of wiki" in str(allowed)
     with pytest.raises(InputError, match="bound"):
-        Feasible.from_dict({"bound": {}})
+        FeasibleSet.from_dict({"bound": {}})
     with pytest.raises(InputError, match="natural"):
-        Feasible.from_dict(table, runs=runs)
+        FeasibleSet.from_dict(table, runs=runs)

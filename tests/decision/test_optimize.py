@@ -10,9 +10,9 @@ import pytest
 
 from bayesmix.compute import double
 from bayesmix.decision import solve as solve_module
-from bayesmix.decision.feasible import Feasible
+from bayesmix.decision.feasible import FeasibleSet
 from bayesmix.decision.level import minimise_convex
-from bayesmix.decision.objective import Chance, Custom, criterion, criterion_text
+from bayesmix.decision.objective import ChanceConstraint, Custom, criterion, criterion_text
 from bayesmix.decision.optimize import optimize
 from bayesmix.decision.optimum import Optimum
 from bayesmix.decision.polytope import lowest
@@ -136,13 +136,13 @@ def test_mean_cvar_and_worst_target_agree_with_clarabel(conical):
 
 def test_constraints_agree_with_clarabel(conical):
     natural = conical.natural
-    within = Feasible(bounds={"d0": (0.1, 0.3)}, linear=["d1 + d2 <= 0.5"], near=(natural, 0.05, "kl"))
+    within = FeasibleSet(bounds={"d0": (0.1, 0.3)}, linear=["d1 + d2 <= 0.5"], trust_region=(natural, 0.05, "kl"))
     expected = conic(
         conical,
         lambda loss: sum(sum(row) for row in loss) / 24,
         lambda h: [h[0] >= 0.1, h[0] <= 0.3, h[1] + h[2] <= 0.5, cp.sum(cp.kl_div(h, natural.weights)) <= 0.05],
     )
-    best = optimize(conical, SCALE, within=within)
+    best = optimize(conical, SCALE, feasible=within)
     assert best.converged
     assert best.value == pytest.approx(expected, abs=1e-5)
 
@@ -195,7 +195,9 @@ def test_the_order_of_the_domains_does_not_matter(small):
 
 def test_a_promise_is_kept_and_costs_something(small):
     free = optimize(small, SCALE, targets={"t0": 1.0})
-    held = optimize(small, SCALE, targets={"t0": 1.0}, promises=[Chance(margin=0.001, probability=0.9)])
+    held = optimize(
+        small, SCALE, targets={"t0": 1.0}, chance_constraints=[ChanceConstraint(margin=0.001, probability=0.9)]
+    )
     assert next(iter(held.chances.values())) >= 0.9
     assert held.value > free.value
     assert held.gap < 1e-4
@@ -204,11 +206,11 @@ def test_a_promise_is_kept_and_costs_something(small):
 
 def test_a_promise_nobody_can_keep_is_refused(small):
     with pytest.raises(InfeasibleError, match="worse than under"):
-        optimize(small, SCALE, promises=[Chance(margin=-0.5)])
+        optimize(small, SCALE, chance_constraints=[ChanceConstraint(margin=-0.5)])
     with pytest.raises(InputError, match="unknown targets"):
-        optimize(small, SCALE, promises=[Chance(targets=("t9",))])
+        optimize(small, SCALE, chance_constraints=[ChanceConstraint(targets=("t9",))])
     with pytest.raises(InputError, match="natural"):
-        optimize(replace(small, natural=None), SCALE, promises=[Chance()])
+        optimize(replace(small, natural=None), SCALE, chance_constraints=[ChanceConstraint()])
 
 
 def test_a_function_of_the_draws_can_be_the_objective(small):
@@ -255,10 +257,10 @@ def test_the_law_of_the_paper_is_infinite_at_corners_and_certified_all_the_same(
         "support": stub.designs if "support" in constraint else None,
         "near": (stub.natural, 0.05, constraint["near"]) if "near" in constraint else None,
     }
-    best = optimize(stub, SCALE, within=Feasible(**within), risk=CVaR(0.9))
+    best = optimize(stub, SCALE, feasible=FeasibleSet(**within), risk=CVaR(0.9))
     assert best.converged
     assert best.gap < 1e-5
-    assert Feasible(**within).at(SCALE, stub.domains).contains(best.mixture.weights)
+    assert FeasibleSet(**within).at(SCALE, stub.domains).contains(best.mixture.weights)
 
 
 def test_the_same_seed_gives_the_same_answer(small):
@@ -268,7 +270,7 @@ def test_the_same_seed_gives_the_same_answer(small):
 
 def test_the_answer_as_json(small):
     other = Mixture({"d0": 0.5, "d2": 0.5})
-    best = optimize(small, SCALE, risk=CVaR(0.9), against={"half": other})
+    best = optimize(small, SCALE, risk=CVaR(0.9), baselines={"half": other})
     table = json.loads(json.dumps(best.as_dict(), allow_nan=False))
     assert sum(table["mixture"].values()) == pytest.approx(1)
     assert table["risk"] == "cvar:0.9"
@@ -286,7 +288,9 @@ def test_the_answer_as_json(small):
 
 def test_the_answer_as_a_table_fits_a_terminal(small):
     long = replace(small, domains=("a" * 60, "d1", "d2"), natural=None)
-    text = str(optimize(long, SCALE, risk=Quantile(0.9), against={"a mixture with a long name": Mixture({"d1": 1.0})}))
+    text = str(
+        optimize(long, SCALE, risk=Quantile(0.9), baselines={"a mixture with a long name": Mixture({"d1": 1.0})})
+    )
     assert max(map(len, text.splitlines())) <= 80
     assert "no certificate" in text
     assert "nats above the best possible" in str(optimize(small, SCALE))
@@ -312,7 +316,7 @@ def test_names_are_checked(small):
     with pytest.raises(InputError, match="not weights"):
         optimize(small, SCALE, targets={"t0": 0.0})
     with pytest.raises(InputError, match="unknown domains"):
-        optimize(small, SCALE, against={"odd": Mixture({"elsewhere": 1.0})})
+        optimize(small, SCALE, baselines={"odd": Mixture({"elsewhere": 1.0})})
 
 
 @pytest.mark.parametrize("text", [*CERTIFIED, "max-regret", "regret/worst-draw", "quantile:0.9"])

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bayesmix.decision.equivalence import equivalents
-from bayesmix.decision.feasible import Feasible
+from bayesmix.decision.equivalence import near_optimal
+from bayesmix.decision.feasible import FeasibleSet
 from bayesmix.decision.optimize import optimize
 from bayesmix.decision.optimum import Band
 from bayesmix.decision.regret import regret, split_risk
@@ -40,7 +40,7 @@ def best(small) -> Mixture:
 
 def test_nothing_else_may_be_called_chosen(small):
     with pytest.raises(InputError, match="rename yours"):
-        regret(small, SCALE, Mixture.uniform(small.domains), against={"chosen": Mixture.uniform(small.domains)})
+        regret(small, SCALE, Mixture.uniform(small.domains), baselines={"chosen": Mixture.uniform(small.domains)})
 
 
 def test_every_draw_has_its_own_best_mixture(small, searched, best):
@@ -55,7 +55,7 @@ def test_every_draw_has_its_own_best_mixture(small, searched, best):
 
 
 def test_probabilities_of_being_best_and_better(small, best):
-    report = regret(small, SCALE, best, against={"corner": Mixture({"d0": 1.0})})
+    report = regret(small, SCALE, best, baselines={"corner": Mixture({"d0": 1.0})})
     assert sum(report.best.values()) == pytest.approx(1)
     assert set(report.best) == {"chosen", "uniform", "natural", "corner"}
     assert report.beats["corner"] == 1.0
@@ -72,9 +72,9 @@ def test_one_draw_leaves_nothing_to_learn():
 
 
 def test_regret_is_relative_to_what_is_allowed(small):
-    narrow = Feasible(bounds={"d0": (0.5, 1.0)})
-    chosen = optimize(small, SCALE, within=narrow).mixture
-    inside = regret(small, SCALE, chosen, within=narrow)
+    narrow = FeasibleSet(bounds={"d0": (0.5, 1.0)})
+    chosen = optimize(small, SCALE, feasible=narrow).mixture
+    inside = regret(small, SCALE, chosen, feasible=narrow)
     assert inside.regret.q05 > -1e-6
     assert inside.optima[:, 0].min() >= 0.5 - 1e-8
     assert inside.regret.mean < regret(small, SCALE, chosen).regret.mean
@@ -95,7 +95,7 @@ def test_the_optimisers_curse_shows_on_few_draws():
 
 def test_equivalents_against_a_search(small, searched):
     mixtures, losses = searched
-    found = equivalents(small, SCALE, epsilon=EPSILON, probability=0.9)
+    found = near_optimal(small, SCALE, epsilon=EPSILON, probability=0.9)
     excess = losses - losses.min(axis=0)
     inside = mixtures[harrell_davis(excess, 0.9) <= EPSILON]
     assert len(inside) > 50
@@ -108,7 +108,7 @@ def test_equivalents_against_a_search(small, searched):
 
 
 def test_representatives_are_members_and_trades_are_possible(small, searched):
-    found = equivalents(small, SCALE, epsilon=EPSILON)
+    found = near_optimal(small, SCALE, epsilon=EPSILON)
     for member in found.members.values():
         excess = small.losses(SCALE, member.weights[None]).mean(axis=2)[0] - searched[1].min(axis=0)
         assert harrell_davis(excess, 0.9) < EPSILON + 2e-3
@@ -123,15 +123,15 @@ def test_representatives_are_members_and_trades_are_possible(small, searched):
 
 
 def test_the_set_can_be_empty_and_says_what_is_attainable(small):
-    none = equivalents(small, SCALE, epsilon=1e-6)
+    none = near_optimal(small, SCALE, epsilon=1e-6)
     assert none.empty
     assert none.ranges == {}
     assert "no mixture" in str(none)
-    assert not equivalents(small, SCALE).empty
+    assert not near_optimal(small, SCALE).empty
 
 
 def test_equivalents_respect_constraints(small):
-    found = equivalents(small, SCALE, within=Feasible(bounds={"d1": (0.0, 0.3)}), epsilon=0.1)
+    found = near_optimal(small, SCALE, feasible=FeasibleSet(bounds={"d1": (0.0, 0.3)}), epsilon=0.1)
     assert found.ranges["d1"][1] <= 0.3 + 1e-6
 
 

@@ -16,7 +16,10 @@ SETTINGS = {"chains": 2, "warmup": 200, "draws": 100}
 @pytest.fixture(scope="module")
 def by_size(additive) -> bm.Backtest:
     return bm.backtest(
-        bm.Model(bm.laws.Additive(), discrepancy=bm.Drift(prequential=False)), additive.runs, by="size", **SETTINGS
+        bm.Model(bm.laws.Additive(), discrepancy=bm.Discrepancy(prequential=False)),
+        additive.runs,
+        group_by="size",
+        **SETTINGS,
     )
 
 

@@ -93,7 +93,7 @@ def rivals(additive) -> dict[str, bm.Posterior]:
 
 @pytest.fixture(scope="module")
 def comparison(rivals) -> Comparison:
-    return compare(rivals, by="mixture", folds=2, chains=2, warmup=200, draws=100)
+    return compare(rivals, group_by="mixture", folds=2, chains=2, warmup=200, draws=100)
 
 
 def test_the_law_that_made_the_runs_wins(comparison):
@@ -131,7 +131,7 @@ def test_held_out_density_is_that_of_the_predictive_draws(additive):
 def test_posteriors_of_other_runs_are_refused(additive):
     fewer = replace(additive, runs=additive.runs.take(np.arange(5)))
     with pytest.raises(bm.InputError, match="different runs"):
-        compare({"additive": additive, "other": fewer}, by=None)
+        compare({"additive": additive, "other": fewer}, group_by=None)
     with pytest.raises(bm.InputError, match="at least two"):
         compare({"additive": additive})
 

@@ -152,7 +152,10 @@ def test_grid_is_not_tied():
 @pytest.mark.slow
 def test_a_fit_near_another_agrees_with_one_from_nothing(additive):
     new = np.isin(np.arange(len(additive.runs)), (5, 40, 90, 120, 141))
-    before, again = additive, fit(additive.model, additive.runs.take(~new), near=additive, seed=1, target_accept=0.97)
+    before, again = (
+        additive,
+        fit(additive.model, additive.runs.take(~new), warm_start=additive, seed=1, target_accept=0.97),
+    )
     assert again.diagnostics.passed, str(again)
     assert again.reference is before.reference
     for site, value in again.flat.items():  # 139 of 144 points are the same
@@ -165,18 +168,18 @@ def test_a_fit_near_another_walks_no_further_than_it_says(additive, monkeypatch:
     runs = additive.runs.only(["proofs"])
     runs = replace(runs, designs=runs.designs.on(additive.domains[::-1]))
     with pytest.warns(DiagnosticsWarning):  # of so few draws
-        near = fit(additive.model, runs, near=additive, chains=2, warmup=150, draws=50, extensions=0)
+        near = fit(additive.model, runs, warm_start=additive, chains=2, warmup=150, draws=50, extensions=0)
     assert near.domains == additive.domains
     assert near.draws["A"].shape == (2, 50, 1)
 
 
 def test_another_posterior_is_no_start(additive):
     with pytest.raises(InputError, match="another model"):
-        fit(Model(Additive(), discrepancy=None), additive.runs, near=additive, **QUICK)
+        fit(Model(Additive(), discrepancy=None), additive.runs, warm_start=additive, **QUICK)
     with pytest.raises(InputError, match="another target"):
-        fit(additive.model, replace(additive.runs, targets=("chat", "poems")), near=additive, **QUICK)
+        fit(additive.model, replace(additive.runs, targets=("chat", "poems")), warm_start=additive, **QUICK)
     with pytest.raises(InputError, match="too few draws"):
-        fit(additive.model, additive.runs, near=thinned(additive, 30), **QUICK)
+        fit(additive.model, additive.runs, warm_start=thinned(additive, 30), **QUICK)
 
 
 def chains_with(draws: np.ndarray, diverging: np.ndarray) -> list[Chain]:

@@ -9,7 +9,7 @@ import numpyro.distributions as dist
 import pytest
 
 from bayesmix.design import Designs
-from bayesmix.discrepancy import Drift
+from bayesmix.discrepancy import Discrepancy
 from bayesmix.inference.prequential import Miss, Misses, learned, misses, with_record
 from bayesmix.laws.chinchilla import Chinchilla
 from bayesmix.model import Model
@@ -94,7 +94,10 @@ def test_a_vague_refit_says_little() -> None:
 
 def test_a_model_may_leave_the_record_alone() -> None:
     runs = bent(0.4)
-    for model in (Model(Chinchilla(), discrepancy=Drift(prequential=False)), Model(Chinchilla(), discrepancy=None)):
+    for model in (
+        Model(Chinchilla(), discrepancy=Discrepancy(prequential=False)),
+        Model(Chinchilla(), discrepancy=None),
+    ):
         (priors,) = with_record(model, runs, model.priors(0))
         assert priors.keys() == model.priors(0).keys()
         assert "extrapolation" not in priors or float(priors["extrapolation"].scale) == pytest.approx(0.6)  # type: ignore[attr-defined]

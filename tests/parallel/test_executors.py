@@ -92,7 +92,7 @@ def test_a_backtest_is_the_same(runs: bm.Runs, executor: Executor) -> None:
 def test_a_comparison_is_the_same(runs: bm.Runs, serial: bm.Posterior, executor: Executor) -> None:
     blind = bm.fit(bm.Model(bm.laws.Chinchilla(), noise=StudentT(), discrepancy=None), runs, extensions=0, **SHORT)
     laws = {"additive": serial, "chinchilla": blind}
-    mine, theirs = (bm.compare(laws, by="mixture", folds=2, executor=e, **SHORT) for e in (executor, None))
+    mine, theirs = (bm.compare(laws, group_by="mixture", folds=2, executor=e, **SHORT) for e in (executor, None))
     assert mine.left_out is not None and theirs.left_out is not None
     np.testing.assert_array_equal(mine.left_out, theirs.left_out)
     assert mine.weights == theirs.weights and mine.failed == theirs.failed
@@ -102,7 +102,7 @@ def test_replays_are_the_same(runs: bm.Runs, executor: Executor) -> None:
     largest = runs.params == runs.params.max()
     strategies = (AtRandom(), SpaceFilling())
     mine, theirs = (
-        bm.replays(MODEL, runs.take(~largest), runs.take(largest), strategies, seeds=(0, 1), first=30, until=31,
+        bm.replays(MODEL, runs.take(~largest), runs.take(largest), strategies, seeds=(0, 1), initial=30, count=31,
                    executor=e)
         for e in (executor, None)
     )  # fmt: skip
