@@ -140,8 +140,8 @@ class Belief:
         return f"{self.family}({inside})" + (f" + {self.shift:g}" if self.shift else "")
 
 
-def belief_of(distribution: dist.Distribution, what: str) -> Belief:
-    """A NumPyro distribution in a statistician's words; `what` names it in errors.
+def belief_of(distribution: dist.Distribution, label: str) -> Belief:
+    """A NumPyro distribution in a statistician's words; `label` names it in errors.
 
     Raises:
         InputError: there are no words for it.
@@ -155,7 +155,7 @@ def belief_of(distribution: dist.Distribution, what: str) -> Belief:
     family = FAMILIES.get(type(base).__name__)
     if family is None:
         raise InputError(
-            f"{what} cannot be written in a card",
+            f"{label} cannot be written in a card",
             expected=f"one of {', '.join(FAMILIES)}",
             got=type(base).__name__,
             advice="Choose the nearest of these.",
@@ -165,7 +165,7 @@ def belief_of(distribution: dist.Distribution, what: str) -> Belief:
     )
 
 
-def belief_from(table: Mapping[str, Any], what: str) -> Belief:
+def belief_from(table: Mapping[str, Any], label: str) -> Belief:
     """The belief a TOML table spells out: `distribution`, its arguments and perhaps `shift`.
 
     Raises:
@@ -175,28 +175,28 @@ def belief_from(table: Mapping[str, Any], what: str) -> Belief:
     if name not in FAMILIES:
         similar = near(name, FAMILIES) if name else None
         raise InputError(
-            f"{what} has no known distribution",
+            f"{label} has no known distribution",
             expected=f"distribution = one of {', '.join(FAMILIES)}",
             got=repr(name) if name else "none",
             advice=f"Did you mean {similar}?" if similar else "Name one of them.",
         )
-    wanted = FAMILIES[name].arguments
-    given = [key for key in table if key not in ("distribution", "shift")]
-    if set(given) != set(wanted):
+    arguments = FAMILIES[name].arguments
+    keys = [key for key in table if key not in ("distribution", "shift")]
+    if set(keys) != set(arguments):
         raise InputError(
-            f"{what} does not have the arguments of {name}",
-            expected=", ".join(wanted),
-            got=", ".join(given) or "none",
-            advice=f"Write for example {name.lower()}'s {wanted[0]} = 1.0, and remove what is not listed.",
+            f"{label} does not have the arguments of {name}",
+            expected=", ".join(arguments),
+            got=", ".join(keys) or "none",
+            advice=f"Write for example {name.lower()}'s {arguments[0]} = 1.0, and remove what is not listed.",
         )
     belief = Belief(
         name,
-        {k: _number(table[k], k, what) for k in wanted},
-        float(np.asarray(_number(table.get("shift", 0.0), "shift", what))),
+        {k: _number(table[k], k, label) for k in arguments},
+        float(np.asarray(_number(table.get("shift", 0.0), "shift", label))),
     )
     low, high = belief.arguments.get("low", 0.0), belief.arguments.get("high", 1.0)
     if not np.all(np.less(low, high)):
-        raise InputError(f"{what} is empty", expected="low < high", got=f"{low} and {high}", advice="Swap them.")
+        raise InputError(f"{label} is empty", expected="low < high", got=f"{low} and {high}", advice="Swap them.")
     return belief
 
 
@@ -220,13 +220,13 @@ def _plain(value: Any) -> float | list[float]:
     return flat[0] if len(set(flat)) == 1 else flat
 
 
-def _number(value: Any, name: str, what: str) -> float | list[float]:
+def _number(value: Any, name: str, label: str) -> float | list[float]:
     """A finite number or a list of them, above 0 unless the argument may have a sign."""
     values: list[Any] = [*value] if isinstance(value, list) and value else [value]
     numbers = all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in values)
     if not numbers or (name not in SIGNED and min(values) <= 0):
         raise InputError(
-            f"{name} of {what} is out of range",
+            f"{name} of {label} is out of range",
             expected="a finite number" + ("" if name in SIGNED else " above 0") + ", or a list of them, one a domain",
             got=repr(value),
             advice="Correct it.",

@@ -30,8 +30,8 @@ class Path:
             values[[0, -1]] = x.min(), x.max()  # no run lies beyond the outer knots
         if len(values) > MOST_STEPS + 1:
             values = np.linspace(values[0], values[-1], MOST_STEPS + 1)
-        around = np.arange(1, OCTAVES_AROUND + 1)
-        knots = np.concatenate([values[0] - around[::-1], values, values[-1] + around])
+        margin = np.arange(1, OCTAVES_AROUND + 1)
+        knots = np.concatenate([values[0] - margin[::-1], values, values[-1] + margin])
         inside = np.zeros(len(knots) - 1, bool)
         inside[OCTAVES_AROUND : OCTAVES_AROUND + len(values) - 1] = True
         return cls(knots, inside)

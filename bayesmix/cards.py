@@ -190,22 +190,22 @@ def read_card(text: str, name: str) -> Card:
             f"the card {name} is not TOML".replace("  ", " "), expected="a TOML file", got=str(error), advice="Mend it."
         ) from error
     name = str(table.get("name", name))
-    what = f"the card {name}" if name else "the card"
-    _require_known(table, KEYS, what)
-    law, noise = _law(table, what), _noise(table, what)
+    label = f"the card {name}" if name else "the card"
+    _require_known(table, KEYS, label)
+    law, noise = _law(table, label), _noise(table, label)
     domains = table.get("domains", ())
-    entries = domains if isinstance(domains, int) else len(_names(domains, f"domains of {what}")) or None
-    pooling = _one_of(table.get("pooling", POOLING[0]), POOLING, f"the pooling of {what}")
-    bare = Model(law, noise=noise, discrepancy=_discrepancy(table, noise, what), name=name, pooling=pooling)
-    model, prior = _with_priors(bare, _table(table, "prior", what), entries, what)
+    entries = domains if isinstance(domains, int) else len(_names(domains, f"domains of {label}")) or None
+    pooling = _one_of(table.get("pooling", POOLING[0]), POOLING, f"the pooling of {label}")
+    bare = Model(law, noise=noise, discrepancy=_discrepancy(table, noise, label), name=name, pooling=pooling)
+    model, prior = _with_priors(bare, _table(table, "prior", label), entries, label)
     return Card(
         name=name,
-        title=_text(table, "title", what),
-        description=_text(table, "description", what),
+        title=_text(table, "title", label),
+        description=_text(table, "description", label),
         model=model,
-        domains=() if isinstance(domains, int) else _names(domains, f"domains of {what}"),
-        targets=_names(table.get("targets", ()), f"targets of {what}"),
-        sampler=_sampler(_table(table, "sampler", what), what),
+        domains=() if isinstance(domains, int) else _names(domains, f"domains of {label}"),
+        targets=_names(table.get("targets", ()), f"targets of {label}"),
+        sampler=_sampler(_table(table, "sampler", label), label),
         prior=prior,
     )
 
@@ -245,32 +245,32 @@ def noises() -> dict[str, type[Noise]]:
 
 
 def _concrete[T](module: ModuleType, base: type[T]) -> list[type[T]]:
-    found = [value for value in vars(module).values() if inspect.isclass(value) and issubclass(value, base)]
-    return [value for value in found if not inspect.isabstract(value)]
+    classes = [value for value in vars(module).values() if inspect.isclass(value) and issubclass(value, base)]
+    return [value for value in classes if not inspect.isabstract(value)]
 
 
-def _law(table: Mapping[str, Any], what: str) -> Law:
-    known = laws()
-    law = known[_one_of(table.get("law"), known, f"the law of {what}")]
-    options = _options(law, table, "law_options", what)
-    stock = _table(table, "stock", what)
+def _law(table: Mapping[str, Any], label: str) -> Law:
+    classes = laws()
+    law = classes[_one_of(table.get("law"), classes, f"the law of {label}")]
+    options = _options(law, table, "law_options", label)
+    stock = _table(table, "stock", label)
     if not all(isinstance(tokens, int | float) and tokens > 0 for tokens in stock.values()):
         raise InputError(
-            f"[stock] of {what} is no stock", expected="domain = tokens above 0", got=dict(stock), advice="Correct it."
+            f"[stock] of {label} is no stock", expected="domain = tokens above 0", got=dict(stock), advice="Correct it."
         )
     return Repeated(law(**options), stock) if stock else law(**options)
 
 
-def _options(kind: Any, table: Mapping[str, Any], key: str, what: str) -> Mapping[str, Any]:
+def _options(kind: Any, table: Mapping[str, Any], key: str, label: str) -> Mapping[str, Any]:
     """The fields of a frozen dataclass that the card sets."""
-    options = _table(table, key, what)
-    allowed = {f.name: f for f in fields(kind)}
-    _require_known(options, allowed, f"[{key}] of {what}")
+    options = _table(table, key, label)
+    fields_by_name = {f.name: f for f in fields(kind)}
+    _require_known(options, fields_by_name, f"[{key}] of {label}")
     for name, value in options.items():
-        default = allowed[name].default
+        default = fields_by_name[name].default
         if default is not MISSING and type(value) is not type(default):
             raise InputError(
-                f"{name} of {what} is not an option of the {key.removesuffix('_options')}",
+                f"{name} of {label} is not an option of the {key.removesuffix('_options')}",
                 expected=f"a value such as {str(default).lower()}",
                 got=repr(value),
                 advice="Correct it.",
@@ -278,18 +278,18 @@ def _options(kind: Any, table: Mapping[str, Any], key: str, what: str) -> Mappin
     return options
 
 
-def _noise(table: Mapping[str, Any], what: str) -> Noise:
-    known = noises()
-    return known[_one_of(table.get("noise", Grouped.name), known, f"the noise of {what}")]()
+def _noise(table: Mapping[str, Any], label: str) -> Noise:
+    classes = noises()
+    return classes[_one_of(table.get("noise", Grouped.name), classes, f"the noise of {label}")]()
 
 
-def _discrepancy(table: Mapping[str, Any], noise: Noise, what: str) -> Discrepancy | None:
+def _discrepancy(table: Mapping[str, Any], noise: Noise, label: str) -> Discrepancy | None:
     usual = Discrepancy.name if isinstance(noise, Grouped) else NONE
-    name = _one_of(table.get("discrepancy", usual), (Discrepancy.name, NONE), f"the discrepancy of {what}")
-    options = _options(Discrepancy, table, "discrepancy_options", what)
+    name = _one_of(table.get("discrepancy", usual), (Discrepancy.name, NONE), f"the discrepancy of {label}")
+    options = _options(Discrepancy, table, "discrepancy_options", label)
     if name == NONE and options:
         raise InputError(
-            f"{what} has options of a discrepancy that it does not have",
+            f"{label} has options of a discrepancy that it does not have",
             expected=f'discrepancy = "{Discrepancy.name}" beside [discrepancy_options]',
             got=f"{NONE} with {noise.name} noise",
             advice="Remove [discrepancy_options], or name the discrepancy.",
@@ -298,26 +298,26 @@ def _discrepancy(table: Mapping[str, Any], noise: Noise, what: str) -> Discrepan
 
 
 def _with_priors(
-    model: Model, tables: Mapping[str, Any], entries: int | None, what: str
+    model: Model, tables: Mapping[str, Any], entries: int | None, label: str
 ) -> tuple[Model, dict[str, Entry]]:
     """The model with the card's priors in place of the defaults that they differ from, and what the card says."""
     defaults = model.priors(entries or PROBE)
     for site in [site for site in tables if site in RETIRED]:
-        message = f"[prior.{site}] of {what} is left out: in its place is {RETIRED[site]}"
+        message = f"[prior.{site}] of {label} is left out: in its place is {RETIRED[site]}"
         warnings.warn(message, DataWarning, stacklevel=2)
         tables = {name: table for name, table in tables.items() if name != site}
-    _require_known(tables, defaults, f"[prior] of {what}")
+    _require_known(tables, defaults, f"[prior] of {label}")
     overrides: dict[str, dist.Distribution] = {}
-    said: dict[str, Entry] = {}
+    prior: dict[str, Entry] = {}
     for site, default in defaults.items():
-        place = f"the prior of {site} in {what}"
+        place = f"the prior of {site} in {label}"
         usual = belief_of(default, place)
-        table = dict(_table(tables, site, f"the priors of {what}"))
-        said[site] = _entry(table, usual, default.event_shape[0] if entries and default.event_shape else None, place)
-        belief = said[site].belief
+        table = dict(_table(tables, site, f"the priors of {label}"))
+        prior[site] = _entry(table, usual, default.event_shape[0] if entries and default.event_shape else None, place)
+        belief = prior[site].belief
         if not belief.same(usual):
             overrides[site] = _build(belief, default.event_shape, entries, place)
-    return replace(model, prior=Prior(overrides)), said
+    return replace(model, prior=Prior(overrides)), prior
 
 
 def _build(belief: Belief, shape: tuple[int, ...], entries: int | None, place: str) -> dist.Distribution:
@@ -373,9 +373,9 @@ def _require_interval(span: Any, belief: Belief, entries: Any, place: str) -> No
         )
 
 
-def _agrees(said: float, true: float) -> bool:
+def _agrees(value: float, true: float) -> bool:
     """Equal to two significant digits, or within 3 %."""
-    return float(f"{said:.2g}") == float(f"{true:.2g}") or abs(said - true) <= 0.03 * abs(true)
+    return float(f"{value:.2g}") == float(f"{true:.2g}") or abs(value - true) <= 0.03 * abs(true)
 
 
 def _entry_table(law: Law, site: str, distribution: dist.Distribution) -> dict[str, Any]:
@@ -389,12 +389,12 @@ def _entry_table(law: Law, site: str, distribution: dist.Distribution) -> dict[s
     return table | ({"unit": UNIT} if site in law.amplitudes else {})
 
 
-def _sampler(settings: Mapping[str, Any], what: str) -> dict[str, int | float]:
-    _require_known(settings, SAMPLER, f"[sampler] of {what}")
+def _sampler(settings: Mapping[str, Any], label: str) -> dict[str, int | float]:
+    _require_known(settings, SAMPLER, f"[sampler] of {label}")
     wrong = [k for k, v in settings.items() if isinstance(v, bool) or not isinstance(v, (SAMPLER[k], int))]
     if wrong:
         raise InputError(
-            f"{wrong[0]} in sampler of {what} is no setting",
+            f"{wrong[0]} in sampler of {label} is no setting",
             expected="a whole number" if SAMPLER[wrong[0]] is int else "a number",
             got=repr(settings[wrong[0]]),
             advice="Correct it.",
@@ -402,47 +402,47 @@ def _sampler(settings: Mapping[str, Any], what: str) -> dict[str, int | float]:
     return dict(settings)
 
 
-def _require_known(table: Mapping[str, Any], known: Iterable[str], what: str) -> None:
-    known = list(known)
-    unknown = [key for key in table if key not in known]
+def _require_known(table: Mapping[str, Any], names: Iterable[str], label: str) -> None:
+    names = list(names)
+    unknown = [key for key in table if key not in names]
     if unknown:
-        similar = near(unknown[0], known)
+        similar = near(unknown[0], names)
         raise InputError(
-            f"unknown key {unknown[0]!r} in {what}",
-            expected=", ".join(known) or "none",
+            f"unknown key {unknown[0]!r} in {label}",
+            expected=", ".join(names) or "none",
             got=", ".join(unknown),
             advice=f"Did you mean {similar}?" if similar else "Remove it.",
         )
 
 
-def _one_of(name: Any, known: Iterable[str], what: str) -> str:
-    known = list(known)
-    if name in known:
+def _one_of(name: Any, choices: Iterable[str], label: str) -> str:
+    choices = list(choices)
+    if name in choices:
         return name
-    similar = near(str(name), known) if name else None
+    similar = near(str(name), choices) if name else None
     raise InputError(
-        f"{what} is unknown",
-        expected=f"one of {', '.join(known)}",
+        f"{label} is unknown",
+        expected=f"one of {', '.join(choices)}",
         got=repr(name) if name else "none",
         advice=f"Did you mean {similar}?" if similar else "Name one of them.",
     )
 
 
-def _table(table: Mapping[str, Any], key: str, what: str) -> Mapping[str, Any]:
+def _table(table: Mapping[str, Any], key: str, label: str) -> Mapping[str, Any]:
     value = table.get(key, {})
     if not isinstance(value, dict):
-        raise InputError(f"{key} of {what} is no table", expected=f"[{key}]", got=repr(value), advice="Write a table.")
+        raise InputError(f"{key} of {label} is no table", expected=f"[{key}]", got=repr(value), advice="Write a table.")
     return value
 
 
-def _names(value: Any, what: str) -> tuple[str, ...]:
+def _names(value: Any, label: str) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(isinstance(v, str) for v in value):
-        raise InputError(f"the {what} are no names", expected="a list of texts", got=repr(value), advice="Correct it.")
+        raise InputError(f"the {label} are no names", expected="a list of texts", got=repr(value), advice="Correct it.")
     return tuple(value)
 
 
-def _text(table: Mapping[str, Any], key: str, what: str) -> str:
+def _text(table: Mapping[str, Any], key: str, label: str) -> str:
     value = table.get(key, "")
     if not isinstance(value, str):
-        raise InputError(f"{key} of {what} is no text", expected="a text", got=repr(value), advice="Quote it.")
+        raise InputError(f"{key} of {label} is no text", expected="a text", got=repr(value), advice="Quote it.")
     return value

@@ -79,13 +79,13 @@ def keep_compiled_programs(folder: str | None = None) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
-def padded(size: int, least: int = 32) -> int:
+def padded(size: int, minimum: int = 32) -> int:
     """The next of a few sizes, so that tables of similar size share a program.
 
     They are powers of two and the middles between them; above 256 they are at most an eighth apart.
     """
-    if size <= least:
-        return least
+    if size <= minimum:
+        return minimum
     step = _step(size)
     return -(-size // step) * step
 

@@ -260,11 +260,11 @@ def require_simplex(weights: np.ndarray, domains: Sequence[str], *, where: Calla
             advice="Write 0 for a domain that is not used, or correct or drop the row.",
         )
     total = weights.sum(axis=1)
-    off = np.flatnonzero(np.abs(total - 1) > SUM_TOLERANCE)
-    if off.size:
+    wrong = np.flatnonzero(np.abs(total - 1) > SUM_TOLERANCE)
+    if wrong.size:
         raise InputError(
-            f"the weights of {where(int(off[0]))} do not sum to 1 ({off.size} row(s) are off)",
+            f"the weights of {where(int(wrong[0]))} do not sum to 1 ({wrong.size} row(s) are off)",
             expected="a sum of 1",
-            got=f"{total[off[0]]:.6g}",
+            got=f"{total[wrong[0]]:.6g}",
             advice="Correct the row, or pass normalize=True (--normalize) to divide each row by its sum.",
         )

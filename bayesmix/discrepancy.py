@@ -107,16 +107,16 @@ class Misfit(NamedTuple):
     """
 
     cell: jax.Array  # (run) position of the cell of every row
-    left: jax.Array  # (run, knot) share of each piece of the curve of unfinished runs that lies before the row's end
+    remaining: jax.Array  # (run, knot) share of each piece of the curve of unfinished runs before the row's end
     passed: jax.Array  # (run, step) share of each piece of the paths between the reference and the row
     rows: jax.Array  # (group, checkpoint) positions of the rows of every training run
     pattern: jax.Array  # (group) of every training run
     present: jax.Array  # (group) 1 for a training run, 0 for padding
     psi: jax.Array  # (group, direction) ψⱼ
     ratio: jax.Array  # (group, target) about L(N, D, h̄)/L(N, D, h), as measured
-    alike: jax.Array  # (pattern, checkpoint, coefficient) of surface and curve, whitened
+    common: jax.Array  # (pattern, checkpoint, coefficient) of surface and curve, whitened
     apart: jax.Array  # (pattern, checkpoint, step) of the paths, whitened
-    seen: jax.Array  # (pattern, checkpoint, target) whether it was measured
+    observed: jax.Array  # (pattern, checkpoint, target) whether it was measured
     late: jax.Array  # (pattern, checkpoint) log D/D₀
     loss_se: jax.Array  # (pattern, checkpoint, target) standard error, as a fraction of the loss
     root: jax.Array  # (cell, coefficient) from whitened coefficients to f at the cells, for s = 1
@@ -124,9 +124,11 @@ class Misfit(NamedTuple):
     width: jax.Array  # (knot) standard deviation of that rise
     length: jax.Array  # (step) octaves of each piece of the paths
 
-    def target(self, at: slice) -> Misfit:
+    def target(self, targets: slice) -> Misfit:
         """Those of some targets."""
-        return self._replace(ratio=self.ratio[:, at], seen=self.seen[..., at], loss_se=self.loss_se[..., at])
+        return self._replace(
+            ratio=self.ratio[:, targets], observed=self.observed[..., targets], loss_se=self.loss_se[..., targets]
+        )
 
 
 class Draws(NamedTuple):
@@ -188,41 +190,41 @@ def _marginal_and_system(scales: Scales, errors: Errors, misfit: Misfit) -> tupl
     return jnp.where(square >= LOST * system.square, log_prob, -jnp.inf), (scales, errors, misfit, system, lower)
 
 
-def _slopes(kept: tuple[Any, ...], along: jax.Array) -> tuple[Scales, Errors, None]:
+def _slopes(cache: tuple[Any, ...], along: jax.Array) -> tuple[Scales, Errors, None]:
     """Derivatives by Fisher's identity: those of the joint density, expected over the coefficients β given the errors.
 
     β has the covariance S = (I + RᵀAR)⁻¹ and the mean m = S RᵀA e. With r = e − R m the slope in the errors is −A r,
     that in the log of the scale of some coefficients Σ (m² + diag S − 1), and those in the precisions of a pattern come
     from M = Σ w (r rᵀ + R S Rᵀ) over its runs. JAX's own take longer to compile and to run.
     """
-    scales, errors, misfit, system, lower = kept
-    p, shrink, at, weight = system.p, system.shrink, misfit.pattern, system.weight
-    patterns, split = p.shape[0], system.alike.shape[2]
+    scales, errors, misfit, system, lower = cache
+    p, shrink, pattern, weight = system.p, system.shrink, misfit.pattern, system.weight
+    patterns, split = p.shape[0], system.common.shape[2]
     covariance = cho_solve((lower, True), jnp.eye(len(lower)))
     mean = covariance @ system.score
 
     def total(values: jax.Array) -> jax.Array:
-        return jax.ops.segment_sum(values, at, num_segments=patterns)
+        return jax.ops.segment_sum(values, pattern, num_segments=patterns)
 
     by_path = (system.psi.shape[1], system.apart.shape[2])
     tilts = mean[split:].reshape(by_path)
-    tilted = jnp.einsum("gcj,gj->gc", jnp.einsum("pcs,js->pcj", system.apart, tilts)[at], system.psi)
-    left = system.error - (system.alike @ mean[:split])[at] - tilted
-    pull = jnp.sum(p[at] * left, axis=1)
-    slope = -weight[:, None] * (p[at] * left - (shrink[at] * pull)[:, None] * p[at])
+    tilted = jnp.einsum("gcj,gj->gc", jnp.einsum("pcs,js->pcj", system.apart, tilts)[pattern], system.psi)
+    residual = system.error - (system.common @ mean[:split])[pattern] - tilted
+    pull = jnp.sum(p[pattern] * residual, axis=1)
+    slope = -weight[:, None] * (p[pattern] * residual - (shrink[pattern] * pull)[:, None] * p[pattern])
     error = jnp.zeros_like(errors.error).at[misfit.rows].add(slope)
-    known = mean**2 + jnp.diag(covariance) - 1
+    excess = mean**2 + jnp.diag(covariance) - 1
     surface = misfit.root.shape[1]
-    curve = jnp.sum(known[surface:split]) / scales.schedule - error @ (misfit.left @ misfit.rise)
-    by_scale = Scales(jnp.sum(known[:surface]) / scales.drift, jnp.sum(known[split:]) / scales.drift_mix, curve)
-    alike, apart = system.alike, system.apart
-    both = jnp.einsum("kjs,pj->pks", covariance[:split, split:].reshape(split, *by_path), system.tilt)
+    curve = jnp.sum(excess[surface:split]) / scales.schedule - error @ (misfit.remaining @ misfit.rise)
+    by_scale = Scales(jnp.sum(excess[:surface]) / scales.drift, jnp.sum(excess[split:]) / scales.drift_mix, curve)
+    common, apart = system.common, system.apart
+    coupling = jnp.einsum("kjs,pj->pks", covariance[:split, split:].reshape(split, *by_path), system.tilt)
     paths = jnp.einsum("isjt,pij->pst", covariance[split:, split:].reshape(*by_path, *by_path), system.tilt_square)
-    cross = alike @ both @ apart.mT
-    unsure = system.runs[:, None, None] * (alike @ covariance[:split, :split] @ alike.mT)
+    cross = common @ coupling @ apart.mT
+    unsure = system.runs[:, None, None] * (common @ covariance[:split, :split] @ common.mT)
     unsure = unsure + cross + cross.mT + apart @ paths @ apart.mT
-    diagonal = total(weight[:, None] * left**2) + jnp.diagonal(unsure, axis1=1, axis2=2)
-    pulled = total((weight * pull)[:, None] * left) + jnp.einsum("pcd,pd->pc", unsure, p)
+    diagonal = total(weight[:, None] * residual**2) + jnp.diagonal(unsure, axis1=1, axis2=2)
+    pulled = total((weight * pull)[:, None] * residual) + jnp.einsum("pcd,pd->pc", unsure, p)
     sums, counts = jnp.sum(p, axis=1), total(misfit.present)
     whole = jnp.sum(p * pulled, axis=1)
     of_p = counts[:, None] * (1 / jnp.where(p > 0, p, 1.0) - shrink[:, None])
@@ -247,7 +249,7 @@ def draw(theta: Theta, errors: Errors, misfit: Misfit, key: jax.Array) -> Draws:
 
 def draw_prior(theta: Theta, misfit: Misfit, key: jax.Array) -> Draws:
     """One draw of the discrepancy before any run is seen."""
-    size = misfit.alike.shape[2] + misfit.psi.shape[1] * misfit.apart.shape[2]
+    size = misfit.common.shape[2] + misfit.psi.shape[1] * misfit.apart.shape[2]
     return _scaled(theta, misfit, jax.random.normal(key, (size,)))
 
 
@@ -255,20 +257,20 @@ def effect(draws: Draws, loss: jax.Array, reference_loss: jax.Array, misfit: Mis
     """What the discrepancy adds to the law's losses (run), given those of the reference mixture at the same scales."""
     tilt = draws.paths.reshape(misfit.psi.shape[1], -1) @ misfit.passed.T  # (direction, run)
     apart = jnp.einsum("rj,jr->r", misfit.psi[group], tilt)
-    return loss * (draws.surface[misfit.cell] + misfit.left @ draws.schedule) + reference_loss * apart
+    return loss * (draws.surface[misfit.cell] + misfit.remaining @ draws.schedule) + reference_loss * apart
 
 
-def squares(errors: Errors, misfit: Misfit, around: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Squared errors (group) of training runs of weight 1 around what is given (run), and how many rows they have."""
-    left = errors._replace(error=errors.error - around)
-    p, shrink, e = _rows(left, misfit)
-    at = misfit.pattern
-    seen = misfit.seen[..., 0][at].sum(axis=1) * misfit.present
-    return jnp.sum(p[at] * e**2, axis=1) - shrink[at] * jnp.sum(p[at] * e, axis=1) ** 2, seen
+def squares(errors: Errors, misfit: Misfit, mean: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Squared errors (group) of training runs of weight 1 around a mean (run), and how many rows they have."""
+    residuals = errors._replace(error=errors.error - mean)
+    p, shrink, e = _rows(residuals, misfit)
+    pattern = misfit.pattern
+    counts = misfit.observed[..., 0][pattern].sum(axis=1) * misfit.present
+    return jnp.sum(p[pattern] * e**2, axis=1) - shrink[pattern] * jnp.sum(p[pattern] * e, axis=1) ** 2, counts
 
 
 def _scaled(theta: Theta, misfit: Misfit, coefficients: jax.Array) -> Draws:
-    surface, schedule, paths = jnp.split(coefficients, [misfit.root.shape[1], misfit.alike.shape[2]])
+    surface, schedule, paths = jnp.split(coefficients, [misfit.root.shape[1], misfit.common.shape[2]])
     length = jnp.tile(jnp.sqrt(misfit.length), misfit.psi.shape[1])
     return Draws(
         theta["drift"] * (misfit.root @ surface),
@@ -279,11 +281,11 @@ def _scaled(theta: Theta, misfit: Misfit, coefficients: jax.Array) -> Draws:
 
 def _rows(errors: Errors, misfit: Misfit) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Precisions p (pattern, checkpoint), τ²/(1 + τ² Σp) (pattern) and errors (group, checkpoint), 0 where unseen."""
-    seen = misfit.seen[..., 0]
-    p = jnp.where(seen, 1 / jnp.where(seen, errors.variance, 1.0), 0.0)
+    observed = misfit.observed[..., 0]
+    p = jnp.where(observed, 1 / jnp.where(observed, errors.variance, 1.0), 0.0)
     shrink = errors.shared / (1 + errors.shared * jnp.sum(p, axis=1))
-    here = seen[misfit.pattern] & (misfit.present > 0)[:, None]
-    return p, shrink, jnp.where(here, errors.error[misfit.rows], 0.0)
+    measured = observed[misfit.pattern] & (misfit.present > 0)[:, None]
+    return p, shrink, jnp.where(measured, errors.error[misfit.rows], 0.0)
 
 
 class _System(NamedTuple):
@@ -299,7 +301,7 @@ class _System(NamedTuple):
     error: jax.Array  # (group, checkpoint)
     weight: jax.Array  # (group)
     psi: jax.Array  # (group, direction)
-    alike: jax.Array  # (pattern, checkpoint, coefficient)
+    common: jax.Array  # (pattern, checkpoint, coefficient)
     apart: jax.Array  # (pattern, checkpoint, step)
     runs: jax.Array  # (pattern) sums of the weights of its runs, and of their products with ψ
     tilt: jax.Array  # (pattern, direction)
@@ -313,14 +315,14 @@ def _system(theta: Theta, errors: Errors, misfit: Misfit) -> _System:
     Q = diag(p) − p pᵀ τ²/(1 + τ² Σp), which all runs of a pattern have in common. So sums over runs are of weights and
     of weighted errors alone, and all that depends on the parameters is computed once a pattern.
     """
-    expected = misfit.left @ (theta["schedule"] * misfit.rise)
+    expected = misfit.remaining @ (theta["schedule"] * misfit.rise)
     p, shrink, e = _rows(errors._replace(error=errors.error - expected), misfit)
-    patterns, at = p.shape[0], misfit.pattern
+    patterns, pattern = p.shape[0], misfit.pattern
     weight = errors.weight * misfit.present
     psi = misfit.psi * misfit.ratio
 
     def total(values: jax.Array) -> jax.Array:
-        return jax.ops.segment_sum(values, at, num_segments=patterns)
+        return jax.ops.segment_sum(values, pattern, num_segments=patterns)
 
     def precision(design: jax.Array) -> jax.Array:
         """Q times the design (pattern, checkpoint, coefficient)."""
@@ -331,25 +333,27 @@ def _system(theta: Theta, errors: Errors, misfit: Misfit) -> _System:
     tilt_square = total(weight[:, None, None] * psi[:, :, None] * psi[:, None, :])
     pull, tilt_pull = total(weight[:, None] * e), total((weight[:, None] * e)[..., None] * psi[:, None, :])
     scale = jnp.concatenate([jnp.full(misfit.root.shape[1], theta["drift"]), theta["schedule"] * misfit.width])
-    alike = misfit.alike * scale
+    common = misfit.common * scale
     apart = misfit.apart * theta["drift_mix"] * jnp.sqrt(misfit.length)
-    q_alike, q_apart = precision(alike), precision(apart)
-    first = jnp.einsum("pck,pcl->kl", runs[:, None, None] * q_alike, alike)
-    cross = jnp.einsum("pks,pj->kjs", jnp.einsum("pck,pcs->pks", q_alike, apart), tilt)
+    q_common, q_apart = precision(common), precision(apart)
+    first = jnp.einsum("pck,pcl->kl", runs[:, None, None] * q_common, common)
+    cross = jnp.einsum("pks,pj->kjs", jnp.einsum("pck,pcs->pks", q_common, apart), tilt)
     last = jnp.einsum("pst,pij->isjt", jnp.einsum("pcs,pct->pst", q_apart, apart), tilt_square)
     size = last.shape[0] * last.shape[1]
     cross, last = cross.reshape(-1, size), last.reshape(size, size)
     inner = jnp.block([[first, cross], [cross.T, last]])
     score = jnp.concatenate(
-        [jnp.einsum("pck,pc->k", q_alike, pull), jnp.einsum("pcs,pcj->js", q_apart, tilt_pull).reshape(-1)]
+        [jnp.einsum("pck,pc->k", q_common, pull), jnp.einsum("pcs,pcj->js", q_apart, tilt_pull).reshape(-1)]
     )
-    square = jnp.sum(weight * (jnp.sum(p[at] * e**2, axis=1) - shrink[at] * jnp.sum(p[at] * e, axis=1) ** 2))
-    seen = misfit.seen[..., 0]
-    each = jnp.log1p(errors.shared * jnp.sum(p, axis=1)) - jnp.sum(jnp.log(jnp.where(seen, p, 1.0)), axis=1)
-    rows = jnp.sum(seen, axis=1)[at] * misfit.present
-    log_det = jnp.sum(total(misfit.present) * each) - jnp.sum(rows * jnp.log(errors.weight))
+    square = jnp.sum(
+        weight * (jnp.sum(p[pattern] * e**2, axis=1) - shrink[pattern] * jnp.sum(p[pattern] * e, axis=1) ** 2)
+    )
+    observed = misfit.observed[..., 0]
+    log_dets = jnp.log1p(errors.shared * jnp.sum(p, axis=1)) - jnp.sum(jnp.log(jnp.where(observed, p, 1.0)), axis=1)
+    rows = jnp.sum(observed, axis=1)[pattern] * misfit.present
+    log_det = jnp.sum(total(misfit.present) * log_dets) - jnp.sum(rows * jnp.log(errors.weight))
     inner = jnp.eye(inner.shape[0]) + 0.5 * (inner + inner.T)
-    parts = p, shrink, e, weight, psi, alike, apart, runs, tilt, tilt_square
+    parts = p, shrink, e, weight, psi, common, apart, runs, tilt, tilt_square
     return _System(inner, score, square, log_det, jnp.sum(rows), *parts)
 
 
@@ -381,12 +385,14 @@ class Cells:
     orthogonal: bool = True
 
     @classmethod
-    def of(cls, designs: Designs, left: np.ndarray, scale: Scale, centre: np.ndarray, orthogonal: bool = True) -> Cells:
+    def of(
+        cls, designs: Designs, octaves_left: np.ndarray, scale: Scale, centre: np.ndarray, orthogonal: bool = True
+    ) -> Cells:
         """The cells of the given runs; cells are merged where there would be too many.
 
         Args:
             designs: of the runs.
-            left: octaves (run) from each row to the end of its run's schedule.
+            octaves_left: octaves (run) from each row to the end of its run's schedule.
             scale: N₀ and D₀.
             centre: h̄ (domain).
             orthogonal: as in `Discrepancy`.
@@ -396,7 +402,7 @@ class Cells:
             points = np.unique(np.round(x / width), axis=0) * width
             if len(points) <= MOST_CELLS:
                 break
-        ends = np.unique(np.minimum(SCHEDULE, left.max(initial=0.0)))
+        ends = np.unique(np.minimum(SCHEDULE, octaves_left.max(initial=0.0)))
         sizes = np.stack([designs.params, designs.tokens], axis=1)
         along = Path.of(x[:, 0]), Path.of(x[:, 1])
         directions = _directions(designs.mixture)
@@ -405,7 +411,7 @@ class Cells:
     def misfit(
         self,
         designs: Designs,
-        left: np.ndarray,
+        octaves_left: np.ndarray,
         late: np.ndarray,
         train_run: np.ndarray,
         loss: np.ndarray,
@@ -416,7 +422,7 @@ class Cells:
 
         Args:
             designs: of the runs.
-            left: octaves (run) from each row to the end of its run's schedule.
+            octaves_left: octaves (run) from each row to the end of its run's schedule.
             late: log D/D₀ (run) as the noise reads it.
             train_run: position (run) of the training run of each row.
             loss: measured losses (run, target), NaN where nothing was.
@@ -424,39 +430,39 @@ class Cells:
             pad: whether to round sizes up, so that tables of similar size share a compiled program.
         """
         x = octaves(designs, self.scale)
-        cell, before = self.nearest(x), self.before_end(left)
+        cell, remaining = self.nearest(x), self.before_end(octaves_left)
         rows, counts = _checkpoints(train_run, x)
         real = np.arange(rows.shape[1]) < counts[:, None]
-        seen = np.isfinite(loss[rows]) & real[..., None]
-        relative = np.where(seen, loss_se[rows] / np.where(seen, loss[rows], 1.0), 0.0)
-        signature = [np.where(real, v[rows], -np.inf) for v in (designs.params, designs.tokens, left)]
-        flat = np.concatenate([*signature, *(v.reshape(len(rows), -1) for v in (seen, relative))], axis=1)
+        observed = np.isfinite(loss[rows]) & real[..., None]
+        relative = np.where(observed, loss_se[rows] / np.where(observed, loss[rows], 1.0), 0.0)
+        signature = [np.where(real, v[rows], -np.inf) for v in (designs.params, designs.tokens, octaves_left)]
+        flat = np.concatenate([*signature, *(v.reshape(len(rows), -1) for v in (observed, relative))], axis=1)
         _, first, pattern = np.unique(flat, axis=0, return_index=True, return_inverse=True)
         psi = (designs.mixture[rows[:, 0]] - self.centre) @ self.directions
         inside = self.inside & bool(psi.shape[1])  # where mixtures are all the same no path moves them apart
 
-        def full(size: int, least: int) -> int:
-            return padded(size, least if size else 1) if pad else max(size, 1)  # no array is empty
+        def full(size: int, minimum: int) -> int:
+            return padded(size, minimum if size else 1) if pad else max(size, 1)  # no array is empty
 
         runs, groups, patterns = full(len(designs), 32), full(len(rows), 32), full(len(first), LEAST)
         checkpoints, cells = full(rows.shape[1], 1), full(len(self.points), LEAST)
         knots, steps = full(len(self.ends) - 1, len(SCHEDULE) - 1), full(int(inside.sum()), 2 * MOST_STEPS)
         root = _filled(self.root, cells, cells)
-        before, passed = _filled(before, runs, knots), _filled(self.passed(x)[:, inside], runs, steps)
-        at = rows[first]  # (pattern, checkpoint): one run speaks for all of its pattern
+        remaining, passed = _filled(remaining, runs, knots), _filled(self.passed(x)[:, inside], runs, steps)
+        example = rows[first]  # (pattern, checkpoint): the rows of one run of each pattern
         arrays: Any = dict(
             cell=_filled(cell, runs),
-            left=before,
+            remaining=remaining,
             passed=passed,
             rows=_filled(rows, groups, checkpoints),
             pattern=_filled(pattern.reshape(-1), groups),
             present=_filled(np.ones(len(rows)), groups),
             psi=_filled(psi, groups, max(psi.shape[1], 1)),
-            ratio=_filled(_ratios(loss, cell, rows, seen), groups, value=1.0),
-            alike=_filled(np.concatenate([root[cell[at]], before[at]], axis=2), patterns, checkpoints),
-            apart=_filled(passed[at], patterns, checkpoints),
-            seen=_filled(seen[first], patterns, checkpoints),
-            late=_filled(late[at], patterns, checkpoints),
+            ratio=_filled(_ratios(loss, cell, rows, observed), groups, value=1.0),
+            common=_filled(np.concatenate([root[cell[example]], remaining[example]], axis=2), patterns, checkpoints),
+            apart=_filled(passed[example], patterns, checkpoints),
+            observed=_filled(observed[first], patterns, checkpoints),
+            late=_filled(late[example], patterns, checkpoints),
             loss_se=_filled(relative[first], patterns, checkpoints),
             root=root,
             rise=_filled(np.diff(np.sqrt(self.ends)), knots),
@@ -469,9 +475,9 @@ class Cells:
         """Position (run) of the cell nearest to each point (run, 2) in octaves."""
         return np.argmin(np.linalg.norm(x[:, None] - self.points[None], axis=2), axis=1)
 
-    def before_end(self, left: np.ndarray) -> np.ndarray:
+    def before_end(self, octaves_left: np.ndarray) -> np.ndarray:
         """Share (run, knot) of each piece of the curve of unfinished runs that lies before a row's end."""
-        return np.clip((left[:, None] - self.ends[:-1]) / np.diff(self.ends), 0.0, 1.0)
+        return np.clip((octaves_left[:, None] - self.ends[:-1]) / np.diff(self.ends), 0.0, 1.0)
 
     def passed(self, x: np.ndarray) -> np.ndarray:
         """Share (run, step) of each piece of the paths between the reference and points (run, 2) in octaves."""
@@ -495,8 +501,8 @@ class Cells:
 
     def slopes(self, scale: Scale) -> np.ndarray:
         """How every piece of the paths tilts the loss at one scale over the weights (domain, direction × step)."""
-        at = np.log2([[scale.params / self.scale.params, scale.tokens / self.scale.tokens]])
-        passed = self.passed(at)[0]
+        point = np.log2([[scale.params / self.scale.params, scale.tokens / self.scale.tokens]])
+        passed = self.passed(point)[0]
         return (self.directions[:, :, None] * passed).reshape(len(self.directions), -1)
 
     def clipped(self, designs: Designs) -> Designs:
@@ -529,9 +535,9 @@ class Cells:
         its values at all cells it no longer matters that they are orthogonal to something.
         """
         x = octaves(designs, self.scale)
-        at = self.nearest(x)
-        new = np.flatnonzero((np.abs(x - self.points[at]) > 0.5 * self.width + 1e-9).any(axis=1))
-        weights, root = np.eye(len(self.points))[at], np.zeros((len(x), len(x)))
+        cell = self.nearest(x)
+        new = np.flatnonzero((np.abs(x - self.points[cell]) > 0.5 * self.width + 1e-9).any(axis=1))
+        weights, root = np.eye(len(self.points))[cell], np.zeros((len(x), len(x)))
         factor = np.linalg.cholesky(self._covariance(self.points, self.points) + 1e-9 * np.eye(len(self.points)))
         half = np.linalg.solve(factor, self._covariance(x[new], self.points).T)
         weights[new] = np.linalg.solve(factor.T, half).T
@@ -545,8 +551,8 @@ class Cells:
 
 def _filled(array: np.ndarray, *sizes: int, value: float = 0.0) -> np.ndarray:
     """The array with its first axes filled up to the given sizes."""
-    more = [(0, size - now) for size, now in zip(sizes, array.shape, strict=False)]
-    return np.pad(array, more + [(0, 0)] * (array.ndim - len(more)), constant_values=value)
+    padding = [(0, size - now) for size, now in zip(sizes, array.shape, strict=False)]
+    return np.pad(array, padding + [(0, 0)] * (array.ndim - len(padding)), constant_values=value)
 
 
 def _checkpoints(train_run: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -559,7 +565,7 @@ def _checkpoints(train_run: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.n
     return rows, counts
 
 
-def _ratios(loss: np.ndarray, cell: np.ndarray, rows: np.ndarray, seen: np.ndarray) -> np.ndarray:
+def _ratios(loss: np.ndarray, cell: np.ndarray, rows: np.ndarray, observed: np.ndarray) -> np.ndarray:
     """Typical loss at the scales of a training run over its own (group, target), as measured."""
     with np.errstate(invalid="ignore"):
         log_loss = np.log(loss)
@@ -567,8 +573,10 @@ def _ratios(loss: np.ndarray, cell: np.ndarray, rows: np.ndarray, seen: np.ndarr
     sums, counts = (np.zeros((cell.max(initial=0) + 1, loss.shape[1])) for _ in range(2))
     np.add.at(sums, cell, np.where(measured, log_loss, 0.0))
     np.add.at(counts, cell, measured)
-    above = np.where(seen, (sums / np.maximum(counts, 1))[cell[rows]] - np.where(measured, log_loss, 0.0)[rows], 0.0)
-    mean = above.sum(axis=1) / np.maximum(seen.sum(axis=1), 1)
+    log_ratio = np.where(
+        observed, (sums / np.maximum(counts, 1))[cell[rows]] - np.where(measured, log_loss, 0.0)[rows], 0.0
+    )
+    mean = log_ratio.sum(axis=1) / np.maximum(observed.sum(axis=1), 1)
     return np.exp(np.clip(mean, -math.log(RATIO), math.log(RATIO)))
 
 

@@ -121,7 +121,7 @@ class Data(NamedTuple):
         loss_se = runs.only(targets).loss_se if isinstance(runs, Runs) else None
         loss_se = np.zeros_like(loss) if loss_se is None else loss_se
         observed = np.isfinite(loss)
-        left = runs.left if isinstance(runs, Runs) else np.zeros(len(designs))
+        octaves_left = runs.octaves_left if isinstance(runs, Runs) else np.zeros(len(designs))
         late = reference.late(designs.tokens)
         _, train_run = np.unique(runs.train_run if isinstance(runs, Runs) else designs.ids, return_inverse=True)
         train_run = train_run.reshape(-1)
@@ -140,20 +140,22 @@ class Data(NamedTuple):
             train_run=np.pad(train_run, (0, extra)),
             late=np.pad(late, (0, extra)),
             weight=np.ones((padded(groups) if pad else groups, len(targets))),
-            misfit=cells.misfit(designs, left, late, train_run, loss, loss_se, pad) if cells and cells.moves else None,
+            misfit=cells.misfit(designs, octaves_left, late, train_run, loss, loss_se, pad)
+            if cells and cells.moves
+            else None,
         )
         return cls(**arrays)  # NumPy arrays: they become JAX's, in its precision, where they are used
 
     def target(self, position: int) -> Data:
         """The data of one target, with the target axis kept."""
-        at = slice(position, position + 1)
+        targets = slice(position, position + 1)
         return self._replace(
-            unit=self.unit[at],
-            loss=self.loss[:, at],
-            loss_se=self.loss_se[:, at],
-            observed=self.observed[:, at],
-            weight=self.weight[:, at],
-            misfit=self.misfit and self.misfit.target(at),
+            unit=self.unit[targets],
+            loss=self.loss[:, targets],
+            loss_se=self.loss_se[:, targets],
+            observed=self.observed[:, targets],
+            weight=self.weight[:, targets],
+            misfit=self.misfit and self.misfit.target(targets),
         )
 
 
@@ -273,10 +275,10 @@ class Measured(dist.Distribution):
         loss = expected_loss(self.form.law, theta, self.data)
         if self.form.discrepancy and self.data.misfit is not None:
             keys = jax.random.split(drift_key, targets)
-            drawn = jax.vmap(draw_prior, (0, None, 0))({k: theta[k] for k in DRIFT}, self.data.misfit, keys)
+            discrepancy = jax.vmap(draw_prior, (0, None, 0))({k: theta[k] for k in DRIFT}, self.data.misfit, keys)
             at_centre = reference_loss(self.form.law, theta, self.data)
-            each = jax.vmap(effect, (0, 1, 1, None, None), 1)
-            loss = loss + each(drawn, loss, at_centre, self.data.misfit, self.data.train_run)
+            effects = jax.vmap(effect, (0, 1, 1, None, None), 1)
+            loss = loss + effects(discrepancy, loss, at_centre, self.data.misfit, self.data.train_run)
         rows = Rows(self.data.train_run, self.data.late, self.data.loss_se)
 
         def scatter(theta: Any, loss: jax.Array, se: jax.Array, key: jax.Array) -> jax.Array:
@@ -355,12 +357,12 @@ class Model:
         if self.discrepancy is None:
             return None
         if isinstance(runs, Runs):  # rows without a loss pin nothing
-            seen = np.isfinite(runs.loss).any(axis=1)
-            runs = runs.take(seen) if seen.any() else runs
-        left = runs.left if isinstance(runs, Runs) else np.zeros(len(runs))
+            observed = np.isfinite(runs.loss).any(axis=1)
+            runs = runs.take(observed) if observed.any() else runs
+        octaves_left = runs.octaves_left if isinstance(runs, Runs) else np.zeros(len(runs))
         designs = (runs.designs if isinstance(runs, Runs) else runs).on(self.reference.domains)
         reference, orthogonal = self.reference, self.discrepancy.orthogonal
-        return Cells.of(designs, left, reference.scale, reference.mixture, orthogonal)
+        return Cells.of(designs, octaves_left, reference.scale, reference.mixture, orthogonal)
 
     def priors(self, domains: int) -> dict[str, dist.Distribution]:
         """The prior of every site, defaults and overrides, for one target and the given number of domains.

@@ -93,9 +93,9 @@ class RowNoise(Noise):
 
     def log_prob_by_run(self, theta: Theta, loss: jax.Array, rows: Rows, measured: jax.Array, runs: int) -> jax.Array:
         """The sum over the rows of each training run."""
-        seen = jnp.isfinite(measured)
-        log_prob = self.around(theta, loss, rows).log_prob(jnp.where(seen, measured, loss))
-        return jax.ops.segment_sum(jnp.where(seen, log_prob, 0.0), rows.train_run, num_segments=runs)
+        observed = jnp.isfinite(measured)
+        log_prob = self.around(theta, loss, rows).log_prob(jnp.where(observed, measured, loss))
+        return jax.ops.segment_sum(jnp.where(observed, log_prob, 0.0), rows.train_run, num_segments=runs)
 
 
 class ByRun(NamedTuple):
@@ -116,17 +116,19 @@ def by_run(error: jax.Array, variance: jax.Array, shared: jax.Array, train_run: 
         train_run: position of the training run of each row (run).
         runs: how many training runs there are room for.
     """
-    seen = jnp.isfinite(variance)
-    known = jnp.where(seen, variance, 1.0)
-    p = jnp.where(seen, 1 / known, 0.0)
-    e = jnp.where(seen, error, 0.0)
+    observed = jnp.isfinite(variance)
+    finite = jnp.where(observed, variance, 1.0)
+    p = jnp.where(observed, 1 / finite, 0.0)
+    e = jnp.where(observed, error, 0.0)
 
     def total(values: jax.Array) -> jax.Array:
         return jax.ops.segment_sum(values, train_run, num_segments=runs)
 
     weight, pull = total(p), total(p * e)
     square = total(p * e**2) - shared / (1 + shared * weight) * pull**2
-    return ByRun(square, jnp.log1p(shared * weight) + total(jnp.where(seen, jnp.log(known), 0.0)), total(seen * 1.0))
+    return ByRun(
+        square, jnp.log1p(shared * weight) + total(jnp.where(observed, jnp.log(finite), 0.0)), total(observed * 1.0)
+    )
 
 
 @dataclass(frozen=True)
@@ -175,10 +177,10 @@ class Grouped(Noise):
 
     def sample(self, theta: Theta, loss: jax.Array, rows: Rows, key: jax.Array) -> jax.Array:
         """One effect and one scale a training run, one jitter a row."""
-        shared, own, tails = jax.random.split(key, 3)
-        effect = jnp.sqrt(self.effect(theta)) * jax.random.normal(shared, loss.shape)
-        jitter = jnp.sqrt(self.jitter(theta, loss, rows)) * jax.random.normal(own, loss.shape)
-        scale = jnp.sqrt(self.nu / dist.Chi2(self.nu).sample(tails, loss.shape))
+        effect_key, jitter_key, scale_key = jax.random.split(key, 3)
+        effect = jnp.sqrt(self.effect(theta)) * jax.random.normal(effect_key, loss.shape)
+        jitter = jnp.sqrt(self.jitter(theta, loss, rows)) * jax.random.normal(jitter_key, loss.shape)
+        scale = jnp.sqrt(self.nu / dist.Chi2(self.nu).sample(scale_key, loss.shape))
         return loss * (1 + scale[rows.train_run] * (effect[rows.train_run] + jitter))
 
     def around(self, theta: Theta, loss: jax.Array, rows: Rows) -> Any:
@@ -187,12 +189,12 @@ class Grouped(Noise):
 
     def log_prob_by_run(self, theta: Theta, loss: jax.Array, rows: Rows, measured: jax.Array, runs: int) -> jax.Array:
         """The multivariate Student-t density of the rows of each training run."""
-        seen = jnp.isfinite(measured)
-        error = jnp.where(seen, measured, loss) / loss - 1
-        variance = jnp.where(seen, self.jitter(theta, loss, rows), jnp.inf)
+        observed = jnp.isfinite(measured)
+        error = jnp.where(observed, measured, loss) / loss - 1
+        variance = jnp.where(observed, self.jitter(theta, loss, rows), jnp.inf)
         square, log_det, count = by_run(error, variance, self.effect(theta), rows.train_run, runs)
         half = 0.5 * (self.nu + count)
-        units = jax.ops.segment_sum(jnp.where(seen, jnp.log(loss), 0.0), rows.train_run, runs)
+        units = jax.ops.segment_sum(jnp.where(observed, jnp.log(loss), 0.0), rows.train_run, runs)
         constant = gammaln(half) - math.lgamma(0.5 * self.nu) - 0.5 * count * math.log(self.nu * math.pi)
         return constant - 0.5 * log_det - half * jnp.log1p(square / self.nu) - units
 

@@ -23,7 +23,7 @@ def spread[Item, Result](
     task: Callable[[Item], Result],
     items: Sequence[Item],
     executor: Executor | None = None,
-    done: Callable[[Result], object] = lambda result: None,
+    on_result: Callable[[Result], object] = lambda result: None,
     names: Sequence[str] = (),
 ) -> list[Result]:
     """The result of every item, in the order of the items, the same with any executor or none.
@@ -36,7 +36,7 @@ def spread[Item, Result](
             `functools.partial` of one.
         items: each the argument of one task; they must pickle, too.
         executor: where to run; None for this thread, one item after the other.
-        done: is told every result as it comes, in any order.
+        on_result: called with every result as it comes, in any order.
         names: what an error calls the items; their numbers, from 1, when not given.
 
     Raises:
@@ -46,32 +46,35 @@ def spread[Item, Result](
 
     def keep(position: int, result: Result) -> None:
         results[position] = result
-        done(result)
+        on_result(result)
 
     if executor is None:
         for position, item in enumerate(items):
             keep(position, task(item))
         return list(results.values())
-    call, why = partial(_there, _folder(), task), None
-    left = list(range(len(items)))
+    call, reason = partial(_there, _folder(), task), None
+    remaining = list(range(len(items)))
     for attempt in range(ATTEMPTS):
-        before, again = why, left
-        why = _round(executor, call, {position: items[position] for position in left}, attempt, keep)
-        left = [position for position in left if position not in results]
-        if not left:
+        previous, retries = reason, remaining
+        reason = _round(executor, call, {position: items[position] for position in remaining}, attempt, keep)
+        remaining = [position for position in remaining if position not in results]
+        if not remaining:
             if attempt:
                 warnings.warn(
-                    f"done at the second attempt: {_named(again, names)}. {_said(before)}", RuntimeWarning, stacklevel=3
+                    f"done at the second attempt: {_named(retries, names)}. {_said(previous)}",
+                    RuntimeWarning,
+                    stacklevel=3,
                 )
             return [results[position] for position in range(len(items))]
-        if isinstance(why, CancelledError):  # no scheduler: Dask would take work that it never answers
+        if isinstance(reason, CancelledError):  # no scheduler: Dask would take work that it never answers
             break
     raise WorkerError(
-        f"{len(left)} of {len(items)} tasks have no result, {len(results)} are done. Lost: {_named(left, names)}. "
-        f"{_said(why)}. A worker died, often for want of memory, or the scheduler was lost. Give each worker more "
+        f"{len(remaining)} of {len(items)} tasks have no result, {len(results)} are done. "
+        f"Lost: {_named(remaining, names)}. "
+        f"{_said(reason)}. A worker died, often for want of memory, or the scheduler was lost. Give each worker more "
         'memory, or run fewer at once; start a pool of processes under `if __name__ == "__main__":`; then call again '
         "with a new executor."
-    ) from why
+    ) from reason
 
 
 def processes(count: int) -> AbstractContextManager[Executor | None]:
@@ -91,7 +94,7 @@ def _round[Result](
 ) -> BaseException | None:
     """Give every item out and wait for all, or until the scheduler is lost; what the last loss was, if any."""
     futures: dict[Future[Result], int] = {}
-    why: BaseException | None = None
+    reason: BaseException | None = None
     try:
         for position, item in items.items():
             try:  # the attempt makes it another task, else Dask would answer with the failure it remembers
@@ -99,7 +102,7 @@ def _round[Result](
             except Exception as error:
                 if not (isinstance(error, RuntimeError) or _lost(error)):  # broken and shut-down pools: RuntimeError
                     raise
-                why = error
+                reason = error
                 break
         for future in as_completed(futures):
             try:
@@ -107,7 +110,7 @@ def _round[Result](
             except BaseException as error:
                 if not _lost(error):
                     raise
-                why = error
+                reason = error
                 if isinstance(error, CancelledError):
                     break
             else:
@@ -116,7 +119,7 @@ def _round[Result](
         for future in futures:
             future.cancel()
         raise
-    return why
+    return reason
 
 
 def _there(folder: str | None, task: Callable[[Any], Any], item: Any, attempt: int) -> Any:

@@ -67,8 +67,8 @@ class Prior(Mapping[str, dist.Distribution]):
         lines = []
         for site, belief in self.items():
             low, high = interval(belief, 0.9)
-            each = f" for each of {belief.event_shape[-1]}" if belief.event_shape else ""
-            lines.append(f"{site:>10}  {family(belief).__name__}, 90% in [{low:.3g}, {high:.3g}]{each}")
+            suffix = f" for each of {belief.event_shape[-1]}" if belief.event_shape else ""
+            lines.append(f"{site:>10}  {family(belief).__name__}, 90% in [{low:.3g}, {high:.3g}]{suffix}")
         return "\n".join(lines)
 
 

@@ -15,11 +15,11 @@ PATIENCE = 2.0
 @contextmanager
 def bars() -> Iterator[None]:
     """Show the bars of everything that is called within."""
-    before = SHOWN.set(True)
+    token = SHOWN.set(True)
     try:
         yield
     finally:
-        SHOWN.reset(before)
+        SHOWN.reset(token)
 
 
 def bar(items: Iterable[Any] | None = None, *, doing: str, total: int | None = None, unit: str = "step") -> Any:

@@ -35,14 +35,14 @@ class Table(NamedTuple):
 
     designs: Designs
     train_run: np.ndarray
-    left: np.ndarray
+    octaves_left: np.ndarray
     loss: np.ndarray
     cells: Cells
 
     def misfit(self, pad: bool = False) -> Misfit:
         late = np.log(self.designs.tokens / REFERENCE.tokens)
         return self.cells.misfit(
-            self.designs, self.left, late, self.train_run, self.loss, np.full_like(self.loss, 0.001), pad
+            self.designs, self.octaves_left, late, self.train_run, self.loss, np.full_like(self.loss, 0.001), pad
         )
 
     def errors(self, misfit: Misfit, seed: int = 1) -> Errors:
@@ -62,11 +62,11 @@ def table(seed: int = 0, orthogonal: bool = True) -> Table:
     tokens = 2e9 * 2.0 ** np.concatenate([np.arange(n) for n in counts])
     order = rng.permutation(len(train_run))  # rows of one run need not stand together
     designs = Designs(("a", "b", "c"), weights[train_run], params, tokens).take(order)
-    left = np.log2(2e9 * 2.0 ** (np.array(counts) - 1)[train_run] / tokens)[order]
+    octaves_left = np.log2(2e9 * 2.0 ** (np.array(counts) - 1)[train_run] / tokens)[order]
     loss = rng.uniform(2.5, 3.0, (len(order), 1))
     loss[3] = np.nan
-    cells = Cells.of(designs, left, REFERENCE, weights.mean(0), orthogonal)
-    return Table(designs, train_run[order], left, loss, cells)
+    cells = Cells.of(designs, octaves_left, REFERENCE, weights.mean(0), orthogonal)
+    return Table(designs, train_run[order], octaves_left, loss, cells)
 
 
 def at_rows(found: Table, misfit: Misfit, values: np.ndarray) -> np.ndarray:
@@ -86,14 +86,14 @@ def dense(found: Table, misfit: Misfit) -> np.ndarray:
     both = sum(np.minimum(np.abs(v[:, None]), np.abs(v[None])) * (v[:, None] * v[None] > 0) for v in (x[:, 0], x[:, 1]))
     ratio = np.asarray(misfit.ratio)[found.train_run, 0]
     apart = THETA["drift_mix"] ** 2 * both * (psi @ psi.T) * np.outer(ratio, ratio)
-    strays = (0.5 * THETA["schedule"]) ** 2 * np.minimum(found.left[:, None], found.left[None])
+    strays = (0.5 * THETA["schedule"]) ** 2 * np.minimum(found.octaves_left[:, None], found.octaves_left[None])
     root = found.cells.root[cell]
     return THETA["drift"] ** 2 * root @ root.T + apart + strays
 
 
 def curve(found: Table) -> np.ndarray:
     """Mean (run) of what unfinished runs lack."""
-    return THETA["schedule"] * np.sqrt(found.left)
+    return THETA["schedule"] * np.sqrt(found.octaves_left)
 
 
 def scatter(found: Table, misfit: Misfit, errors: Errors) -> np.ndarray:
@@ -146,7 +146,7 @@ def test_a_drift_that_leaves_only_rounding_has_no_density() -> None:
     errors = found.errors(misfit)
     tiny = errors._replace(variance=np.full(np.shape(misfit.late), 1e-30), shared=np.array(1e-30))  # type: ignore[arg-type]
     cell = found.cells.nearest(octaves(found.designs, REFERENCE))
-    common = tiny._replace(error=found.left + 1e4 * found.cells.root[cell, 0])  # type: ignore[arg-type]
+    common = tiny._replace(error=found.octaves_left + 1e4 * found.cells.root[cell, 0])  # type: ignore[arg-type]
     wild = {"drift": 1e40, "drift_mix": 1e40, "schedule": 1e40}
     assert float(marginal_log_prob(wild, common, misfit)) == -np.inf  # type: ignore[arg-type]
 
@@ -264,13 +264,13 @@ def test_beyond_the_runs_the_surface_stays_what_it_is_at_their_edge() -> None:
     }
     sizes = np.array([[4e8, 16e9], [3e9, 16e9], [4e8, 64e9], [3e9, 64e9], [3e9, 64e9]])
     designs = Designs(found.designs.domains, np.tile(cells.centre, (5, 1)), *sizes.T)
-    left, nothing = np.array([0.0, 0.0, 0.0, 0.0, 1.0]), np.zeros((4, 5, 1))
+    octaves_left, nothing = np.array([0.0, 0.0, 0.0, 0.0, 1.0]), np.zeros((4, 5, 1))
     scale = np.full((4, 1), 0.01)
-    common = surface(cells, sites, scale, nothing, designs, left, seed=1)
+    common = surface(cells, sites, scale, nothing, designs, octaves_left, seed=1)
     np.testing.assert_allclose(common[:, :4], np.broadcast_to(common[:, :1], (4, 4, 1)), rtol=1e-6)
     one = sites["drift_schedule"] @ cells.before_end(np.ones(1)).T
     np.testing.assert_allclose(common[:, 4] - common[:, 3], one[..., 0], atol=1e-12)
-    fallen = surface(cells, sites, scale, nothing + 0.1, designs, left, seed=1)
+    fallen = surface(cells, sites, scale, nothing + 0.1, designs, octaves_left, seed=1)
     np.testing.assert_allclose(1 + fallen, (1 + common) * np.exp(0.03))
 
 

@@ -90,11 +90,11 @@ def test_loss_by_share_is_a_line_through_the_design(believed: Posterior, ax) -> 
     at = believed.predict(design, noise=False).quantile(0.5)[0, 1]
     assert (x[0], x[-1]) == (0.0, 1.0) and np.interp(0.5, x, y) == pytest.approx(at, rel=1e-3)
     edge = Figure().subplots()
-    plot_loss_by_share(believed, design, "web", target="python", ax=edge, against="$code$")
+    plot_loss_by_share(believed, design, "web", target="python", ax=edge, other_domain="$code$")
     x, y = lines(edge)["median"].get_xydata().T
     assert x[-1] == pytest.approx(0.8) and np.interp(0.5, x, y) == pytest.approx(at, rel=1e-3)
     with pytest.raises(InputError, match="no such line"):
-        plot_loss_by_share(believed, design, "web", target="python", ax=edge, against="web")
+        plot_loss_by_share(believed, design, "web", target="python", ax=edge, other_domain="web")
 
 
 def test_ternary_maps_mark_the_choice_and_are_lowest_near_it(believed: Posterior, decision: Decision) -> None:
@@ -125,7 +125,7 @@ def test_what_constraints_forbid_is_grey_where_it_would_be_better(believed: Post
 
 
 def test_shares_of_many_domains_say_what_the_rest_have(decision: Decision, ax) -> None:
-    plot_shares(decision, ax=ax, most=2)
+    plot_shares(decision, ax=ax, max_domains=2)
     names = [label.get_text() for label in ax.get_yticklabels()]
     chosen = lines(ax)["chosen"].get_xdata()
     assert len(names) == len(chosen) == 2
@@ -150,7 +150,7 @@ def test_effects_of_a_large_table_show_the_largest(ax) -> None:
     many = invented(tuple(f"d{i}" for i in range(60)), tuple(f"t{i}" for i in range(40)), rows=80, chains=1, draws=20)
     assert many.natural is not None
     found = effects(many, Design(many.natural, SCALE))
-    plot_effects(found, ax=ax, most=12, most_targets=30)
+    plot_effects(found, ax=ax, max_domains=12, max_targets=30)
     assert ax.images[0].get_array().shape == (30, 12)
     shown = [label.get_text() for label in ax.get_xticklabels()]
     size = np.abs(found.mean).max(axis=0)

@@ -84,11 +84,11 @@ def score_candidates(
         max_draws: at most so many posterior draws are used.
         seed: of candidates and nodes.
     """
-    few = thinned(posterior, max_draws)
-    pool = candidates.on(few, seed) if isinstance(candidates, Candidates) else candidates
-    at = acquisition.stakes(few)
+    subsample = thinned(posterior, max_draws)
+    pool = candidates.on(subsample, seed) if isinstance(candidates, Candidates) else candidates
+    stakes = acquisition.stakes(subsample)
     with double():
-        view = acquisition.view(few, at, int(np.bincount(pool.run).max()), seed)
+        view = acquisition.view(subsample, stakes, int(np.bincount(pool.run).max()), seed)
     return CandidateScores(
-        pool, score(acquisition, view, few, pool), np.asarray(cost(pool.last), float), acquisition.unit, at
+        pool, score(acquisition, view, subsample, pool), np.asarray(cost(pool.last), float), acquisition.unit, stakes
     )

@@ -69,19 +69,19 @@ class CampaignConfig:
     @property
     def candidates(self) -> Candidates:
         """The recipe of the runs to choose from, without constraints."""
-        given = [Design(Mixture(weights), Scale(params, tokens)) for weights, params, tokens in self.include]
+        designs = [Design(Mixture(weights), Scale(params, tokens)) for weights, params, tokens in self.include]
         return candidates(
-            None, self.scales, self.count, checkpoints=self.checkpoints, include=given, flagship=self.flagship
+            None, self.scales, self.count, checkpoints=self.checkpoints, include=designs, flagship=self.flagship
         )
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> CampaignConfig:
         """What `asdict` gave."""
-        given = dict(stored)
-        given["flagship"] = Scale(**given["flagship"])
-        given["scales"] = tuple(Scale(**s) for s in given["scales"])
-        given |= {key: tuple(given.get(key, ())) for key in ("checkpoints", "include")}
-        return cls(**given)
+        values = dict(stored)
+        values["flagship"] = Scale(**values["flagship"])
+        values["scales"] = tuple(Scale(**s) for s in values["scales"])
+        values |= {key: tuple(values.get(key, ())) for key in ("checkpoints", "include")}
+        return cls(**values)
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,8 @@ class Answer:
         }
 
     def __str__(self) -> str:
-        asked = ", ".join(t.id for t in self.trials)
-        return f"{self.proposal}" + (f"\n\nasked for {asked}" if asked else "\n\nasked for nothing")
+        ids = ", ".join(t.id for t in self.trials)
+        return f"{self.proposal}" + (f"\n\nasked for {ids}" if ids else "\n\nasked for nothing")
 
 
 @dataclass(frozen=True)
@@ -128,11 +128,11 @@ class Campaign:
             InfeasibleError: no mixture is allowed at some scale.
         """
         posterior = load_posterior(spec.posterior)
-        within = _within(spec, posterior)
+        feasible = _within(spec, posterior)
         for scale in (spec.flagship, *spec.scales):
-            within.at(scale, posterior.domains)
-        some = spec.candidates.include or (Design(Mixture.uniform(posterior.domains), spec.flagship),)
-        checkpointed(Designs.of(*some).on(posterior.domains), ["given"] * len(some), spec.checkpoints)
+            feasible.at(scale, posterior.domains)
+        designs = spec.candidates.include or (Design(Mixture.uniform(posterior.domains), spec.flagship),)
+        checkpointed(Designs.of(*designs).on(posterior.domains), ["given"] * len(designs), spec.checkpoints)
         unknown = [t for t in spec.targets or {} if t not in posterior.targets]
         if unknown:
             raise InputError(
@@ -215,16 +215,18 @@ class Campaign:
             InputError: the trial is unknown or has ended, a target is unknown, a number is no loss, or a checkpoint
                 is not before the end.
         """
-        known = load_posterior(self.spec.posterior).targets
+        targets = load_posterior(self.spec.posterior).targets
         on_the_way = self._on_the_way(trial, checkpoints or {})
         for measured in (losses, *on_the_way.values()):
-            _require_losses(measured, known)
+            _require_losses(measured, targets)
         if flops is not None and not (math.isfinite(flops) and flops > 0):
             raise InputError("the cost is not a number of FLOPs", expected="above 0", got=flops, advice="Correct it.")
-        told: dict[str, Any] = {"losses": {t: float(v) for t, v in losses.items()}}
-        told |= {} if flops is None else {"actual_flops": float(flops)}
-        told |= {"checkpoints": {repr(at): dict(found) for at, found in on_the_way.items()}} if on_the_way else {}
-        return self.ledger.end(trial, "told", told)
+        result: dict[str, Any] = {"losses": {t: float(v) for t, v in losses.items()}}
+        result |= {} if flops is None else {"actual_flops": float(flops)}
+        result |= (
+            {"checkpoints": {repr(tokens): dict(values) for tokens, values in on_the_way.items()}} if on_the_way else {}
+        )
+        return self.ledger.end(trial, "told", result)
 
     def _on_the_way(
         self, trial: str, checkpoints: Mapping[float, Mapping[str, float]]
@@ -248,8 +250,8 @@ class Campaign:
 
     def runs(self) -> Runs | None:
         """What has been told, as runs; None before the first."""
-        told = self.ledger.state().of("told")
-        return _runs(told, load_posterior(self.spec.posterior)) if told else None
+        trials = self.ledger.state().of("told")
+        return _runs(trials, load_posterior(self.spec.posterior)) if trials else None
 
     def spent(self) -> float:
         """FLOPs of all runs that were asked for: actual where told, else planned times the ratio learned so far."""
@@ -257,21 +259,21 @@ class Campaign:
         return _spent(self.ledger.state().trials, _cost(spec, self.ledger.state()))
 
     def _propose(self, spec: CampaignConfig, base: Posterior, state: State, count: int, refit: Refit) -> Proposal:
-        told = state.of("told")
-        posterior = _updated(base, _runs(told, base), spec.seed, refit) if told else base
+        completed = state.of("told")
+        posterior = _updated(base, _runs(completed, base), spec.seed, refit) if completed else base
         cost = _cost(spec, state)
-        left = None if spec.budget is None else spec.budget - _spent(state.trials, cost)
+        remaining = None if spec.budget is None else spec.budget - _spent(state.trials, cost)
         waiting = state.of("pending")
-        among = replace(spec.candidates, within=_within(spec, base)).on(posterior, spec.seed)
-        never = {_key(t.job, base.domains) for t in state.of("abandoned")}
-        last = among.last
-        keep = [i for i in range(len(among)) if _row(last.params[i], last.tokens[i], last.mixture[i]) not in never]
+        pool = replace(spec.candidates, feasible=_within(spec, base)).on(posterior, spec.seed)
+        abandoned = {_key(t.job, base.domains) for t in state.of("abandoned")}
+        last = pool.last
+        keep = [i for i in range(len(pool)) if _row(last.params[i], last.tokens[i], last.mixture[i]) not in abandoned]
         return propose(
             posterior,
-            among.take(np.array(keep, dtype=int)),
+            pool.take(np.array(keep, dtype=int)),
             acquisition=RegretReduction(spec.flagship, spec.targets, _within(spec, base)),
             cost=cost,
-            budget=left,
+            budget=remaining,
             count=count,
             pending=checkpointed(_designs(waiting, base), ["given"] * len(waiting), spec.checkpoints)
             if waiting
@@ -299,13 +301,13 @@ class Campaign:
     def __str__(self) -> str:
         spec, state = self.spec, self.ledger.state()
         spent = _spent(state.trials, _cost(spec, state))
-        of = "" if spec.budget is None else f" of {spec.budget:.3g}"
+        limit = "" if spec.budget is None else f" of {spec.budget:.3g}"
         counts = ", ".join(f"{len(state.of(s))} {s}" for s in ("pending", "told", "failed", "abandoned"))
-        lines = [f"campaign for {spec.flagship}", f"{len(state.trials)} trials: {counts}; {spent:.3g}{of} FLOPs", ""]
+        lines = [f"campaign for {spec.flagship}", f"{len(state.trials)} trials: {counts}; {spent:.3g}{limit} FLOPs", ""]
         for t in state.trials:
-            told = " ".join(f"{name} {value:.4f}" for name, value in t.result.get("losses", {}).items())
+            losses = " ".join(f"{name} {value:.4f}" for name, value in t.result.get("losses", {}).items())
             design = _design(t.job)
-            lines.append(f"{t.id}  {t.status:<9}  {design.scale}  {told or t.result.get('why', '')}".rstrip())
+            lines.append(f"{t.id}  {t.status:<9}  {design.scale}  {losses or t.result.get('why', '')}".rstrip())
         return "\n".join(lines).rstrip()
 
 
@@ -314,19 +316,21 @@ def _within(spec: CampaignConfig, posterior: Posterior) -> FeasibleSet:
 
 
 def _cost(spec: CampaignConfig, state: State) -> Cost:
-    told = [t for t in state.of("told") if "actual_flops" in t.result]
+    trials = [t for t in state.of("told") if "actual_flops" in t.result]
     cost = Cost(spec.fixed)
-    if not told:
+    if not trials:
         return cost
-    return cost.learned(np.array([t.job["flops"] for t in told]), np.array([t.result["actual_flops"] for t in told]))
+    return cost.learned(
+        np.array([t.job["flops"] for t in trials]), np.array([t.result["actual_flops"] for t in trials])
+    )
 
 
 def _spent(trials: tuple[Trial, ...], cost: Cost) -> float:
     return float(sum(cost.fixed + t.result.get("actual_flops", cost.ratio * t.job["flops"]) for t in trials))
 
 
-def _design(asked: Mapping[str, Any]) -> Design:
-    return Design(Mixture(asked["mixture"]), Scale(asked["params"], asked["tokens"]))
+def _design(job: Mapping[str, Any]) -> Design:
+    return Design(Mixture(job["mixture"]), Scale(job["params"], job["tokens"]))
 
 
 def _designs(trials: tuple[Trial, ...], posterior: Posterior) -> Designs:
@@ -334,21 +338,21 @@ def _designs(trials: tuple[Trial, ...], posterior: Posterior) -> Designs:
     return replace(stack, ids=tuple(t.id for t in trials))
 
 
-def _key(asked: Mapping[str, Any], domains: tuple[str, ...]) -> tuple[float, ...]:
-    return _row(asked["params"], asked["tokens"], np.array([asked["mixture"][d] for d in domains]))
+def _key(job: Mapping[str, Any], domains: tuple[str, ...]) -> tuple[float, ...]:
+    return _row(job["params"], job["tokens"], np.array([job["mixture"][d] for d in domains]))
 
 
 def _row(params: float, tokens: float, weights: np.ndarray) -> tuple[float, ...]:
     return (float(params), float(tokens), *weights.round(9).tolist())
 
 
-def _runs(told: tuple[Trial, ...], posterior: Posterior) -> Runs:
+def _runs(trials: tuple[Trial, ...], posterior: Posterior) -> Runs:
     """A row for the end of every run and for each of its checkpoints."""
     rows = [
         (trial, replace(_design(trial.job), scale=Scale(trial.job["params"], tokens)), losses)
-        for trial in told
+        for trial in trials
         for tokens, losses in [
-            *sorted((float(at), found) for at, found in trial.result.get("checkpoints", {}).items()),
+            *sorted((float(key), values) for key, values in trial.result.get("checkpoints", {}).items()),
             (trial.job["tokens"], trial.result["losses"]),
         ]
     ]
@@ -359,10 +363,10 @@ def _runs(told: tuple[Trial, ...], posterior: Posterior) -> Runs:
     return Runs(designs, posterior.targets, loss, tuple(t.id for t, *_ in rows), seeds)
 
 
-def _updated(base: Posterior, told: Runs, seed: int, refit: Refit) -> Posterior:
+def _updated(base: Posterior, runs: Runs, seed: int, refit: Refit) -> Posterior:
     """The posterior after what was told: the draws weighted where that is valid, else fitted again."""
-    found, khat = reweighted(base, told, seed)
-    return found if khat < KHAT else refit(base, joined(base.runs, told), seed)
+    posterior, khat = reweighted(base, runs, seed)
+    return posterior if khat < KHAT else refit(base, joined(base.runs, runs), seed)
 
 
 def joined(first: Runs, second: Runs) -> Runs:
@@ -371,9 +375,9 @@ def joined(first: Runs, second: Runs) -> Runs:
     Raises:
         InputError: the tables differ in domains or targets, or share a run id.
     """
-    theirs, same = second.designs.on(first.domains), second.only(first.targets)
-    assert first.loss_se is not None and same.loss_se is not None
-    assert first.planned is not None and same.planned is not None
+    theirs, matched = second.designs.on(first.domains), second.only(first.targets)
+    assert first.loss_se is not None and matched.loss_se is not None
+    assert first.planned is not None and matched.planned is not None
     designs = Designs(
         first.domains,
         np.vstack([first.mixture, theirs.mixture]),
@@ -385,20 +389,20 @@ def joined(first: Runs, second: Runs) -> Runs:
     return Runs(
         designs,
         first.targets,
-        np.vstack([first.loss, same.loss]),
+        np.vstack([first.loss, matched.loss]),
         first.train_run + second.train_run,
         seeds[0] + seeds[1] if any(runs.seed for runs in (first, second)) else (),
-        np.vstack([first.loss_se, same.loss_se]),
-        np.append(first.planned, same.planned) if first.unusual or same.unusual else None,
+        np.vstack([first.loss_se, matched.loss_se]),
+        np.append(first.planned, matched.planned) if first.unusual or matched.unusual else None,
     )
 
 
-def _require_losses(losses: Mapping[str, float], known: tuple[str, ...]) -> None:
-    unknown = [t for t in losses if t not in known]
+def _require_losses(losses: Mapping[str, float], targets: tuple[str, ...]) -> None:
+    unknown = [t for t in losses if t not in targets]
     if unknown or not losses:
         raise InputError(
             "the losses name no targets" if not losses else "the losses name unknown targets",
-            expected=f"losses of targets among {list(known)}", got=unknown or "none",
+            expected=f"losses of targets among {list(targets)}", got=unknown or "none",
             advice="Give at least one; those not measured may be missing.",
         )  # fmt: skip
     for target, value in losses.items():

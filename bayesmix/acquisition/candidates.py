@@ -119,12 +119,12 @@ def candidates(
     Raises:
         InputError: there is no scale, or `count` is negative.
     """
-    listed = scales_of(scales)
+    sizes = scales_of(scales)
     if count < 0:
         raise InputError("count is not a number of mixtures", expected="at least 0", got=count, advice="Raise it.")
-    given = [Design(item, s) for item in include if isinstance(item, Mixture) for s in listed]
-    given += [item for item in include if isinstance(item, Design)]
-    return Candidates(feasible or FeasibleSet(), listed, count, tuple(checkpoints), tuple(given), flagship, replicates)
+    designs = [Design(item, s) for item in include if isinstance(item, Mixture) for s in sizes]
+    designs += [item for item in include if isinstance(item, Design)]
+    return Candidates(feasible or FeasibleSet(), sizes, count, tuple(checkpoints), tuple(designs), flagship, replicates)
 
 
 def fill(region: Region, count: int, seed: int) -> np.ndarray:
@@ -139,14 +139,14 @@ def fill(region: Region, count: int, seed: int) -> np.ndarray:
 def vertices(region: Region) -> np.ndarray:
     """The mixtures that are nearly all of one domain (domain, domain), moved into the allowed ones."""
     size = region.size
-    near = np.full((size, size), FLOOR / max(size - 1, 1)) + np.eye(size) * (1 - FLOOR - FLOOR / max(size - 1, 1))
-    return _project(region, near)
+    corners = np.full((size, size), FLOOR / max(size - 1, 1)) + np.eye(size) * (1 - FLOOR - FLOOR / max(size - 1, 1))
+    return _project(region, corners)
 
 
-def neighbours(region: Region, best: np.ndarray, others: np.ndarray) -> np.ndarray:
+def neighbours(region: Region, best: np.ndarray, sobol: np.ndarray) -> np.ndarray:
     """The current optimum, and steps from it towards every vertex and towards the first space-filling mixtures."""
-    towards = np.vstack([vertices(region), others[: region.size]])
-    steps = np.concatenate([[best], *((1 - share) * best + share * towards for share in NEIGHBOURS)])
+    endpoints = np.vstack([vertices(region), sobol[: region.size]])
+    steps = np.concatenate([[best], *((1 - share) * best + share * endpoints for share in NEIGHBOURS)])
     return _project(region, steps)
 
 

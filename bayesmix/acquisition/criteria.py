@@ -32,7 +32,7 @@ NODES = 128
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=("losses", "level", "shift", "epsilon"),
-    meta_fields=("seed", "made"),
+    meta_fields=("seed", "n_pending"),
 )
 @dataclass(frozen=True, eq=False)
 class View:
@@ -44,7 +44,7 @@ class View:
         shift: how pending runs move the expected combined loss, at every node (node, decision).
         epsilon: normal nodes (node, target, point) for the outcome of one run.
         seed: of the nodes.
-        made: how many runs are pending.
+        n_pending: how many runs are pending.
     """
 
     losses: jax.Array
@@ -52,7 +52,7 @@ class View:
     shift: jax.Array
     epsilon: jax.Array
     seed: int = 0
-    made: int = 0
+    n_pending: int = 0
 
     def after(self, run: jax.Array) -> tuple[Self, Pending]:
         """The view once a run (target, draw, point) is pending too, and what that does to the draws of other runs.
@@ -61,9 +61,11 @@ class View:
         """
         targets, _, points = run.shape
         # other nodes than those of the next run
-        epsilon = nodes(targets * points, NODES, self.seed + 7919 * (self.made + 1)).reshape(NODES, targets, points)
+        epsilon = nodes(targets * points, NODES, self.seed + 7919 * (self.n_pending + 1)).reshape(
+            NODES, targets, points
+        )
         losses, move, new = _pend(self.losses, run, jnp.asarray(epsilon))
-        return replace(self, losses=losses, shift=self.shift + move, made=self.made + 1), new
+        return replace(self, losses=losses, shift=self.shift + move, n_pending=self.n_pending + 1), new
 
 
 @jax.jit
@@ -159,8 +161,8 @@ class PredictionGain(_AtFlagship):
     @override
     def view(self, posterior: Posterior, decision: Stakes | None, points: int, seed: int) -> View:
         assert decision is not None
-        found = scatter(posterior, decision.designs, decision.losses)
-        sd = np.sqrt(found.own**2 + found.shared**2)
+        noise = scatter(posterior, decision.designs, decision.losses)
+        sd = np.sqrt(noise.residual**2 + noise.shared**2)
         whitened = np.where(decision.weights > 0, decision.losses - decision.losses.mean(axis=0), 0.0) / sd
         return replace(_blank(posterior, seed), losses=jnp.asarray(whitened.transpose(2, 0, 1)))
 
@@ -220,12 +222,12 @@ class RegretReduction(_AtFlagship):
     @staticmethod
     @override
     def of_one(view: View, run: jax.Array) -> jax.Array:
-        here = view.level + view.shift
+        loss = view.level + view.shift
         move = jnp.einsum("mtk,tjk->mj", view.epsilon[:, :, : run.shape[2]], learned(view.losses, run))
         move = jnp.concatenate([move, move])
         # both signs of every outcome, so that the expected loss of a decision does not move at all
-        there = 0.5 * (jnp.min(here + move, axis=1) + jnp.min(here - move, axis=1))
-        return jnp.mean(jnp.min(here, axis=1) - there)
+        new_minimum = 0.5 * (jnp.min(loss + move, axis=1) + jnp.min(loss - move, axis=1))
+        return jnp.mean(jnp.min(loss, axis=1) - new_minimum)
 
 
 def _blank(posterior: Posterior, seed: int) -> View:
@@ -245,37 +247,39 @@ def each(of_one: Callable[[View, jax.Array], jax.Array], view: View, runs: jax.A
     return jax.vmap(partial(of_one, view))(runs)
 
 
-def score(by: Acquisition, view: View, posterior: Posterior, pool: Pool, before: Sequence[Pending] = ()) -> np.ndarray:
+def score(
+    acquisition: Acquisition, view: View, posterior: Posterior, pool: Pool, updates: Sequence[Pending] = ()
+) -> np.ndarray:
     """The score of every run of a pool (run); the order of the pool is no matter.
 
     Args:
-        by: the criterion.
+        acquisition: the criterion.
         view: what it looks at.
         posterior: the posterior.
         pool: the runs.
-        before: the pending runs of the view, in the order they came.
+        updates: the pending runs of the view, in the order they came.
     """
     # runs of one mixture together: its share of the law is then computed once for all its scales
     order = np.lexsort(np.roll(pool.keys, -2, axis=1).T[::-1])
     scores = np.zeros(len(pool))
     with double():
-        plain = replace(view, seed=0, made=0)  # one compiled program, however many are pending
+        plain = replace(view, seed=0, n_pending=0)  # one compiled program, however many are pending
         parts = [
-            np.asarray(each(by.of_one, plain, after_all(before, chunk)))[:real]
+            np.asarray(each(acquisition.of_one, plain, after_all(updates, chunk)))[:real]
             for chunk, real in whitened(posterior, pool.take(order))
         ]
     scores[order] = np.concatenate(parts) if parts else np.zeros(0)
     return scores
 
 
-def after_all(before: Sequence[Pending], runs: jax.Array) -> jax.Array:
+def after_all(updates: Sequence[Pending], runs: jax.Array) -> jax.Array:
     """Runs (run, target, draw, point) after pending ones."""
-    for one in before:
+    for one in updates:
         runs = after_one(one, runs)
     return runs
 
 
 @jax.jit
-def after_one(before: Pending, runs: jax.Array) -> jax.Array:
+def after_one(update: Pending, runs: jax.Array) -> jax.Array:
     """Runs (run, target, draw, point) after one more pending run."""
-    return jax.vmap(before)(runs)
+    return jax.vmap(update)(runs)

@@ -162,19 +162,19 @@ class Ledger:
             InputError: there is no such trial, or it has ended already.
         """
         with self._write() as connection:
-            known = {t.id: t for t in _state(connection).trials}
-            if trial not in known:
+            trials = {t.id: t for t in _state(connection).trials}
+            if trial not in trials:
                 raise InputError(
-                    "there is no such trial", expected=f"one of {list(known) or 'none yet'}", got=trial,
+                    "there is no such trial", expected=f"one of {list(trials) or 'none yet'}", got=trial,
                     advice="`bayesmix campaign status` lists them.",
                 )  # fmt: skip
-            if known[trial].status != "pending":
+            if trials[trial].status != "pending":
                 raise InputError(
-                    f"{trial} has ended already", expected="a pending trial", got=known[trial].status,
+                    f"{trial} has ended already", expected="a pending trial", got=trials[trial].status,
                     advice="Events are never changed; what was told stays.",
                 )  # fmt: skip
-            _append(connection, known[trial].number, status, result)
-            return Trial(known[trial].number, known[trial].job, status, result)
+            _append(connection, trials[trial].number, status, result)
+            return Trial(trials[trial].number, trials[trial].job, status, result)
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
@@ -204,15 +204,15 @@ class Ledger:
 
     def _require_ours(self, connection: sqlite3.Connection) -> None:
         try:
-            (whose,), (schema,) = (
+            (application,), (schema,) = (
                 connection.execute(f"PRAGMA {name}").fetchone() for name in ("application_id", "user_version")
             )
         except sqlite3.DatabaseError as error:
-            whose, schema = 0, str(error)
-        if (whose, schema) != (APPLICATION, SCHEMA):
+            application, schema = 0, str(error)
+        if (application, schema) != (APPLICATION, SCHEMA):
             raise InputError(
                 f"{self.path} is no ledger of this version", expected=f"a campaign of schema {SCHEMA}",
-                got=f"schema {schema}" if whose == APPLICATION else "another file", advice="Check the path.",
+                got=f"schema {schema}" if application == APPLICATION else "another file", advice="Check the path.",
             )  # fmt: skip
 
 

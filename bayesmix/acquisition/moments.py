@@ -41,15 +41,15 @@ class Pending(NamedTuple):
 
     def __call__(self, draws: jax.Array) -> jax.Array:
         """Centred draws (target, draw, quantity) after the runs."""
-        seen = jnp.einsum("tsr,tsq->trq", self.basis, draws)
-        return draws - jnp.einsum("tsr,trq->tsq", self.basis, self.shrink[:, :, None] * seen)
+        coordinates = jnp.einsum("tsr,tsq->trq", self.basis, draws)
+        return draws - jnp.einsum("tsr,trq->tsq", self.basis, self.shrink[:, :, None] * coordinates)
 
 
 @jax.jit
 def pending(run: jax.Array) -> Pending:
     """What knowing that a run (target, draw, point), whitened and centred, will be measured does to all other draws."""
-    left, size, _ = jnp.linalg.svd(run / jnp.sqrt(run.shape[1]), full_matrices=False)
-    return Pending(left, 1 - 1 / jnp.sqrt(1 + size**2))
+    basis, size, _ = jnp.linalg.svd(run / jnp.sqrt(run.shape[1]), full_matrices=False)
+    return Pending(basis, 1 - 1 / jnp.sqrt(1 + size**2))
 
 
 def whitened(posterior: Posterior, pool: Pool) -> Iterator[tuple[jax.Array, int]]:
@@ -61,10 +61,10 @@ def whitened(posterior: Posterior, pool: Pool) -> Iterator[tuple[jax.Array, int]
     """
     place = _places(pool)
     points = place.shape[1]
-    most = padded_down(CHUNK // (posterior.n_draws * len(posterior.targets) * points))
-    size = min(most, padded(len(pool)))  # pools of similar size share compiled programs
-    for begin in range(0, len(pool), size):
-        rows = place[begin : begin + size]
+    limit = padded_down(CHUNK // (posterior.n_draws * len(posterior.targets) * points))
+    size = min(limit, padded(len(pool)))  # pools of similar size share compiled programs
+    for start in range(0, len(pool), size):
+        rows = place[start : start + size]
         full = np.pad(rows, ((0, size - len(rows)), (0, 0)), constant_values=-1)
         yield over_devices(_whiten(posterior, pool, full)), len(rows)
 
@@ -87,8 +87,8 @@ def _places(pool: Pool) -> np.ndarray:
 def _whiten(posterior: Posterior, pool: Pool, place: np.ndarray) -> jax.Array:
     designs = pool.designs.take(np.maximum(place.reshape(-1), 0))
     loss = expected_losses(posterior, designs)
-    found = scatter(posterior, designs, loss)
-    return _in_scatter(loss, found.own, found.shared, place >= 0)
+    noise = scatter(posterior, designs, loss)
+    return _in_scatter(loss, noise.residual, noise.shared, place >= 0)
 
 
 def expected_losses(posterior: Posterior, designs: Designs) -> np.ndarray:
@@ -97,18 +97,18 @@ def expected_losses(posterior: Posterior, designs: Designs) -> np.ndarray:
 
 
 @jax.jit
-def _in_scatter(loss: jax.Array, own: jax.Array, shared: jax.Array, there: jax.Array) -> jax.Array:
+def _in_scatter(loss: jax.Array, residual: jax.Array, shared: jax.Array, mask: jax.Array) -> jax.Array:
     """Losses (draw, row, target) centred and in units of their scatter, as (run, target, draw, point)."""
-    exists = there[:, None, None, :]
+    exists = mask[:, None, None, :]
 
     def by_run(values: jax.Array) -> jax.Array:
-        return values.reshape(*there.shape, -1).swapaxes(1, 2)  # (run, target, point)
+        return values.reshape(*mask.shape, -1).swapaxes(1, 2)  # (run, target, point)
 
-    centred = (loss - loss.mean(axis=0)).reshape(len(loss), *there.shape, -1).transpose(1, 3, 0, 2) * exists
-    own, shared = jnp.where(there[:, None, :], by_run(own), 1.0), by_run(shared) * there[:, None, :]
-    covariance = shared[..., :, None] * shared[..., None, :] + own[..., None] ** 2 * jnp.eye(there.shape[1])
+    centred = (loss - loss.mean(axis=0)).reshape(len(loss), *mask.shape, -1).transpose(1, 3, 0, 2) * exists
+    residual, shared = jnp.where(mask[:, None, :], by_run(residual), 1.0), by_run(shared) * mask[:, None, :]
+    covariance = shared[..., :, None] * shared[..., None, :] + residual[..., None] ** 2 * jnp.eye(mask.shape[1])
     lower = jnp.linalg.cholesky(covariance)
-    if there.shape[1] == 1:
+    if mask.shape[1] == 1:
         return centred / lower
     return jax.scipy.linalg.solve_triangular(lower, centred.mT, lower=True).mT
 

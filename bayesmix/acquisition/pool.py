@@ -65,9 +65,9 @@ class Pool:
         runs = np.arange(len(self))[runs]
         counts = np.bincount(self.run, minlength=len(self))
         number = np.repeat(np.arange(len(runs)), counts[runs])
-        begin = np.cumsum(counts)[runs] - counts[runs]  # of each run's points, where they are sorted by run
+        start = np.cumsum(counts)[runs] - counts[runs]  # of each run's points, where they are sorted by run
         nth = np.arange(len(number)) - np.repeat(np.cumsum(counts[runs]) - counts[runs], counts[runs])
-        rows = np.argsort(self.run, kind="stable")[np.repeat(begin, counts[runs]) + nth]
+        rows = np.argsort(self.run, kind="stable")[np.repeat(start, counts[runs]) + nth]
         return replace(self, designs=self.designs.take(rows), run=number, origin=tuple(self.origin[r] for r in runs))
 
     def __len__(self) -> int:
@@ -115,7 +115,7 @@ def checkpointed(designs: Designs, origin: Sequence[str], fractions: Sequence[fl
 
 def scales_of(scales: Scale | Sequence[Scale]) -> tuple[Scale, ...]:
     """One scale or several, refused when there is none."""
-    listed = (scales,) if isinstance(scales, Scale) else tuple(scales)
-    if not listed:
+    sizes = (scales,) if isinstance(scales, Scale) else tuple(scales)
+    if not sizes:
         raise InputError("there is no scale to run at", expected="at least one Scale", got="none", advice="Give one.")
-    return listed
+    return sizes

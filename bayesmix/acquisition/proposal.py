@@ -19,17 +19,17 @@ class Decision:
 
     Attributes:
         flagship: the scale to decide at.
-        before: expected regret of deciding without the runs (pending ones counted as made), in nats.
-        after: expected regret of deciding with them, in nats.
+        regret: expected regret of deciding without the runs (pending ones counted as made), in nats.
+        remaining_regret: expected regret of deciding with them, in nats.
         worth: the FLOPs at the flagship that lower its loss as much as the runs do.
-        between: the two domains whose shares the outcome moves most, against each other; None where nothing moves.
+        domain_pair: the two domains whose shares the outcome moves most, against each other; None where nothing moves.
     """
 
     flagship: Scale
-    before: float
-    after: float
+    regret: float
+    remaining_regret: float
     worth: float
-    between: tuple[str, str] | None
+    domain_pair: tuple[str, str] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,11 +70,11 @@ class Proposal:
         usable = [check for check in self.checks if check.usable]
         if not self.checks:
             return ""
-        listed = "; ".join(str(check) for check in self.checks)
+        text = "; ".join(str(check) for check in self.checks)
         if not usable:
-            return f"only the Gaussian estimate can be used ({self.first:.3g} nats): {listed}"
+            return f"only the Gaussian estimate can be used ({self.first:.3g} nats): {text}"
         verdict = "agree" if all(check.agrees(self.first) for check in usable) else "DISAGREE"
-        return f"the estimators {verdict}: Gaussian {self.first:.3g}; {listed}"
+        return f"the estimators {verdict}: Gaussian {self.first:.3g}; {text}"
 
     @property
     def agreed(self) -> bool:
@@ -95,7 +95,8 @@ class Proposal:
             "unit": self.unit,
             "cost": float(self.costs.sum()),
             "candidates": self.candidates,
-            "expected_regret": self.decision and {"before": self.decision.before, "after": self.decision.after},
+            "expected_regret": self.decision
+            and {"before": self.decision.regret, "after": self.decision.remaining_regret},
             "worth_flops": self.decision and self.decision.worth,
             "agreement": self.agreement or None,
             "agreed": self.agreed if self.checks else None,
@@ -135,9 +136,9 @@ def job(domains: tuple[str, ...], weights: np.ndarray, scale: Scale) -> dict[str
     }
 
 
-def shares(domains: tuple[str, ...], weights: np.ndarray, least: float = 0.005) -> str:
+def shares(domains: tuple[str, ...], weights: np.ndarray, threshold: float = 0.005) -> str:
     """A mixture with the largest shares first and the small ones left out."""
-    order = [i for i in np.argsort(-weights, kind="stable") if weights[i] >= least]
+    order = [i for i in np.argsort(-weights, kind="stable") if weights[i] >= threshold]
     text = "  ".join(f"{domains[i]} {100 * weights[i]:.1f}%" for i in order)
     rest = 100 * (1 - weights[order].sum())
     return text + (f"  others {rest:.1f}%" if rest >= 0.05 else "")

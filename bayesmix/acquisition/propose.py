@@ -75,15 +75,15 @@ def propose(
         InputError: there is no candidate, the budget has no cost to be measured in, a cost is not a number above 0, or
             a size makes no sense.
     """
-    few = thinned(posterior, max_draws)
-    pool = _pool(candidates, few, seed)
+    subsample = thinned(posterior, max_draws)
+    pool = _pool(candidates, subsample, seed)
     if not len(pool):
         raise InputError("there is nothing to choose from", expected="candidates", got="none", advice="Add some.")
     if budget is not None and cost is None:
         raise InputError(
-            "the budget has no unit", expected="per=flops, or another cost", got="none", advice="Say what runs cost."
+            "the budget has no unit", expected="cost=flops, or another cost", got="none", advice="Say what runs cost."
         )
-    most = len(pool) if count is None and budget is not None else count or 1
+    max_runs = len(pool) if count is None and budget is not None else count or 1
     costs = np.asarray((cost or _alike)(pool.last), float)
     wrong = costs[~(np.isfinite(costs) & (costs > 0))]
     if len(wrong):
@@ -91,26 +91,26 @@ def propose(
             "a run has no usable cost",
             expected="numbers above 0",
             got=f"{wrong[0]:g}",
-            advice="Look at what `per` returns.",
+            advice="Look at what `cost` returns.",
         )
-    at = acquisition.stakes(few)
+    stakes = acquisition.stakes(subsample)
     with double():
-        begin = acquisition.view(few, at, int(np.bincount(pool.run).max()), seed)
-        before: list[Pending] = []
-        for run in () if pending is None or not len(pending) else whiten_all(few, pending):
-            begin, new = begin.after(after_all(before, run[None])[0])
-            before.append(new)
+        view = acquisition.view(subsample, stakes, int(np.bincount(pool.run).max()), seed)
+        updates: list[Pending] = []
+        for run in () if pending is None or not len(pending) else whiten_all(subsample, pending):
+            view, new = view.after(after_all(updates, run[None])[0])
+            updates.append(new)
     afford = costs <= (np.inf if budget is None else budget)
     if not afford.any():
         return _nothing(pool, acquisition, costs, budget)
-    first = np.where(afford, score(acquisition, begin, few, pool, before), -np.inf)
-    listed = shortlist(first, costs, pool) if most > 1 else np.array([_best(first / costs, pool)])
+    first = np.where(afford, score(acquisition, view, subsample, pool, updates), -np.inf)
+    positions = shortlist(first, costs, pool) if max_runs > 1 else np.array([_best(first / costs, pool)])
     with double():
-        near = pool.take(listed)
-        runs = after_all(before, whiten_all(few, near))
-        search = _Search(acquisition, near, costs[listed], np.inf if budget is None else budget, most)
-        found = _search(search, _Set((), (), begin, runs), first[listed])
-        return _report(found, search, begin, runs, at, few, len(pool), cost is not None, checks, seed)
+        selection = pool.take(positions)
+        runs = after_all(updates, whiten_all(subsample, selection))
+        search = _Search(acquisition, selection, costs[positions], np.inf if budget is None else budget, max_runs)
+        batch = _search(search, _Set((), (), view, runs), first[positions])
+        return _report(batch, search, view, runs, stakes, subsample, len(pool), cost is not None, checks, seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,8 +137,8 @@ class _Set:
     def value(self) -> float:
         return float(sum(self.gains))
 
-    def scores(self, by: Acquisition) -> np.ndarray:
-        return np.asarray(each(by.of_one, replace(self.view, seed=0, made=0), self.runs))
+    def scores(self, acquisition: Acquisition) -> np.ndarray:
+        return np.asarray(each(acquisition.of_one, replace(self.view, seed=0, n_pending=0), self.runs))
 
     def cost(self, search: _Search) -> float:
         return float(search.cost[list(self.chosen)].sum())
@@ -156,40 +156,40 @@ def _search(search: _Search, nothing: _Set, first: np.ndarray) -> _Set:
     return _exchange(search, nothing, best) if 1 < len(best.chosen) <= EXCHANGED else best
 
 
-def _greedy(search: _Search, found: _Set, per: np.ndarray, first: np.ndarray | None = None) -> _Set:
-    """Add the run with the highest gain per `per` until nothing is affordable, wanted, or worth anything."""
-    while len(found.chosen) < search.size:
-        gains = first if first is not None and not found.chosen else found.scores(search.acquisition)
-        allowed = search.cost + found.cost(search) <= search.budget * (1 + 1e-9)
-        if not allowed.any():
+def _greedy(search: _Search, batch: _Set, denominator: np.ndarray, first: np.ndarray | None = None) -> _Set:
+    """Add the run with the highest gain per `denominator` until nothing is affordable, wanted, or worth anything."""
+    while len(batch.chosen) < search.size:
+        gains = first if first is not None and not batch.chosen else batch.scores(search.acquisition)
+        affordable = search.cost + batch.cost(search) <= search.budget * (1 + 1e-9)
+        if not affordable.any():
             break
-        pick = _best(np.where(allowed, gains, -np.inf) / per, search.pool)
-        if found.chosen and gains[pick] <= WORTHLESS * sum(found.gains):
+        pick = _best(np.where(affordable, gains, -np.inf) / denominator, search.pool)
+        if batch.chosen and gains[pick] <= WORTHLESS * sum(batch.gains):
             break
-        found = found.adding(pick, float(gains[pick]))
-    return found
+        batch = batch.adding(pick, float(gains[pick]))
+    return batch
 
 
-def _exchange(search: _Search, nothing: _Set, found: _Set) -> _Set:
+def _exchange(search: _Search, nothing: _Set, batch: _Set) -> _Set:
     """Take out one run at a time and put in what is best for the rest, while the set gains by it."""
     for _ in range(EXCHANGES):
-        before = found.value
-        for out in range(len(found.chosen)):
+        previous = batch.value
+        for out in range(len(batch.chosen)):
             rest = nothing
-            for run in (r for i, r in enumerate(found.chosen) if i != out):
+            for run in (r for i, r in enumerate(batch.chosen) if i != out):
                 rest = rest.adding(run, float(rest.scores(search.acquisition)[run]))
             trial = _greedy(search, rest, search.cost)  # what is freed may be worth several runs
-            found = trial if trial.value > found.value * (1 + GAIN) else found
-        if found.value <= before * (1 + GAIN):
+            batch = trial if trial.value > batch.value * (1 + GAIN) else batch
+        if batch.value <= previous * (1 + GAIN):
             break
-    return found
+    return batch
 
 
 def _best(scores: np.ndarray, pool: Pool) -> int:
     """The position of the highest score; ties, up to rounding, go to the run that is first by what it is."""
     top = scores.max()
-    near = scores >= top - 1e-9 * abs(top)
-    return int(pool.order[near[pool.order].argmax()])
+    ties = scores >= top - 1e-9 * abs(top)
+    return int(pool.order[ties[pool.order].argmax()])
 
 
 def shortlist(scores: np.ndarray, cost: np.ndarray, pool: Pool) -> np.ndarray:
@@ -202,10 +202,10 @@ def shortlist(scores: np.ndarray, cost: np.ndarray, pool: Pool) -> np.ndarray:
     return pool.order[(keep & able)[pool.order]]
 
 
-def _pool(among: Candidates | Pool | Designs | Sequence[Design], posterior: Posterior, seed: int) -> Pool:
-    if isinstance(among, Candidates):
-        return among.on(posterior, seed)
-    pool = among if isinstance(among, Pool) else Pool.of(among)
+def _pool(candidates: Candidates | Pool | Designs | Sequence[Design], posterior: Posterior, seed: int) -> Pool:
+    if isinstance(candidates, Candidates):
+        return candidates.on(posterior, seed)
+    pool = candidates if isinstance(candidates, Pool) else Pool.of(candidates)
     return replace(pool, designs=pool.designs.on(posterior.domains))
 
 
@@ -213,86 +213,103 @@ def _alike(designs: Designs) -> np.ndarray:
     return np.ones(len(designs))
 
 
-def _nothing(pool: Pool, by: Acquisition, cost: np.ndarray, budget: float | None) -> Proposal:
+def _nothing(pool: Pool, acquisition: Acquisition, cost: np.ndarray, budget: float | None) -> Proposal:
     reason = f"no candidate is affordable: the cheapest costs {cost.min():.3g}, and {budget or 0:.3g} is left"
     none = np.zeros(0)
     return Proposal(
-        pool.take(np.zeros(0, dtype=int)), 0.0, by.unit, none, none, len(pool), None, (), 0.0, None, True, reason
+        pool.take(np.zeros(0, dtype=int)),
+        0.0,
+        acquisition.unit,
+        none,
+        none,
+        len(pool),
+        None,
+        (),
+        0.0,
+        None,
+        True,
+        reason,
     )
 
 
 def _report(
-    found: _Set,
+    batch: _Set,
     search: _Search,
-    begin: View,
+    view: View,
     runs: jax.Array,
-    at: Stakes | None,
+    stakes: Stakes | None,
     posterior: Posterior,
     candidates: int,
     priced: bool,
     checks: bool,
     seed: int,
 ) -> Proposal:
-    picked = list(found.chosen)
+    picked = list(batch.chosen)
     cost = search.cost[picked]
     decision = (
-        _decision(at, begin, found) if at is not None and isinstance(search.acquisition, RegretReduction) else None
+        _decision(stakes, view, batch)
+        if stakes is not None and isinstance(search.acquisition, RegretReduction)
+        else None
     )
     stop = bool(decision is not None and priced and decision.worth < cost.sum())
     first = runs[picked[0]]
     estimates, bounds = (), None
-    if checks and not begin.made:
-        if at is not None and decision is not None:
-            estimates = tuple(other(at, np.asarray(first), seed) for other in (by_regression, by_importance))
+    if checks and not view.n_pending:
+        if stakes is not None and decision is not None:
+            estimates = tuple(other(stakes, np.asarray(first), seed) for other in (by_regression, by_importance))
         bounds = bracket(np.asarray(first), float(logdet(gram(first))), seed)
     return Proposal(
         runs=search.pool.take(np.array(picked)),
-        score=found.value,
+        score=batch.value,
         unit=search.acquisition.unit,
-        scores=np.array(found.gains),
+        scores=np.array(batch.gains),
         costs=cost if priced else search.pool.take(np.array(picked)).last.flops,
         candidates=candidates,
         decision=decision,
         checks=estimates,
-        first=found.gains[0],
+        first=batch.gains[0],
         bracket=bounds,
         stop=stop,
-        reason=_reason(search, found, decision, float(cost.sum()), priced, stop),
+        reason=_reason(search, batch, decision, float(cost.sum()), priced, stop),
     )
 
 
-def _decision(at: Stakes, begin: View, found: _Set) -> Decision:
-    made = float(begin.level.min() - jnp.mean(jnp.min(begin.level + begin.shift, axis=1)))
-    before = max(at.evpi - made, 0.0)
-    gain = min(found.value, before)  # no run is worth more than perfect information, whatever the Gaussian says
-    return Decision(at.flagship, before, before - gain, at.in_flops(gain), _between(at, begin, found.view))
+def _decision(stakes: Stakes, view: View, batch: _Set) -> Decision:
+    pending_gain = float(view.level.min() - jnp.mean(jnp.min(view.level + view.shift, axis=1)))
+    regret = max(stakes.evpi - pending_gain, 0.0)
+    gain = min(batch.value, regret)  # no run is worth more than perfect information, whatever the Gaussian says
+    return Decision(stakes.flagship, regret, regret - gain, stakes.in_flops(gain), _between(stakes, view, batch.view))
 
 
-def _between(at: Stakes, begin: View, end: View) -> tuple[str, str] | None:
+def _between(stakes: Stakes, start: View, end: View) -> tuple[str, str] | None:
     """The domain whose share the outcome moves most, and the one that moves most against it."""
-    moved = end.shift - begin.shift
-    chosen = at.mixtures[np.argmin(np.asarray(end.level + moved), axis=1)]
+    moved = end.shift - start.shift
+    chosen = stakes.mixtures[np.argmin(np.asarray(end.level + moved), axis=1)]
     covariance = np.cov(chosen.T)
     if not covariance.max() > 1e-12:
         return None
     direction = np.linalg.eigh(covariance)[1][:, -1]
-    pair = at.domains[int(np.argmax(direction))], at.domains[int(np.argmin(direction))]
+    pair = stakes.domains[int(np.argmax(direction))], stakes.domains[int(np.argmin(direction))]
     return (min(pair), max(pair))
 
 
-def _reason(search: _Search, found: _Set, decision: Decision | None, cost: float, priced: bool, stop: bool) -> str:
-    runs = "this run" if len(found.chosen) == 1 else f"these {len(found.chosen)} runs"
-    verb = "s" if len(found.chosen) == 1 else ""
+def _reason(search: _Search, batch: _Set, decision: Decision | None, cost: float, priced: bool, stop: bool) -> str:
+    runs = "this run" if len(batch.chosen) == 1 else f"these {len(batch.chosen)} runs"
+    verb = "s" if len(batch.chosen) == 1 else ""
     if decision is None:
-        return f"{runs} bring{verb} {found.value:.3g} {search.acquisition.unit}" + (
+        return f"{runs} bring{verb} {batch.value:.3g} {search.acquisition.unit}" + (
             f" for {cost:.2g} FLOPs" if priced else ""
         )
     where = f"at {count(decision.flagship.params)}"
-    what = f"settle{verb} {' against '.join(decision.between)}" if decision.between else f"hardly move{verb} the choice"
-    regret = f"expected regret {decision.before:.3g} → {decision.after:.3g} nats"
+    effect = (
+        f"settle{verb} {' against '.join(decision.domain_pair)}"
+        if decision.domain_pair
+        else f"hardly move{verb} the choice"
+    )
+    regret = f"expected regret {decision.regret:.3g} → {decision.remaining_regret:.3g} nats"
     price = f" for {cost:.2g} FLOPs" if priced else ""
     worth = f"as much as {decision.worth:.2g} more FLOPs would gain there"
     if stop:
-        which = "affordable set of runs" if np.isfinite(search.budget) else "run"
-        return f"no {which} is worth its cost; the best costs {cost:.2g} FLOPs and lowers the {regret} {where}, {worth}"
-    return f"{runs} {what} {where}: {regret}{price}; {worth}"
+        item = "affordable set of runs" if np.isfinite(search.budget) else "run"
+        return f"no {item} is worth its cost; the best costs {cost:.2g} FLOPs and lowers the {regret} {where}, {worth}"
+    return f"{runs} {effect} {where}: {regret}{price}; {worth}"

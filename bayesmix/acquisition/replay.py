@@ -148,24 +148,26 @@ def replay(
     end = len(units) if count is None else min(count, len(units))
     if not 1 <= initial <= end:
         raise InputError(
-            "the replay cannot begin", expected=f"first between 1 and {end}", got=initial, advice="Fix it."
+            "the replay cannot begin", expected=f"initial between 1 and {end}", got=initial, advice="Fix it."
         )
     test, measured = _judged(test_runs)
     order = np.random.default_rng(seed).permutation(len(units))
-    made, steps, price = list(order[:initial]), [], np.asarray(cost(units.last), float)
+    history, steps, price = list(order[:initial]), [], np.asarray(cost(units.last), float)
     while True:
-        look = looks(len(made)) or len(made) >= end
+        look = looks(len(history)) or len(history) >= end
         posterior = None
-        if look or (strategy.needs_posterior and len(made) < end):
+        if look or (strategy.needs_posterior and len(history) < end):
             # rows not revealed yet stay in the table as not measured, so that every step has the same shapes
-            seen = np.isin(units.run, made)
-            posterior, khat = update(model, _hidden(pool, ~seen), seed)
+            observed = np.isin(units.run, history)
+            posterior, khat = update(model, _hidden(pool, ~observed), seed)
             if look:
-                steps.append(_step(posterior, khat, test, measured, weighing, len(made), float(price[made].sum())))
-        if len(made) >= end:
+                steps.append(
+                    _step(posterior, khat, test, measured, weighing, len(history), float(price[history].sum()))
+                )
+        if len(history) >= end:
             return Trace(strategy.name, seed, tuple(steps))
-        left = np.setdiff1d(np.arange(len(units)), made)
-        made.append(strategy.pick(posterior, units, left, np.array(made), seed))
+        remaining = np.setdiff1d(np.arange(len(units)), history)
+        history.append(strategy.pick(posterior, units, remaining, np.array(history), seed))
 
 
 def refit_named(refit: Refit | str) -> Refit:
@@ -183,10 +185,10 @@ def _hidden(runs: Runs, rows: np.ndarray) -> Runs:
     return replace(runs, loss=np.where(rows[:, None], np.nan, runs.loss))
 
 
-def _judged(judged: Runs) -> tuple[Runs, np.ndarray]:
-    last = Pool.of_runs(judged).last
-    place = [judged.designs.ids.index(i) for i in last.ids]
-    test = judged.take(np.array(place))
+def _judged(test_runs: Runs) -> tuple[Runs, np.ndarray]:
+    last = Pool.of_runs(test_runs).last
+    place = [test_runs.designs.ids.index(i) for i in last.ids]
+    test = test_runs.take(np.array(place))
     if not np.isfinite(test.loss).all():
         raise InputError(
             "a judged run has no loss", expected="all losses measured", got="a missing one", advice="Drop the run."
@@ -243,32 +245,32 @@ class Replays:
 
     def by_strategy(self) -> dict[str, dict[int, Trace]]:
         """strategy → seed → trace."""
-        found: dict[str, dict[int, Trace]] = {}
+        groups: dict[str, dict[int, Trace]] = {}
         for trace in self.traces:
-            found.setdefault(trace.strategy, {})[trace.seed] = trace
-        return found
+            groups.setdefault(trace.strategy, {})[trace.seed] = trace
+        return groups
 
     def spans(self) -> dict[int, tuple[float, float]]:
         """seed → the budgets in FLOPs between which its strategies are compared, for the seeds that all of them have.
 
         From what the first runs cost, which all strategies of a seed share, to the least that any of them spent.
         """
-        by = list(self.by_strategy().values())
-        shared = sorted(set.intersection(*map(set, by)))
-        return {s: (by[0][s].steps[0].flops, min(seeds[s].steps[-1].flops for seeds in by)) for s in shared}
+        groups = list(self.by_strategy().values())
+        shared = sorted(set.intersection(*map(set, groups)))
+        return {s: (groups[0][s].steps[0].flops, min(seeds[s].steps[-1].flops for seeds in groups)) for s in shared}
 
     def areas(self, metric: str = "regret") -> dict[str, list[float]]:
         """strategy → mean of a figure over log FLOPs, one number for each seed that all strategies share."""
         spans = self.spans()
-        by = self.by_strategy()
-        return {name: [seeds[s].area(*span, metric) for s, span in spans.items()] for name, seeds in by.items()}
+        groups = self.by_strategy()
+        return {name: [seeds[s].area(*span, metric) for s, span in spans.items()] for name, seeds in groups.items()}
 
     def as_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
         areas = self.areas()
         first = next(iter(areas))
-        against = {name: vars(paired(areas[first], areas[name])) for name in areas if name != first}
-        return {"areas": areas, "first_minus": against, "traces": [t.as_dict() for t in self.traces]}
+        differences = {name: vars(paired(areas[first], areas[name])) for name in areas if name != first}
+        return {"areas": areas, "first_minus": differences, "traces": [t.as_dict() for t in self.traces]}
 
     def __str__(self) -> str:
         areas = self.areas()
@@ -281,8 +283,8 @@ class Replays:
             f"{'strategy':<{width}}  regret  {first} minus it [95 %]",
         ]
         for name, values in areas.items():
-            against = "" if name == first else str(paired(areas[first], values))
-            lines.append(f"{name:<{width}}  {np.mean(values):.4f}  {against}".rstrip())
+            difference = "" if name == first else str(paired(areas[first], values))
+            lines.append(f"{name:<{width}}  {np.mean(values):.4f}  {difference}".rstrip())
         doubtful = np.mean([step.khat >= KHAT for t in self.traces for step in t.steps])
         if doubtful > 0:
             lines += [

@@ -87,20 +87,20 @@ def bracket(run: np.ndarray, gaussian: float, seed: int = 0, outcomes: int = OUT
         true = rng.choice(draws, size=min(outcomes, draws), replace=False)
         outcome = losses[true] + rng.normal(size=(len(true), losses.shape[1]))
         fit = _log_fit(outcome, losses)
-        own = fit[np.arange(len(true)), true]
-        mine = float(np.mean(own - logsumexp(fit, axis=1))) + np.log(draws)
+        log_likelihood = fit[np.arange(len(true)), true]
+        mine = float(np.mean(log_likelihood - logsumexp(fit, axis=1))) + np.log(draws)
         fit[np.arange(len(true)), true] = -np.inf
-        upper += float(np.mean(own - logsumexp(fit, axis=1))) + np.log(draws - 1)
+        upper += float(np.mean(log_likelihood - logsumexp(fit, axis=1))) + np.log(draws - 1)
         lower += mine
         saturated |= mine > np.log(draws) - 1
     return Bracket(gaussian, lower, upper, bool(saturated))
 
 
-def by_importance(at: Stakes, run: np.ndarray, seed: int = 0, outcomes: int = OUTCOMES) -> Estimate:
+def by_importance(stakes: Stakes, run: np.ndarray, seed: int = 0, outcomes: int = OUTCOMES) -> Estimate:
     """Regret reduction by weighting the draws with each simulated outcome, Pareto-smoothed.
 
     Args:
-        at: the decision.
+        stakes: the decision.
         run: losses of the run (target, draw, point), whitened and centred.
         seed: of the outcomes.
         outcomes: how many are simulated.
@@ -108,21 +108,21 @@ def by_importance(at: Stakes, run: np.ndarray, seed: int = 0, outcomes: int = OU
     rng = np.random.default_rng(seed)
     targets, draws, points = run.shape
     true = rng.choice(draws, size=min(outcomes, draws), replace=False)
-    expected = np.zeros((len(true), len(at.mixtures)))
+    expected = np.zeros((len(true), len(stakes.mixtures)))
     khats, effective = np.full((targets, len(true)), -np.inf), np.full((targets, len(true)), float(draws))
-    for t in np.flatnonzero(at.weights):
+    for t in np.flatnonzero(stakes.weights):
         outcome = run[t, true] + rng.normal(size=(len(true), points))
         fit = _log_fit(outcome, run[t])
         fit[np.arange(len(true)), true] = fit.min(axis=1)  # the draw an outcome was made from must not explain it
         weights, khats[t] = smoothed(fit)
         effective[t] = 1 / np.sum(weights**2, axis=1)
-        expected += at.weights[t] * (weights @ at.losses[:, :, t])
-    value, error = _gain(at, true, expected)
+        expected += stakes.weights[t] * (weights @ stakes.losses[:, :, t])
+    value, error = _gain(stakes, true, expected)
     worst = np.quantile(khats.max(axis=0), 0.9), np.quantile(effective.min(axis=0), 0.1)
     return Estimate("importance weights", value, error, *map(float, worst))
 
 
-def by_regression(at: Stakes, run: np.ndarray, seed: int = 0) -> Estimate:
+def by_regression(stakes: Stakes, run: np.ndarray, seed: int = 0) -> Estimate:
     """Regret reduction by regression of the losses at stake on simulated outcomes (Strong et al. 2014).
 
     Cubic in the two most informative directions of each target's outcome, fitted on one half of the draws and read off
@@ -131,24 +131,24 @@ def by_regression(at: Stakes, run: np.ndarray, seed: int = 0) -> Estimate:
     rng = np.random.default_rng(seed)
     _, draws, points = run.shape
     halves = np.array_split(rng.permutation(draws), SPLITS)
-    expected = np.zeros((draws, len(at.mixtures)))
-    for t in np.flatnonzero(at.weights):
+    expected = np.zeros((draws, len(stakes.mixtures)))
+    for t in np.flatnonzero(stakes.weights):
         outcome = run[t] + rng.normal(size=(draws, points))
         features = _cubic(_directions(run[t], outcome))
         for half in halves:
-            others = np.setdiff1d(np.arange(draws), half)
-            coefficients, *_ = np.linalg.lstsq(features[others], at.losses[others][:, :, t], rcond=1e-8)
-            expected[half] += at.weights[t] * (features[half] @ coefficients)
-    value, error = _gain(at, np.arange(draws), expected)
+            rest = np.setdiff1d(np.arange(draws), half)
+            coefficients, *_ = np.linalg.lstsq(features[rest], stakes.losses[rest][:, :, t], rcond=1e-8)
+            expected[half] += stakes.weights[t] * (features[half] @ coefficients)
+    value, error = _gain(stakes, np.arange(draws), expected)
     return Estimate("regression", value, error)
 
 
-def _gain(at: Stakes, true: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
+def _gain(stakes: Stakes, true: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
     """What choosing by `expected` (outcome, decision) gains on the draws `true` (outcome), and its standard error.
 
     The draw that an outcome was made from judges the choice and has no part in it, so that no optimism comes in.
     """
-    combined = at.combined
+    combined = stakes.combined
     now = int(np.argmin(combined.mean(axis=0)))
     gain = combined[true, now] - combined[true, np.argmin(expected, axis=1)]
     return float(gain.mean()), float(gain.std(ddof=1) / np.sqrt(len(gain)))

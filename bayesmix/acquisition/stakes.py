@@ -105,15 +105,15 @@ def _hopeful(
 ) -> np.ndarray:
     """Mixtures (decision, domain) that may turn out best."""
     region = feasible.at(flagship, posterior.domains)
-    few = thinned(posterior, OPTIMUM_DRAWS)
-    task = problem(few, flagship, targets=targets)
+    subsample = thinned(posterior, OPTIMUM_DRAWS)
+    task = problem(subsample, flagship, targets=targets)
     convex = not why_not_convex(posterior, task)
     best = solve(task, region, convex=convex, tolerance=1e-4 * float(np.abs(task.losses(region.centre)).mean()))
-    some = posterior.surface(flagship, max_draws=count)
-    own, _ = lowest_per_draw(some, min(count, posterior.n_draws), weights, region, convex=convex, tolerance=1e-5)
-    known = [m.on(posterior.domains) for m in named(posterior, None).values()]
-    allowed = [h for h in known if region.contains(h)]
-    mixtures = np.vstack([best.mixture, own, *(h[None] for h in allowed)])
+    surface = posterior.surface(flagship, max_draws=count)
+    optima, _ = lowest_per_draw(surface, min(count, posterior.n_draws), weights, region, convex=convex, tolerance=1e-5)
+    baselines = [m.on(posterior.domains) for m in named(posterior, None).values()]
+    feasible_baselines = [h for h in baselines if region.contains(h)]
+    mixtures = np.vstack([best.mixture, optima, *(h[None] for h in feasible_baselines)])
     return mixtures / mixtures.sum(axis=1, keepdims=True)
 
 
@@ -130,5 +130,5 @@ def _at(domains: tuple[str, ...], mixtures: np.ndarray, *scales: Scale) -> Desig
 def _slope(posterior: Posterior, mixture: np.ndarray, flagship: Scale, weights: np.ndarray) -> float:
     """−dL/d log C at the flagship, at fixed tokens per parameter."""
     pair = _at(posterior.domains, np.stack([mixture, mixture]), flagship, grow("flops")(flagship, STEP))
-    here, there = expected_losses(posterior, pair).mean(axis=0) @ weights
-    return float((here - there) / np.log(STEP))
+    loss, next_loss = expected_losses(posterior, pair).mean(axis=0) @ weights
+    return float((loss - next_loss) / np.log(STEP))

@@ -24,14 +24,16 @@ class Strategy(ABC):
     needs_posterior: ClassVar[bool] = True
 
     @abstractmethod
-    def pick(self, posterior: Posterior | None, pool: Pool, left: np.ndarray, made: np.ndarray, seed: int) -> int:
+    def pick(
+        self, posterior: Posterior | None, pool: Pool, remaining: np.ndarray, history: np.ndarray, seed: int
+    ) -> int:
         """The position in `pool` of the next run.
 
         Args:
             posterior: what is believed after the runs made; None where it is not needed.
             pool: all recorded runs.
-            left: positions of those not made yet.
-            made: positions of those made, in order.
+            remaining: positions of those not made yet.
+            history: positions of those made, in order.
             seed: of this replay.
         """
 
@@ -59,14 +61,16 @@ class ByCriterion(Strategy):
     draws: int = 400
 
     @override
-    def pick(self, posterior: Posterior | None, pool: Pool, left: np.ndarray, made: np.ndarray, seed: int) -> int:
+    def pick(
+        self, posterior: Posterior | None, pool: Pool, remaining: np.ndarray, history: np.ndarray, seed: int
+    ) -> int:
         assert posterior is not None
         # the posterior is whitened for all runs alike, so that the number of runs left changes no compiled program
-        rest = pool.take(left)
-        found = propose(
+        rest = pool.take(remaining)
+        proposal = propose(
             posterior, rest, acquisition=self.acquisition, cost=self.cost, checks=False, max_draws=self.draws, seed=seed
         )
-        return int(left[(rest.keys == found.runs.keys[0]).all(axis=1).argmax()])
+        return int(remaining[(rest.keys == proposal.runs.keys[0]).all(axis=1).argmax()])
 
     @property
     @override
@@ -81,8 +85,10 @@ class AtRandom(Strategy):
     needs_posterior: ClassVar[bool] = False
 
     @override
-    def pick(self, posterior: Posterior | None, pool: Pool, left: np.ndarray, made: np.ndarray, seed: int) -> int:
-        return int(np.random.default_rng((seed, len(made))).choice(left))
+    def pick(
+        self, posterior: Posterior | None, pool: Pool, remaining: np.ndarray, history: np.ndarray, seed: int
+    ) -> int:
+        return int(np.random.default_rng((seed, len(history))).choice(remaining))
 
     @property
     @override
@@ -97,17 +103,19 @@ class SpaceFilling(Strategy):
     needs_posterior: ClassVar[bool] = False
 
     @override
-    def pick(self, posterior: Posterior | None, pool: Pool, left: np.ndarray, made: np.ndarray, seed: int) -> int:
+    def pick(
+        self, posterior: Posterior | None, pool: Pool, remaining: np.ndarray, history: np.ndarray, seed: int
+    ) -> int:
         last = pool.last
         sizes = np.log(np.column_stack([last.params, last.tokens]))
         span = np.ptp(sizes, axis=0)
         places = np.hstack([last.mixture, (sizes - sizes.min(axis=0)) / np.where(span > 0, span, 1.0)])
         domains = last.mixture.shape[1]
-        points = qmc.Sobol(domains + 2, rng=seed).random(2 ** len(made).bit_length())
-        point = points[len(made)]
+        points = qmc.Sobol(domains + 2, rng=seed).random(2 ** len(history).bit_length())
+        point = points[len(history)]
         exponential = -np.log(np.clip(point[:domains], 1e-9, 1 - 1e-9))
         aim = np.append(exponential / exponential.sum(), np.where(span > 0, point[domains:], 0.0))
-        return int(left[np.argmin(((places[left] - aim) ** 2).sum(axis=1))])
+        return int(remaining[np.argmin(((places[remaining] - aim) ** 2).sum(axis=1))])
 
     @property
     @override

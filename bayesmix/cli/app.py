@@ -48,11 +48,11 @@ app = typer.Typer(
 class Debug:
     """Whether tracebacks are shown; set by the option of the program."""
 
-    on = False
+    active = False
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(value: bool) -> None:
+    if value:
         import importlib.metadata
 
         print(f"bayesmix {importlib.metadata.version('bayesmix')}")
@@ -67,7 +67,7 @@ def program(
     ] = False,
 ) -> None:
     """Options of the program itself."""
-    Debug.on = debug
+    Debug.active = debug
 
 
 def _command(function: Callable[..., Any], *examples: str, name: str | None = None) -> None:
@@ -145,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: what follows the word `bayesmix`; those of the process when not given.
     """
-    Debug.on = False
+    Debug.active = False
     with plain_warnings(), bars(), interrupts_heard():
         try:
             app(None if arguments is None else list(arguments), prog_name="bayesmix")
@@ -164,23 +164,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 @contextmanager
 def interrupts_heard() -> Iterator[None]:
     """Ctrl-C counts also when it comes while Python runs what swallows exceptions: finalizers, JAX's collector."""
-    before = sys.unraisablehook
+    previous = sys.unraisablehook
 
     def hook(lost: sys.UnraisableHookArgs) -> None:
         if lost.exc_type is KeyboardInterrupt:
             Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()  # once that code is left
         else:
-            before(lost)
+            previous(lost)
 
     sys.unraisablehook = hook
     try:
         yield
     finally:
-        sys.unraisablehook = before
+        sys.unraisablehook = previous
 
 
 def _failed(message: str, code: int) -> int:
-    if Debug.on:
+    if Debug.active:
         traceback.print_exc()
     advise(message)
     return code
@@ -188,8 +188,8 @@ def _failed(message: str, code: int) -> int:
 
 def _sentence(error: Exception) -> str:
     words = str(error).strip().splitlines()
-    what = f"{type(error).__name__}: {words[0]}" if words else type(error).__name__
-    return f"{what.rstrip('.')}. {OURS} `bayesmix --debug {_called()}…` shows where."
+    summary = f"{type(error).__name__}: {words[0]}" if words else type(error).__name__
+    return f"{summary.rstrip('.')}. {OURS} `bayesmix --debug {_called()}…` shows where."
 
 
 def _called() -> str:

@@ -127,7 +127,7 @@ def tell(
     trial: Trial,
     losses: Annotated[list[str], typer.Argument(metavar="TARGET=LOSS…", help="What was measured.")],
     flops: Annotated[float | None, typer.Option(metavar="FLOPS", help="What the run really cost.")] = None,
-    at: Annotated[
+    checkpoints: Annotated[
         list[str] | None,
         typer.Option("--at", metavar="TOKENS:TARGET=LOSS,…", help="What was measured on the way; repeatable."),
     ] = None,
@@ -137,22 +137,22 @@ def tell(
     from bayesmix.acquisition.campaign import Campaign
 
     measured = _losses(losses)
-    told = Campaign.open(ledger).tell(trial, measured, flops, checkpoints=dict(map(_checkpoint, at or [])))
-    result(f"{told.id} told: {len(measured)} losses", told.as_dict() if json else None)
+    record = Campaign.open(ledger).tell(trial, measured, flops, checkpoints=dict(map(_checkpoint, checkpoints or [])))
+    result(f"{record.id} told: {len(measured)} losses", record.as_dict() if json else None)
 
 
 @_command("bayesmix campaign fail pilots.db t0002 --why 'node lost'")
 def fail(
     ledger: Ledger,
     trial: Trial,
-    why: Annotated[str, typer.Option(metavar="TEXT", help="For the record.")] = "",
+    reason: Annotated[str, typer.Option("--why", metavar="TEXT", help="For the record.")] = "",
     abandon: Annotated[bool, typer.Option("--abandon", help="Never ask for this design again.")] = False,
     json: options.Json = False,
 ) -> None:
     """Record that a run did not finish."""
     from bayesmix.acquisition.campaign import Campaign
 
-    ended = Campaign.open(ledger).fail(trial, why, abandon=abandon)
+    ended = Campaign.open(ledger).fail(trial, reason, abandon=abandon)
     result(f"{ended.id} {ended.status}", ended.as_dict() if json else None)
 
 
@@ -211,5 +211,5 @@ def _included(path: str) -> tuple[tuple[dict[str, float], float, float], ...]:
     from bayesmix.runs.load import load_designs
 
     designs = load_designs(path)
-    listed = [designs[i] for i in range(len(designs))]
-    return tuple((d.mixture.as_dict(), d.scale.params, d.scale.tokens) for d in listed)
+    candidates = [designs[i] for i in range(len(designs))]
+    return tuple((d.mixture.as_dict(), d.scale.params, d.scale.tokens) for d in candidates)

@@ -11,7 +11,7 @@ from bayesmix.cli.output import advise, result
 
 
 def check(
-    posterior: options.PosteriorFile,
+    posterior_file: options.PosteriorFile,
     params: Annotated[
         str | None, typer.Option("--params", metavar="N", help="Parameters of the run whose band is looked at.")
     ] = None,
@@ -30,15 +30,15 @@ def check(
     from bayesmix.inference.loo_pit import loo_pit
     from bayesmix.inference.storage import load_posterior
 
-    known = load_posterior(posterior)
+    posterior = load_posterior(posterior_file)
     advise("looking at what the runs inform and what keeps its prior")
     scale = Scale(
-        2 * float(known.runs.params.max()) if params is None else options.size(params, "--params"),
-        2 * float(known.runs.tokens.max()) if tokens is None else options.size(tokens, "--tokens"),
+        2 * float(posterior.runs.params.max()) if params is None else options.size(params, "--params"),
+        2 * float(posterior.runs.tokens.max()) if tokens is None else options.size(tokens, "--tokens"),
     )
-    found = check_posterior(known, scale=scale)
-    bands = loo_pit(known)
-    tables = {"diagnostics": known.diagnostics.as_dict(), "check": found.as_dict(), "loo_pit": bands.as_dict()}
-    result(f"{known.diagnostics}\n\n{found}\n{bands}", tables if json else None)
-    if not known.diagnostics.passed:
+    findings = check_posterior(posterior, scale=scale)
+    bands = loo_pit(posterior)
+    tables = {"diagnostics": posterior.diagnostics.as_dict(), "check": findings.as_dict(), "loo_pit": bands.as_dict()}
+    result(f"{posterior.diagnostics}\n\n{findings}\n{bands}", tables if json else None)
+    if not posterior.diagnostics.passed:
         raise typer.Exit(3)

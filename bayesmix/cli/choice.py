@@ -30,18 +30,21 @@ def open_posterior(path: str, natural: str | None) -> Posterior | Stack:
     from bayesmix.inference.storage import load_any
 
     keep_compiled_programs()
-    known = load_any(path)
+    posterior = load_any(path)
     if natural is None:
-        return known
-    given = mixture(natural)
-    given.on(known.domains)  # refuses domains it does not have
-    if isinstance(known, Stack):
-        return replace(known, members={name: replace(each, natural=given) for name, each in known.members.items()})
-    return replace(known, natural=given)
+        return posterior
+    natural_mixture = mixture(natural)
+    natural_mixture.on(posterior.domains)  # refuses domains it does not have
+    if isinstance(posterior, Stack):
+        return replace(
+            posterior,
+            members={name: replace(member, natural=natural_mixture) for name, member in posterior.members.items()},
+        )
+    return replace(posterior, natural=natural_mixture)
 
 
 def asked(
-    known: Posterior | Stack,
+    posterior: Posterior | Stack,
     *,
     risk: str,
     weights: list[str] | None,
@@ -49,11 +52,11 @@ def asked(
     bounds: list[str] | None,
     stock: list[str] | None,
     epochs: float | None,
-    near: str | None,
+    trust_region: str | None,
     support: bool,
     constraints: str | None,
     promise: list[str] | None,
-    against: list[str] | None,
+    baseline_files: list[str] | None,
     run_noise: bool,
     max_draws: int | None,
     seed: int,
@@ -61,29 +64,31 @@ def asked(
     """The texts of the command line as the arguments of `optimize`."""
     from bayesmix.decision.objective import criterion
 
-    objective, judged = criterion(risk)
+    objective, risk_measure = criterion(risk)
     table = read_toml(constraints) if constraints else {}
     spelt = table.pop("promises", [])
-    others = {n: mixture(f) for n, f in options.pairs(against or [], "--against", example="ours=mixture.json").items()}
-    by_name = named(known, others)
+    baselines = {
+        n: mixture(f) for n, f in options.pairs(baseline_files or [], "--against", example="ours=mixture.json").items()
+    }
+    by_name = named(posterior, baselines)
     return {
         "targets": options.weights(weights or [], options.names(targets)),
         "objective": objective,
-        "risk": judged,
-        "feasible": _allowed(known, table, by_name, bounds or [], stock or [], epochs, near, support),
+        "risk": risk_measure,
+        "feasible": _allowed(posterior, table, by_name, bounds or [], stock or [], epochs, trust_region, support),
         "chance_constraints": [*_promises(promise or [], by_name), *_promises_of_table(spelt, by_name)],
-        "baselines": others,
+        "baselines": baselines,
         "noise": run_noise,
         "max_draws": max_draws,
         "seed": seed,
     }
 
 
-def named(known: Posterior | Stack, others: Mapping[str, Mixture]) -> dict[str, Mixture]:
+def named(posterior: Posterior | Stack, baselines: Mapping[str, Mixture]) -> dict[str, Mixture]:
     """Every mixture that has a name here: uniform, natural when it is known, and those of --against."""
     from bayesmix.decision.solve import named as always
 
-    return always(known, others)
+    return always(posterior, baselines)
 
 
 def one_of(by_name: Mapping[str, Mixture], name: str, option: str) -> Mixture:
@@ -103,28 +108,28 @@ def one_of(by_name: Mapping[str, Mixture], name: str, option: str) -> Mixture:
 
 
 def finish(
-    known: Posterior | Stack, path: str, said: Any, table: dict[str, Any], out: str | None, as_json: bool
+    posterior: Posterior | Stack, path: str, answer: Any, table: dict[str, Any], out: str | None, as_json: bool
 ) -> None:
     """Print and write an answer, and say so when the posterior is not to be trusted."""
     from bayesmix.files import atomic_write
 
     table = table | {
-        "diagnostics": known.diagnostics.verdict,
-        "posterior": {"file": path, "model": known.name, "fingerprint": known.runs.fingerprint},
+        "diagnostics": posterior.diagnostics.verdict,
+        "posterior": {"file": path, "model": posterior.name, "fingerprint": posterior.runs.fingerprint},
     }
     if out:
         with atomic_write(out) as draft:
             draft.write_text(json_text(table) + "\n", encoding="utf-8")
-    result(said, table if as_json else None)
+    result(answer, table if as_json else None)
     if out:
         advise(f"wrote {out}")
-    if not known.diagnostics.passed:
+    if not posterior.diagnostics.passed:
         advise(f"warning: the diagnostics of {path} fail, so this is not to be taken as an answer")
 
 
-def leave(known: Posterior | Stack, converged: bool) -> None:
+def leave(posterior: Posterior | Stack, converged: bool) -> None:
     """Exit code 3 where the posterior or the optimiser failed."""
-    if not (known.diagnostics.passed and converged):
+    if not (posterior.diagnostics.passed and converged):
         raise typer.Exit(3)
 
 
@@ -136,13 +141,13 @@ def percent(text: str, option: str) -> float:
 
 
 def _allowed(
-    known: Posterior | Stack,
+    posterior: Posterior | Stack,
     table: dict[str, Any],
     by_name: Mapping[str, Mixture],
     bounds: list[str],
     stock: list[str],
     epochs: float | None,
-    near: str | None,
+    trust_region: str | None,
     support: bool,
 ) -> FeasibleSet:
     """The mixtures that the options and the table allow; where both speak of one thing, the options win."""
@@ -151,15 +156,15 @@ def _allowed(
     from bayesmix.decision.constraint import parse_bounds
     from bayesmix.decision.feasible import FeasibleSet
 
-    spelt = FeasibleSet.from_dict(table, natural=known.natural, runs=known.designs)
+    spelt = FeasibleSet.from_dict(table, natural=posterior.natural, runs=posterior.designs)
     have = options.pairs(stock, "--stock", example="wiki=4B")
     return replace(
         spelt,
         bounds={**spelt.bounds, **parse_bounds(bounds)},
         stock={**spelt.stock, **{d: options.size(t, f"--stock {d}") for d, t in have.items()}},
         epochs=spelt.epochs if epochs is None else epochs,
-        trust_region=spelt.trust_region if near is None else _near(near, by_name),
-        support=known.designs if support else spelt.support,
+        trust_region=spelt.trust_region if trust_region is None else _near(trust_region, by_name),
+        support=posterior.designs if support else spelt.support,
     )
 
 
@@ -174,13 +179,15 @@ def _near(text: str, by_name: Mapping[str, Mixture]) -> Any:
 def _promises(texts: list[str], by_name: Mapping[str, Mixture]) -> list[ChanceConstraint]:
     from bayesmix.decision.objective import ChanceConstraint
 
-    made = []
+    promises = []
     for text in texts:
         ((name, terms),) = options.pairs([text], "--promise", example="natural=1%:0.95").items()
         margin, colon, probability = terms.partition(":")
-        held = options.number(probability, "--promise") if colon else 0.95
-        made.append(ChanceConstraint(one_of(by_name, name, "--promise"), percent(margin, "--promise"), held, name=name))
-    return made
+        confidence = options.number(probability, "--promise") if colon else 0.95
+        promises.append(
+            ChanceConstraint(one_of(by_name, name, "--promise"), percent(margin, "--promise"), confidence, name=name)
+        )
+    return promises
 
 
 def _promises_of_table(tables: Any, by_name: Mapping[str, Mixture]) -> list[ChanceConstraint]:
@@ -188,11 +195,11 @@ def _promises_of_table(tables: Any, by_name: Mapping[str, Mixture]) -> list[Chan
     from bayesmix.decision.objective import ChanceConstraint
     from bayesmix.deprecation import renamed_keys
 
-    known = {"baseline", "margin", "probability", "targets"}
-    made = []
+    keys = {"baseline", "margin", "probability", "targets"}
+    promises = []
     for table in tables if isinstance(tables, list) else [tables]:
         table = renamed_keys(table, "a promise", than="baseline") if isinstance(table, dict) else table
-        if not isinstance(table, dict) or not set(table) <= known or not isinstance(table.get("targets", []), list):
+        if not isinstance(table, dict) or not set(table) <= keys or not isinstance(table.get("targets", []), list):
             raise InputError(
                 "a promise of the constraints is not understood",
                 expected="[[promises]] with baseline, margin, probability, targets",
@@ -202,8 +209,8 @@ def _promises_of_table(tables: Any, by_name: Mapping[str, Mixture]) -> list[Chan
         name = str(table.get("baseline", "natural"))
         covered = tuple(table["targets"]) if "targets" in table else None
         rest = {key: options.number(str(table[key]), key) for key in ("margin", "probability") if key in table}
-        made.append(ChanceConstraint(one_of(by_name, name, "baseline"), targets=covered, name=name, **rest))
-    return made
+        promises.append(ChanceConstraint(one_of(by_name, name, "baseline"), targets=covered, name=name, **rest))
+    return promises
 
 
 def read_toml(path: str) -> dict[str, Any]:
@@ -227,17 +234,17 @@ def mixture(path: str) -> Mixture:
     if Path(path).suffix.lower() != ".json":
         return _mixture_of_table(path)
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(
             f"cannot read {path}", expected="a JSON file", got=_reason(error), advice="Check the path and the file."
         ) from error
-    weights = found.get("mixture", found) if isinstance(found, dict) else None
+    weights = content.get("mixture", content) if isinstance(content, dict) else None
     if not isinstance(weights, dict) or not all(type(w) in (int, float) for w in weights.values()) or not weights:
         raise InputError(
             f"{path} holds no mixture",
             expected='{"domain": weight, …}, or a file that `bayesmix optimize --out` wrote',
-            got=str(found)[:60],
+            got=str(content)[:60],
             advice="Write one number a domain.",
         )
     return Mixture(weights)

@@ -30,7 +30,7 @@ def compare(
     models: Annotated[
         list[str], typer.Option("--models", metavar="A,B", help="Model cards, separated by commas; repeatable.")
     ],
-    by: Annotated[Group, typer.Option(help="What is left out of the refits.")] = "run",
+    group_by: Annotated[Group, typer.Option("--by", help="What is left out of the refits.")] = "run",
     loo: Annotated[bool, typer.Option("--loo", help="PSIS-LOO only, without refits.")] = False,
     folds: Folds = 5,
     steps: Steps = 1,
@@ -84,34 +84,41 @@ def compare(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DiagnosticsWarning)  # the table says which
             posteriors[name] = fit(card.model, data, seed=seed, progress=True, **dict(card.sampler))  # type: ignore[arg-type]
-    how = None if loo else by
+    grouping = None if loo else group_by
     with pool(processes) as executor:
-        found = weigh(
-            posteriors, group_by=how, folds=folds, steps=steps, seed=seed, progress=True, executor=executor, **refits
+        comparison = weigh(
+            posteriors,
+            group_by=grouping,
+            folds=folds,
+            steps=steps,
+            seed=seed,
+            progress=True,
+            executor=executor,
+            **refits,
         )
-    result(found, found.as_dict() if json else None)
+    result(comparison, comparison.as_dict() if json else None)
     if plot:
         from bayesmix.plots.comparison import plot_comparison
         from bayesmix.plots.files import save_plots
 
-        save_plots(plot, lambda ax: plot_comparison(found, ax=ax), height=1.6 + 0.45 * len(found.targets))
+        save_plots(plot, lambda ax: plot_comparison(comparison, ax=ax), height=1.6 + 0.45 * len(comparison.targets))
         advise(f"wrote {plot}")
     if out:
-        joined = stack(posteriors, found.weights)
+        joined = stack(posteriors, comparison.weights)
         with atomic_write(out) as draft:
             save_posterior(joined, draft)
         advise(
             f"wrote {out}: "
             + ", ".join(f"{n} {w.mean():.2f}" for n, w in zip(joined.members, joined.weights, strict=True))
         )
-    if found.failed:
+    if comparison.failed:
         raise typer.Exit(3)
 
 
 def backtest(
     runs: options.Table,
     model: options.ModelCard = "joint",
-    by: Annotated[Group, typer.Option(help="What is left out.")] = "size",
+    group_by: Annotated[Group, typer.Option("--by", help="What is left out.")] = "size",
     steps: Steps = 1,
     folds: Folds = 5,
     chains: Chains = 4,
@@ -147,10 +154,10 @@ def backtest(
     keep_compiled_programs()
     settings: dict[str, Any] = {"chains": chains, "draws": draws, "warmup": warmup}
     with pool(processes) as executor:
-        found = test(
+        outcome = test(
             card.model,
             data,
-            group_by=by,
+            group_by=group_by,
             steps=steps,
             folds=folds,
             seed=seed,
@@ -158,14 +165,14 @@ def backtest(
             executor=executor,
             **settings,
         )
-    result(found, found.as_dict() if json else None)
+    result(outcome, outcome.as_dict() if json else None)
     if plot:
         from bayesmix.plots.backtest import plot_coverage, plot_misses
         from bayesmix.plots.files import save_plots
 
-        save_plots(plot, lambda ax: plot_coverage(found, ax=ax), lambda ax: plot_misses(found, ax=ax), width=5.5)
+        save_plots(plot, lambda ax: plot_coverage(outcome, ax=ax), lambda ax: plot_misses(outcome, ax=ax), width=5.5)
         advise(f"wrote {plot}")
-    if found.failed:
+    if outcome.failed:
         raise typer.Exit(3)
 
 

@@ -39,8 +39,8 @@ def demo(
     from bayesmix.runs.load import load_runs
 
     folder = Path(out) if out else Path(tempfile.mkdtemp(prefix="bayesmix-demo-"))
-    every = load_runs(SET, where="seed == 0", targets=TARGETS[:1] if quick else TARGETS)
-    small, large = _apart(every)
+    runs = load_runs(SET, where="seed == 0", targets=TARGETS[:1] if quick else TARGETS)
+    small, large = _apart(runs)
     print(f"The files of this demonstration go to {folder}")
     codes = [_runs(folder, small, large), _fit(folder, seed), _predict(folder, large), _choose(folder, large)]
     print(f"\nThe same commands work on your own runs, in a table with the columns of\n{folder / 'runs.csv'}")
@@ -55,8 +55,8 @@ def _apart(runs: Runs) -> tuple[Runs, Runs]:
 
     size, longest = runs.params.max(), runs.tokens.max()
     large = runs.params == size
-    both = (runs.mixture[:, None] == runs.mixture[None, large]).all(axis=2).any(axis=1)
-    return runs.take(both & ~large), runs.take(np.flatnonzero(large & (runs.tokens == longest)))
+    matched = (runs.mixture[:, None] == runs.mixture[None, large]).all(axis=2).any(axis=1)
+    return runs.take(matched & ~large), runs.take(np.flatnonzero(large & (runs.tokens == longest)))
 
 
 def _runs(folder: Path, small: Runs, large: Runs) -> int:
@@ -94,16 +94,16 @@ def _predict(folder: Path, large: Runs) -> int:
     code = _code(predict, str(folder / "posterior.nc"), designs=files["designs"], out=files["predictions"])
     rows = read_frame(files["predictions"]).to_dict(orient="records")
     print(f"{'mixture':<13} {'target':<8} {'mean':>6}  {'90 % band':<16} {'measured':>8}  inside")
-    inside = below = 0
+    inside = undershoots = 0
     for row, loss in zip(rows, large.loss.reshape(-1), strict=True):
         hit = row["q05"] <= loss <= row["q95"]
-        inside, below = inside + hit, below + (loss < row["q05"])
+        inside, undershoots = inside + hit, undershoots + (loss < row["q05"])
         band = f"[{row['q05']:.3f}, {row['q95']:.3f}]"
         print(
             f"{row['id']:<13} {row['target']:<8} {row['mean']:6.3f}  {band:<16} {loss:8.3f}  {'yes' if hit else 'no'}"
         )
     print(f"\nNone of these runs was fitted. {inside} of {len(rows)} lie inside; nine of ten should.")
-    print(f"Outside: {below} measured below their band, {len(rows) - inside - below} above it.")
+    print(f"Outside: {undershoots} measured below their band, {len(rows) - inside - undershoots} above it.")
     print("Largest N and largest D at once is the hardest of the checks in docs/pocket.md.")
     return code
 
@@ -128,9 +128,9 @@ def _choose(folder: Path, large: Runs) -> int:
     expected = json.loads(file.read_text(encoding="utf-8"))["loss"]["mean"]
     measured = large.loss.mean(axis=1)
     best = int(np.argmin(measured))
-    name, least = _names(large)[best], measured[best]
+    name, minimum = _names(large)[best], measured[best]
     print(f"\nOf the {len(large)} mixtures really trained at {count(params)} parameters, {name} measured")
-    print(f"the lowest mean loss, {least:.3f}. The posterior expects {expected:.3f} of the mixture above.")
+    print(f"the lowest mean loss, {minimum:.3f}. The posterior expects {expected:.3f} of the mixture above.")
     return code
 
 

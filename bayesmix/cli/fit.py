@@ -31,8 +31,9 @@ def fit(
     target_accept: Annotated[
         float | None, typer.Option(metavar="P", help="Nearer 1: smaller steps, fewer divergences.", show_default="0.95")
     ] = None,
-    near: Annotated[
-        str | None, typer.Option(metavar="FILE", help="A posterior of almost the same runs, to start from: quicker.")
+    warm_start: Annotated[
+        str | None,
+        typer.Option("--near", metavar="FILE", help="A posterior of almost the same runs, to start from: quicker."),
     ] = None,
     seed: options.Seed = 0,
     preset: options.Preset = None,
@@ -49,7 +50,7 @@ def fit(
     Prints the diagnostics, and what to do if they fail (exit code 3; the posterior is written all the same).
     """
     table = options.table_arguments(preset, where, params, tokens, rename)
-    asked = {"chains": chains, "draws": draws, "warmup": warmup, "target_accept": target_accept}
+    overrides = {"chains": chains, "draws": draws, "warmup": warmup, "target_accept": target_accept}
 
     from bayesmix.cards import load_card
     from bayesmix.compute import keep_compiled_programs
@@ -63,12 +64,12 @@ def fit(
     data = load_runs(options.source(runs), targets=chosen, normalize=normalize, **table)
     require_domains(card, data)
     advise(f"{data}\nmodel {card.name}: {card.title}")
-    settings = dict(card.sampler) | {name: value for name, value in asked.items() if value is not None}
-    start = load_posterior(near) if near else None
+    settings = dict(card.sampler) | {name: value for name, value in overrides.items() if value is not None}
+    start = load_posterior(warm_start) if warm_start else None
     keep_compiled_programs()
     with atomic_write(out) as draft, warnings.catch_warnings():  # the place is tried before the work is done
         warnings.simplefilter("ignore", DiagnosticsWarning)  # the table that follows says it better
-        posterior = sample(card.model, data, seed=seed, near=start, progress=True, **settings)  # type: ignore[arg-type]
+        posterior = sample(card.model, data, seed=seed, warm_start=start, progress=True, **settings)  # type: ignore[arg-type]
         save_posterior(posterior, draft)
     result(posterior.diagnostics, _summary(posterior, out) if json else None)
     if len(data.targets) > 1:

@@ -31,10 +31,12 @@ def lint(
     from bayesmix.runs.load import read_table
 
     frame = read_table(options.source(runs), **table)
-    kept = options.names(targets)
-    if kept is not None:
-        others = [c for c in frame.columns if c.startswith("loss") and "." in c and c.partition(".")[2] not in kept]
-        frame = frame.drop(columns=others)
+    target_names = options.names(targets)
+    if target_names is not None:
+        columns = [
+            c for c in frame.columns if c.startswith("loss") and "." in c and c.partition(".")[2] not in target_names
+        ]
+        frame = frame.drop(columns=columns)
     report = inspect(frame)
     result(report, report.as_dict() if json else None)
     if report.failed:
@@ -62,12 +64,12 @@ def prior_check(
     from bayesmix.inference.prior_check import prior_check as compare
     from bayesmix.runs.load import load_runs
 
-    found = load_card(card)
-    chosen = options.names(targets) or list(found.targets) or None
+    model_card = load_card(card)
+    chosen = options.names(targets) or list(model_card.targets) or None
     data = load_runs(options.source(runs), targets=chosen, normalize=normalize, **table)
     keep_compiled_programs()
-    advise(f"drawing losses from the prior of {found.name}")
-    check = compare(found.model, data, seed=seed)
+    advise(f"drawing losses from the prior of {model_card.name}")
+    check = compare(model_card.model, data, seed=seed)
     result(check, check.as_dict() if json else None)
 
 
@@ -82,7 +84,7 @@ def models(
         card = load_card(name)
         result(card, card.as_dict() if json else None)
         return
-    cards = [load_card(each) for each in model_names()]
+    cards = [load_card(model) for model in model_names()]
     width = max(len(card.name) for card in cards)
     lines = [
         textwrap.fill(f"{card.name:<{width}}  {card.title}", WIDTH, subsequent_indent=" " * (width + 2))

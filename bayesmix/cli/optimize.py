@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def optimize(
-    posterior: options.PosteriorFile,
+    posterior_file: options.PosteriorFile,
     params: options.Params,
     tokens: options.Tokens,
     risk: options.Criterion = "mean",
@@ -25,11 +25,11 @@ def optimize(
     bounds: options.Bounds = None,
     stock: options.Stock = None,
     epochs: options.Epochs = None,
-    near: options.TrustRegion = None,
+    trust_region: options.TrustRegion = None,
     support: options.Support = False,
     constraints: options.Constraints = None,
     promise: options.Promise = None,
-    against: options.Against = None,
+    baseline_files: options.Against = None,
     natural: options.Natural = None,
     run_noise: options.RunNoise = False,
     epsilon: options.Epsilon = None,
@@ -65,37 +65,37 @@ def optimize(
     from bayesmix.decision.optimize import optimize as minimise
     from bayesmix.design import Scale
 
-    known = choice.open_posterior(posterior, natural)
-    given = choice.asked(
-        known, risk=risk, weights=weights, targets=targets, bounds=bounds, stock=stock, epochs=epochs, near=near,
-        support=support, constraints=constraints, promise=promise, against=against, run_noise=run_noise,
-        max_draws=max_draws, seed=seed,
+    posterior = choice.open_posterior(posterior_file, natural)
+    arguments = choice.asked(
+        posterior, risk=risk, weights=weights, targets=targets, bounds=bounds, stock=stock, epochs=epochs,
+        trust_region=trust_region, support=support, constraints=constraints, promise=promise,
+        baseline_files=baseline_files, run_noise=run_noise, max_draws=max_draws, seed=seed,
     )  # fmt: skip
     scale = Scale(number, budget)
     if quick:
-        answer = best = minimise(known, scale, **given)
+        answer = best = minimise(posterior, scale, **arguments)
     else:
         advise("weighing what else would do as well; --quick leaves that out")
-        answer = decide(known, scale, epsilon=epsilon, **given)
+        answer = decide(posterior, scale, epsilon=epsilon, **arguments)
         best = answer.optimum
-    table, said = answer.as_dict(), str(answer)
+    table, text = answer.as_dict(), str(answer)
     final = best.mixture
     if units:
-        final, rounding, sentence = _rounded(known, scale, final, units, given.get("targets"))
-        table, said = table | {"rounded": rounding}, f"{said}\n{sentence}"
-    choice.finish(known, posterior, said, table, out, json)
+        final, rounding, sentence = _rounded(posterior, scale, final, units, arguments.get("targets"))
+        table, text = table | {"rounded": rounding}, f"{text}\n{sentence}"
+    choice.finish(posterior, posterior_file, text, table, out, json)
     _hand_over(final, files)
-    choice.leave(known, best.converged)
+    choice.leave(posterior, best.converged)
 
 
 def _rounded(
-    known: Posterior | Stack, scale: Scale, mixture: Mixture, units: int, targets: Any
+    posterior: Posterior | Stack, scale: Scale, mixture: Mixture, units: int, targets: Any
 ) -> tuple[Mixture, dict[str, Any], str]:
     """The mixture on the lattice, what that costs, and the sentence that says so."""
     from bayesmix.decision.handover import quantise, rounding_loss
 
     rounded = quantise(mixture, units)
-    cost = rounding_loss(known, scale, mixture, rounded, targets=targets)
+    cost = rounding_loss(posterior, scale, mixture, rounded, targets=targets)
     table = {"units": units, "mixture": rounded.as_dict(), "loss_of_rounding": cost.as_dict()}
     return rounded, table, f"Rounding to multiples of 1/{units} changes the loss by {cost.mean:.1e} nats."
 
@@ -103,11 +103,11 @@ def _rounded(
 def _require_formats(files: dict[str, str]) -> None:
     from bayesmix.errors import InputError
 
-    known = ("json", "yaml", "olmix", "megatron", "hugging-face")
-    unknown = [form for form in files if form not in known]
+    formats = ("json", "yaml", "olmix", "megatron", "hugging-face")
+    unknown = [form for form in files if form not in formats]
     if unknown:
         raise InputError(
-            "--hand-over has an unknown format", expected=", ".join(known), got=unknown[0], advice="Name one of them."
+            "--hand-over has an unknown format", expected=", ".join(formats), got=unknown[0], advice="Name one of them."
         )
 
 

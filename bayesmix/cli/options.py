@@ -71,7 +71,11 @@ Epochs = Annotated[
 ]
 TrustRegion = Annotated[
     str | None,
-    typer.Option(metavar="NAME=KL", help="Stay within so many nats of a named mixture; NAME=tv:X for total variation."),
+    typer.Option(
+        "--near",
+        metavar="NAME=KL",
+        help="Stay within so many nats of a named mixture; NAME=tv:X for total variation.",
+    ),
 ]
 Support = Annotated[bool, typer.Option("--support", help="Stay in the convex hull of the mixtures of the runs.")]
 Constraints = Annotated[
@@ -91,7 +95,9 @@ Promise = Annotated[
 ]
 Against = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME=FILE", help="Name a mixture in a JSON or CSV file and compare with it; repeatable."),
+    typer.Option(
+        "--against", metavar="NAME=FILE", help="Name a mixture in a JSON or CSV file and compare with it; repeatable."
+    ),
 ]
 Natural = Annotated[
     str | None, typer.Option(metavar="FILE", help="The corpus' own proportions, named natural; JSON or CSV.")
@@ -141,8 +147,8 @@ def source(runs: list[str]) -> str | tuple[str, ...]:
 
 def names(texts: Iterable[str] | None) -> list[str] | None:
     """``["a,b", "c"]`` → ``["a", "b", "c"]``; None when nothing is given."""
-    listed = [name.strip() for text in texts or () for name in text.split(",") if name.strip()]
-    return listed or None
+    items = [name.strip() for text in texts or () for name in text.split(",") if name.strip()]
+    return items or None
 
 
 def pairs(texts: Iterable[str], option: str, *, example: str) -> dict[str, str]:
@@ -151,18 +157,18 @@ def pairs(texts: Iterable[str], option: str, *, example: str) -> dict[str, str]:
     Raises:
         InputError: a text has no ``=``, or a name stands twice.
     """
-    found: dict[str, str] = {}
+    mapping: dict[str, str] = {}
     for text in texts:
         name, equals, value = (part.strip() for part in text.partition("="))
-        if not (equals and name and value) or name in found:
+        if not (equals and name and value) or name in mapping:
             raise InputError(
                 f"{option} {text!r} is not understood",
                 expected=f"NAME=VALUE, each name once, as in {option} {example}",
                 got=repr(text),
                 advice="Correct it.",
             )
-        found[name] = value
-    return found
+        mapping[name] = value
+    return mapping
 
 
 def weights(texts: Iterable[str], targets: list[str] | None) -> dict[str, float] | None:
@@ -171,10 +177,12 @@ def weights(texts: Iterable[str], targets: list[str] | None) -> dict[str, float]
     Raises:
         InputError: a weight is not a number, or a weight is given to a target that `targets` leaves out.
     """
-    given = pairs([part for text in texts for part in text.split(",") if part.strip()], "--weights", example="wiki=0.5")
-    if not given:
+    entries = pairs(
+        [part for text in texts for part in text.split(",") if part.strip()], "--weights", example="wiki=0.5"
+    )
+    if not entries:
         return dict.fromkeys(targets, 1.0) if targets else None
-    left_out = [target for target in given if targets and target not in targets]
+    left_out = [target for target in entries if targets and target not in targets]
     if left_out:
         raise InputError(
             "--weights and --targets disagree",
@@ -182,7 +190,7 @@ def weights(texts: Iterable[str], targets: list[str] | None) -> dict[str, float]
             got=left_out,
             advice="Give one of the two options.",
         )
-    return {target: number(text, f"--weights {target}") for target, text in given.items()}
+    return {target: number(text, f"--weights {target}") for target, text in entries.items()}
 
 
 def size(text: str, option: str) -> float:

@@ -48,9 +48,9 @@ def json_text(value: Any) -> str:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {str(name): _plain(each) for name, each in value.items()}
+        return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [_plain(item) for item in value]
     if hasattr(value, "tolist"):
         return _plain(value.tolist())
     return None if isinstance(value, float) and not math.isfinite(value) else value
@@ -59,11 +59,11 @@ def _plain(value: Any) -> Any:
 @contextmanager
 def plain_warnings() -> Iterator[None]:
     """Warnings about data and diagnostics are always shown, each once and in one paragraph, without a line of code."""
-    said: set[str] = set()
+    messages: set[str] = set()
 
     def show(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
-        if str(message) not in said:
-            said.add(str(message))
+        if str(message) not in messages:
+            messages.add(str(message))
             advise(f"warning: {message}" if issubclass(category, UserWarning) else f"{category.__name__}: {message}")
 
     logging.getLogger("arviz_stats").setLevel(logging.ERROR)  # points at web pages; what it found is in our tables

@@ -17,14 +17,16 @@ if TYPE_CHECKING:
 
 
 def path(
-    posterior: options.PosteriorFile,
+    posterior_file: options.PosteriorFile,
     params: Annotated[
         str, typer.Option(metavar="N", help="Parameters at the start, as 1B; with --flops the range, as 100M:10B.")
     ],
     tokens: Annotated[
         str | None, typer.Option(metavar="D", help="Tokens at the start, as 20B; not with --flops.")
     ] = None,
-    to: Annotated[float, typer.Option(metavar="FACTOR", help="How many times the start the path goes to.")] = 100.0,
+    factor: Annotated[
+        float, typer.Option("--to", metavar="FACTOR", help="How many times the start the path goes to.")
+    ] = 100.0,
     along: Annotated[
         str, typer.Option(metavar="AXIS", help="What grows: flops (at fixed tokens per parameter), params or tokens.")
     ] = "flops",
@@ -44,11 +46,11 @@ def path(
     bounds: options.Bounds = None,
     stock: options.Stock = None,
     epochs: options.Epochs = None,
-    near: options.TrustRegion = None,
+    trust_region: options.TrustRegion = None,
     support: options.Support = False,
     constraints: options.Constraints = None,
     promise: options.Promise = None,
-    against: options.Against = None,
+    baseline_files: options.Against = None,
     natural: options.Natural = None,
     run_noise: options.RunNoise = False,
     out: options.OutJson = None,
@@ -61,7 +63,7 @@ def path(
     Prints the best mixture and its bands at growing scales. With --flops, --crossover or --pareto it answers another
     question about scale instead.
     """
-    if sum(each is not None for each in (flops, crossover, pareto)) > 1:
+    if sum(question is not None for question in (flops, crossover, pareto)) > 1:
         raise InputError(
             "several questions at once",
             expected="one of --flops, --crossover and --pareto",
@@ -75,23 +77,23 @@ def path(
 
     from bayesmix.cli import choice
 
-    known = choice.open_posterior(posterior, natural)
-    given = choice.asked(
-        known, risk=risk, weights=weights, targets=targets, bounds=bounds, stock=stock, epochs=epochs, near=near,
-        support=support, constraints=constraints, promise=promise, against=against, run_noise=run_noise,
-        max_draws=max_draws, seed=seed,
+    posterior = choice.open_posterior(posterior_file, natural)
+    arguments = choice.asked(
+        posterior, risk=risk, weights=weights, targets=targets, bounds=bounds, stock=stock, epochs=epochs,
+        trust_region=trust_region, support=support, constraints=constraints, promise=promise,
+        baseline_files=baseline_files, run_noise=run_noise, max_draws=max_draws, seed=seed,
     )  # fmt: skip
     start = (params, tokens)
     if flops is not None:
-        answer, converged = _for_budget(known, params, flops, points, given)
+        answer, converged = _for_budget(posterior, params, flops, points, arguments)
     elif crossover is not None:
-        answer, converged = _crossover(known, crossover, _along(start, to, along, points), given), True
+        answer, converged = _crossover(posterior, crossover, _along(start, factor, along, points), arguments), True
     elif pareto is not None:
-        answer, converged = _front(known, pareto, _start(*start), points, given)
+        answer, converged = _front(posterior, pareto, _start(*start), points, arguments)
     else:
-        answer, converged = _path(known, _along(start, to, along, points), given)
-    choice.finish(known, posterior, answer, answer.as_dict(), out, json)
-    choice.leave(known, converged)
+        answer, converged = _path(posterior, _along(start, factor, along, points), arguments)
+    choice.finish(posterior, posterior_file, answer, answer.as_dict(), out, json)
+    choice.leave(posterior, converged)
 
 
 def _start(params: str, tokens: str | None) -> Scale:
@@ -100,20 +102,22 @@ def _start(params: str, tokens: str | None) -> Scale:
     return Scale(options.size(params, "--params"), options.size(tokens or "", "--tokens"))
 
 
-def _along(start: tuple[str, str | None], to: float, along: str, points: int) -> tuple[Scale, ...]:
+def _along(start: tuple[str, str | None], factor: float, along: str, points: int) -> tuple[Scale, ...]:
     from bayesmix.decision.across import scales_along
 
-    return scales_along(_start(*start), to, along=along, points=points)  # type: ignore[arg-type]
+    return scales_along(_start(*start), factor, along=along, points=points)  # type: ignore[arg-type]
 
 
-def _path(known: Posterior | Stack, scales: tuple[Scale, ...], given: Options) -> tuple[Any, bool]:
+def _path(posterior: Posterior | Stack, scales: tuple[Scale, ...], arguments: Options) -> tuple[Any, bool]:
     from bayesmix.decision.across import path as follow
 
-    found = follow(known, scales, **given)
-    return found, all(o.converged for o in found.optima)
+    answer = follow(posterior, scales, **arguments)
+    return answer, all(o.converged for o in answer.optima)
 
 
-def _for_budget(known: Posterior | Stack, span: str, flops: float, points: int, given: Options) -> tuple[Any, bool]:
+def _for_budget(
+    posterior: Posterior | Stack, span: str, flops: float, points: int, arguments: Options
+) -> tuple[Any, bool]:
     from bayesmix.decision.across import compute_optimal
 
     low, colon, high = span.partition(":")
@@ -121,26 +125,28 @@ def _for_budget(known: Posterior | Stack, span: str, flops: float, points: int, 
         raise InputError(
             "--flops needs a range of parameters", expected="--params LOW:HIGH", got=span, advice="As in 100M:10B."
         )
-    between = options.size(low, "--params"), options.size(high, "--params")
-    found = compute_optimal(known, flops, params=between, points=points, **given)
-    return found, found.optimum.converged
+    params_range = options.size(low, "--params"), options.size(high, "--params")
+    answer = compute_optimal(posterior, flops, params=params_range, points=points, **arguments)
+    return answer, answer.optimum.converged
 
 
-def _crossover(known: Posterior | Stack, names: str, scales: tuple[Scale, ...], given: Options) -> Any:
+def _crossover(posterior: Posterior | Stack, names: str, scales: tuple[Scale, ...], arguments: Options) -> Any:
     from bayesmix.cli.choice import named, one_of
     from bayesmix.decision.across import crossover
 
     first, second = _two(names, "--crossover")
-    by_name = named(known, given.get("baselines") or {})
+    by_name = named(posterior, arguments.get("baselines") or {})
     mine, other = (one_of(by_name, name, "--crossover") for name in (first, second))
-    few = given.get("max_draws")
-    return crossover(known, mine, other, scales, targets=given.get("targets"), max_draws=few, names=(first, second))
+    max_draws = arguments.get("max_draws")
+    return crossover(
+        posterior, mine, other, scales, targets=arguments.get("targets"), max_draws=max_draws, names=(first, second)
+    )
 
 
-def _front(known: Posterior | Stack, names: str, scale: Scale, points: int, given: Options) -> tuple[Any, bool]:
+def _front(posterior: Posterior | Stack, names: str, scale: Scale, points: int, arguments: Options) -> tuple[Any, bool]:
     from bayesmix.decision.pareto import pareto
 
-    if given.pop("targets", None):
+    if arguments.pop("targets", None):
         raise InputError(
             "--pareto weighs its two targets itself",
             expected="neither --weights nor --targets",
@@ -148,12 +154,12 @@ def _front(known: Posterior | Stack, names: str, scale: Scale, points: int, give
             advice="Leave them out.",
         )
     first, second = _two(names, "--pareto")
-    found = pareto(known, scale, first, second, points=points, **given)
-    return found, all(o.converged for o in found.optima)
+    answer = pareto(posterior, scale, first, second, points=points, **arguments)
+    return answer, all(o.converged for o in answer.optima)
 
 
 def _two(text: str, option: str) -> tuple[str, str]:
-    listed = options.names([text]) or []
-    if len(listed) != 2 or listed[0] == listed[1]:
+    names = options.names([text]) or []
+    if len(names) != 2 or names[0] == names[1]:
         raise InputError(f"{option} needs two names", expected="A,B", got=repr(text), advice="Name two different ones.")
-    return listed[0], listed[1]
+    return names[0], names[1]

@@ -38,10 +38,10 @@ def corpus(setting: Setting) -> None:
     """
     from bayesmix.pocket.corpora import corpus_path, load_corpus
 
-    made = load_corpus(setting)
-    for (name, tokens), share in zip(made.tokens.items(), made.natural, strict=True):
+    data = load_corpus(setting)
+    for (name, tokens), share in zip(data.tokens.items(), data.natural, strict=True):
         print(f"{name:<12} {tokens / 1e6:6.2f}M tokens  {share:6.1%}")
-    print(f"{made.vocabulary} symbols, fingerprint {made.fingerprint}, in {corpus_path(setting)}")
+    print(f"{data.vocabulary} symbols, fingerprint {data.fingerprint}, in {corpus_path(setting)}")
 
 
 @_command("bayesmix pocket plan --setting vision --out plan.csv")
@@ -79,8 +79,10 @@ def train(
     if shares is None:
         raise InputError("--mixture is empty", expected="DOMAIN=WEIGHT,…", got=repr(mixture), advice="Give weights.")
     find_size(params_size)
-    every = dict(zip(find_setting(setting).domains, checked_weights(shares, setting).tolist(), strict=True))
-    job = Job(f"{setting}-{params_size}-{seed}", setting, params_size, seed, (round(size(tokens, "--tokens")),), every)
+    proportions = dict(zip(find_setting(setting).domains, checked_weights(shares, setting).tolist(), strict=True))
+    job = Job(
+        f"{setting}-{params_size}-{seed}", setting, params_size, seed, (round(size(tokens, "--tokens")),), proportions
+    )
     columns = table_columns([record(job)])
     print(",".join(columns))
     print(",".join(str(values[0]) for values in columns.values()))

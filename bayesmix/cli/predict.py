@@ -12,7 +12,7 @@ from bayesmix.cli.output import advise, result
 
 
 def predict(
-    posterior: options.PosteriorFile,
+    posterior_file: options.PosteriorFile,
     designs: Annotated[str, typer.Option(metavar="FILE", help="Table of params, tokens, weight.<domain>….")],
     out: Annotated[
         str | None, typer.Option(metavar="FILE", help="CSV, TSV, Parquet or JSON by suffix; stdout when not given.")
@@ -36,20 +36,20 @@ def predict(
     frame = read_frame(designs)
     stack = load_designs(frame, normalize=normalize)
     label = next((name for name in ("id", "run_id") if name in frame), "id")
-    known = load_any(posterior)
+    posterior = load_any(posterior_file)
     keep_compiled_programs()
-    table = bands(known, stack, seed=seed, progress=True)
+    table = bands(posterior, stack, seed=seed, progress=True)
     columns = {label if name == "id" else name: values for name, values in table.items()}
     if out:
         write_table(columns, out)
-        advise(f"wrote {out}: {len(stack)} designs × {len(known.targets)} targets")
+        advise(f"wrote {out}: {len(stack)} designs × {len(posterior.targets)} targets")
     if json:
         rows = zip(*columns.values(), strict=True)
         result(None, {"predictions": [dict(zip(columns, row, strict=True)) for row in rows]})
     elif not out:
         _print_table(columns) if sys.stdout.isatty() else _print_csv(columns)
-    if not known.diagnostics.passed:
-        advise(f"warning: the diagnostics of {posterior} fail, so these bands are not to be trusted")
+    if not posterior.diagnostics.passed:
+        advise(f"warning: the diagnostics of {posterior_file} fail, so these bands are not to be trusted")
         raise typer.Exit(3)
 
 
@@ -58,7 +58,7 @@ def _print_table(columns: dict[str, Any]) -> None:
     from bayesmix.design import count
 
     label = next(iter(columns))
-    ids, targets = ([str(each)[:24] for each in columns[name]] for name in (label, "target"))
+    ids, targets = ([str(value)[:24] for value in columns[name]] for name in (label, "target"))
     wide, narrow = max(map(len, [*ids, label])), max(map(len, [*targets, "target"]))
     print(f"{label:<{wide}}  {'params':>7}  {'tokens':>7}  {'target':<{narrow}}  {'loss':>6}  90 % band")
     numbers = zip(*(columns[name] for name in ("params", "tokens", "mean", "q05", "q95")), strict=True)

@@ -31,7 +31,9 @@ def replay(
     ] = None,
     preset: options.Preset = None,
     first: Annotated[int, typer.Option(metavar="INT", min=1, help="Random runs that everyone begins with.")] = 10,
-    until: Annotated[int | None, typer.Option(metavar="INT", min=1, help="Runs to reveal; all when not given.")] = None,
+    count: Annotated[
+        int | None, typer.Option("--until", metavar="INT", min=1, help="Runs to reveal; all when not given.")
+    ] = None,
     seeds: Annotated[
         int, typer.Option(metavar="INT", min=1, help="How often, each with other random first runs.")
     ] = 20,
@@ -57,31 +59,42 @@ def replay(
     from bayesmix.runs.load import load_runs
 
     update, law, source = refit_named(refit), load_model(model), options.source(runs)
-    judged = load_runs(source, preset=preset, where=[judge])
+    test_runs = load_runs(source, preset=preset, where=[judge])
     chosen = load_runs(source, preset=preset, where=[pool or f"not ({judge})"])
-    scale = Scale(float(judged.params.max()), float(judged.tokens.max()))
-    mixtures = [Mixture.of(judged.domains, h) for h in np.unique(judged.mixture, axis=0)]
-    named = [_strategy(name, scale, mixtures) for name in options.names(strategies) or ("regret", "random")]
+    scale = Scale(float(test_runs.params.max()), float(test_runs.tokens.max()))
+    mixtures = [Mixture.of(test_runs.domains, h) for h in np.unique(test_runs.mixture, axis=0)]
+    policies = [_strategy(name, scale, mixtures) for name in options.names(strategies) or ("regret", "random")]
     of_targets = options.weights(weights or [], None)
     keep_compiled_programs()
-    given: dict[str, Any] = {"targets": of_targets, "initial": first, "count": until, "refit": update}
-    looks = max(min(until or len(chosen), len(set(chosen.train_run))) - first + 1, 1)
-    with workers(processes) as executor, bar(doing="replaying", total=seeds * len(named) * looks, unit="fit") as shown:
+    settings: dict[str, Any] = {"targets": of_targets, "initial": first, "count": count, "refit": update}
+    looks = max(min(count or len(chosen), len(set(chosen.train_run))) - first + 1, 1)
+    with (
+        workers(processes) as executor,
+        bar(doing="replaying", total=seeds * len(policies) * looks, unit="fit") as progress,
+    ):
 
         def say(trace: Trace) -> None:
             if executor:
-                shown.update(looks)
+                progress.update(looks)
             regret = trace.steps[-1].regret
-            shown.write(f"seed {trace.seed}, {trace.strategy}: regret {regret:.4g} nats", sys.stderr)
+            progress.write(f"seed {trace.seed}, {trace.strategy}: regret {regret:.4g} nats", sys.stderr)
 
-        here: dict[str, Any] = {} if executor else {"looks": lambda _: shown.update() or True}
-        found = replays(
-            law, chosen, judged, named, seeds=range(seeds), executor=executor, on_trace=say, **given, **here
+        callbacks: dict[str, Any] = {} if executor else {"looks": lambda _: progress.update() or True}
+        outcome = replays(
+            law,
+            chosen,
+            test_runs,
+            policies,
+            seeds=range(seeds),
+            executor=executor,
+            on_trace=say,
+            **settings,
+            **callbacks,
         )
     if out:
         with atomic_write(out) as draft:
-            draft.write_text(json_text(found.as_dict()) + "\n", encoding="utf-8")
-    result(found, found.as_dict() if json else None)
+            draft.write_text(json_text(outcome.as_dict()) + "\n", encoding="utf-8")
+    result(outcome, outcome.as_dict() if json else None)
     if out:
         advise(f"wrote {out}")
 
@@ -90,7 +103,7 @@ def _strategy(name: str, scale: Any, mixtures: Any) -> Any:
     from bayesmix.acquisition.criteria import PredictionGain, PredictiveVariance, RegretReduction
     from bayesmix.acquisition.strategies import D_OPTIMAL, AtRandom, ByCriterion, SpaceFilling
 
-    known = {
+    strategies = {
         "regret": ByCriterion(RegretReduction(scale, mixtures=mixtures), label="regret"),
         "flagship": ByCriterion(PredictionGain(scale, mixtures=mixtures), label="flagship"),
         "variance": ByCriterion(PredictiveVariance(scale, mixtures=mixtures), label="variance"),
@@ -98,6 +111,6 @@ def _strategy(name: str, scale: Any, mixtures: Any) -> Any:
         "random": AtRandom(),
         "space-filling": SpaceFilling(),
     }
-    if name not in known:
-        raise InputError("the strategy is unknown", expected=f"one of {list(known)}", got=name, advice="Name one.")
-    return known[name]
+    if name not in strategies:
+        raise InputError("the strategy is unknown", expected=f"one of {list(strategies)}", got=name, advice="Name one.")
+    return strategies[name]

@@ -12,7 +12,7 @@ from bayesmix.cli.output import advise, result
 
 
 def report(
-    posterior: options.PosteriorFile,
+    posterior_file: options.PosteriorFile,
     params: options.Params,
     tokens: options.Tokens,
     out: Annotated[str, typer.Option(metavar="FILE", help="Where the page goes.")] = "report.html",
@@ -31,11 +31,11 @@ def report(
     bounds: options.Bounds = None,
     stock: options.Stock = None,
     epochs: options.Epochs = None,
-    near: options.TrustRegion = None,
+    trust_region: options.TrustRegion = None,
     support: options.Support = False,
     constraints: options.Constraints = None,
     promise: options.Promise = None,
-    against: options.Against = None,
+    baseline_files: options.Against = None,
     natural: options.Natural = None,
     run_noise: options.RunNoise = False,
     epsilon: options.Epsilon = None,
@@ -58,18 +58,23 @@ def report(
     from bayesmix.report.content import make_report
     from bayesmix.report.page import html
 
-    known = choice.open_posterior(posterior, natural)
-    given = choice.asked(
-        known, risk=risk, weights=weights, targets=targets, bounds=bounds, stock=stock, epochs=epochs, near=near,
-        support=support, constraints=constraints, promise=promise, against=against, run_noise=run_noise,
-        max_draws=max_draws, seed=seed,
+    posterior = choice.open_posterior(posterior_file, natural)
+    arguments = choice.asked(
+        posterior, risk=risk, weights=weights, targets=targets, bounds=bounds, stock=stock, epochs=epochs,
+        trust_region=trust_region, support=support, constraints=constraints, promise=promise,
+        baseline_files=baseline_files, run_noise=run_noise, max_draws=max_draws, seed=seed,
     )  # fmt: skip
     with atomic_write(out) as draft:  # the place is tried before the work is done
         advise("weighing mixtures and further runs; a table of many domains takes minutes")
-        found = make_report(
-            known, Scale(number, budget), pilots=pilots, epsilon=epsilon, source=Path(posterior).name, **given
+        content = make_report(
+            posterior,
+            Scale(number, budget),
+            pilots=pilots,
+            epsilon=epsilon,
+            source=Path(posterior_file).name,
+            **arguments,
         )
-        draft.write_text(html(found), encoding="utf-8")
-    result(found, found.as_dict() if json else None)
+        draft.write_text(html(content), encoding="utf-8")
+    result(content, content.as_dict() if json else None)
     advise(f"wrote {out}")
-    choice.leave(known, found.decision.optimum.converged)
+    choice.leave(posterior, content.decision.optimum.converged)

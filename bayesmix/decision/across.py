@@ -63,16 +63,16 @@ class Path:
 
     def __str__(self) -> str:
         domains = self.optima[0].mixture.domains
-        shown = sorted(range(len(domains)), key=lambda i: -self.shares[:, i].max())[:SHOWN]
+        columns = sorted(range(len(domains)), key=lambda i: -self.shares[:, i].max())[:SHOWN]
         lines = [
-            f"{'params':>7} {'tokens':>7}  {'loss':>6}" + "".join(f"  {clipped(domains[i], 13):>13}" for i in shown)
+            f"{'params':>7} {'tokens':>7}  {'loss':>6}" + "".join(f"  {clipped(domains[i], 13):>13}" for i in columns)
         ]
         for o, share, (low, high) in zip(self.optima, self.shares, self.bands, strict=True):
             cells = "".join(
-                f"  {f'{100 * share[i]:.0f}% [{100 * low[i]:.0f}, {100 * high[i]:.0f}]':>13}" for i in shown
+                f"  {f'{100 * share[i]:.0f}% [{100 * low[i]:.0f}, {100 * high[i]:.0f}]':>13}" for i in columns
             )
             lines.append(f"{count(o.scale.params):>7} {count(o.scale.tokens):>7}  {o.loss.mean:6.4g}{cells}")
-        rest = f"; {len(domains) - len(shown)} smaller domains are not shown" if len(domains) > len(shown) else ""
+        rest = f"; {len(domains) - len(columns)} smaller domains are not shown" if len(domains) > len(columns) else ""
         return "\n".join([*lines, "", f"share [90 % of the draws have their own best share in here]{rest}"])
 
 
@@ -163,16 +163,16 @@ def compute_optimal(
     grid = np.linspace(np.log(low), np.log(high), points)
     values = np.array([value(x) for x in bar(grid, doing="sizes", unit="size")])
     best = int(np.argmin(values))
-    around = grid[max(best - 1, 0)], grid[min(best + 1, points - 1)]
+    bracket = grid[max(best - 1, 0)], grid[min(best + 1, points - 1)]
     options_brent = {"xatol": 0.01, "maxiter": 12}
-    refined = cast(OptimizeResult, minimize_scalar(value, bounds=around, method="bounded", options=options_brent))
-    at = float(refined.x) if refined.fun < values[best] else float(grid[best])
-    optimum = optimize(posterior, scale(at), **options)
+    refined = cast(OptimizeResult, minimize_scalar(value, bounds=bracket, method="bounded", options=options_brent))
+    best_log_params = float(refined.x) if refined.fun < values[best] else float(grid[best])
+    optimum = optimize(posterior, scale(best_log_params), **options)
     fine = np.linspace(grid[0], grid[-1], 65)
     losses = np.stack([_losses(posterior, scale(x), optimum.mixture, options) for x in fine])
-    own = np.exp(fine[np.argmin(losses, axis=0)])
-    band = tuple(float(q) for q in np.quantile(own, [0.05, 0.5, 0.95]))
-    at_edge = best in (0, points - 1) and abs(at - grid[best]) < 0.05 * (grid[1] - grid[0])
+    params_per_draw = np.exp(fine[np.argmin(losses, axis=0)])
+    band = tuple(float(q) for q in np.quantile(params_per_draw, [0.05, 0.5, 0.95]))
+    at_edge = best in (0, points - 1) and abs(best_log_params - grid[best]) < 0.05 * (grid[1] - grid[0])
     return ComputeOptimum(optimum, flops, (band[0], band[1], band[2]), at_edge)
 
 
@@ -249,17 +249,17 @@ def crossover(
         raise InputError(
             "the scales do not grow", expected="two or more, FLOPs increasing", got=list(scales), advice="Sort them."
         )
-    given: Options = {"targets": targets, "max_draws": max_draws}
-    edge = np.stack([_losses(posterior, s, first, given) - _losses(posterior, s, second, given) for s in scales])
+    options: Options = {"targets": targets, "max_draws": max_draws}
+    edge = np.stack([_losses(posterior, s, first, options) - _losses(posterior, s, second, options) for s in scales])
     changed = (edge[0] < 0) != (edge[-1] < 0)
     flops = None
     if changed.any():
-        towards = np.where(edge[0] > 0, edge, -edge)[:, changed]
-        after = np.argmax(towards <= 0, axis=0)
-        after = np.clip(after, 1, len(scales) - 1)
-        column = np.arange(towards.shape[1])
-        high, low = towards[after - 1, column], towards[after, column]
-        at = axis[after - 1] + high / np.where(high > low, high - low, 1.0) * (axis[after] - axis[after - 1])
-        low_q, middle, high_q = np.quantile(np.exp(at), [0.05, 0.5, 0.95])
+        lead = np.where(edge[0] > 0, edge, -edge)[:, changed]
+        end = np.argmax(lead <= 0, axis=0)
+        end = np.clip(end, 1, len(scales) - 1)
+        column = np.arange(lead.shape[1])
+        high, low = lead[end - 1, column], lead[end, column]
+        log_flops = axis[end - 1] + high / np.where(high > low, high - low, 1.0) * (axis[end] - axis[end - 1])
+        low_q, middle, high_q = np.quantile(np.exp(log_flops), [0.05, 0.5, 0.95])
         flops = (float(low_q), float(middle), float(high_q))
     return Crossover(tuple(scales), (edge < 0).mean(axis=1), float(changed.mean()), flops, names)

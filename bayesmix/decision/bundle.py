@@ -38,19 +38,19 @@ def minimise_locally(
     stiffness, quiet, evaluations = max(float(np.ptp(slope)), 1e-9), 0, 1
     while evaluations < budget and quiet < 3 and region.free.any():
         lowered = np.minimum(offsets, value - slopes @ best)
-        here, promise = _propose(region, slopes, lowered, best, value, stiffness)
-        here_value, here_slope = evaluate(here)
+        trial, promise = _propose(region, slopes, lowered, best, value, stiffness)
+        trial_value, trial_slope = evaluate(trial)
         evaluations += 1
-        here_slope = np.where(region.free, here_slope, 0.0)
-        if not (np.isfinite(here_value) and np.isfinite(here_slope).all()):
+        trial_slope = np.where(region.free, trial_slope, 0.0)
+        if not (np.isfinite(trial_value) and np.isfinite(trial_slope).all()):
             stiffness *= 8.0
             continue
-        slopes = np.vstack([slopes[-MEMORY + 1 :], here_slope])
-        offsets = np.append(offsets[-MEMORY + 1 :], here_value - here_slope @ here)
+        slopes = np.vstack([slopes[-MEMORY + 1 :], trial_slope])
+        offsets = np.append(offsets[-MEMORY + 1 :], trial_value - trial_slope @ trial)
         quiet = quiet + 1 if promise < tolerance else 0
-        bent = here_value + here_slope @ (best - here) > value + 1e-12
-        if here_value <= value - 0.1 * promise:
-            best, value = here, here_value
+        bent = trial_value + trial_slope @ (best - trial) > value + 1e-12
+        if trial_value <= value - 0.1 * promise:
+            best, value = trial, trial_value
             stiffness *= 0.5
         else:
             stiffness *= 0.5 if quiet else 2.0 if bent else 1.0
@@ -66,5 +66,5 @@ def _propose(
     centre = np.append(region.lift(best), 1.0)[None]
     stiff = np.append(region.lift(np.full(region.size, stiffness)), 0.0)[None]
     up = np.append(np.zeros(centre.shape[1] - 1), 1.0)[None]
-    here = entropic_step(up, centre, stiff, above_planes(region, slopes, offsets, floor, value))[0, : region.size]
-    return here, max(value - float((slopes @ here + offsets).max()), 0.0)
+    trial = entropic_step(up, centre, stiff, above_planes(region, slopes, offsets, floor, value))[0, : region.size]
+    return trial, max(value - float((slopes @ trial + offsets).max()), 0.0)

@@ -25,11 +25,11 @@ class Constraint:
     upper: float
 
     @classmethod
-    def between(cls, what: str, coefficients: Mapping[str, float], lower: float, upper: float) -> Self:
-        """A constraint on `what` whose name says only the bounds that bind."""
+    def between(cls, label: str, coefficients: Mapping[str, float], lower: float, upper: float) -> Self:
+        """A constraint whose name is `label` with the bounds that bind."""
         low = f"{lower:g} <= " if lower > 0 else ""
         high = f" <= {upper:g}" if upper < 1 else ""
-        return cls(f"{low}{what}{high}", coefficients, lower, upper)
+        return cls(f"{low}{label}{high}", coefficients, lower, upper)
 
     def row(self, domains: Sequence[str]) -> np.ndarray:
         """Coefficients (domain) in the order of `domains`."""
@@ -102,14 +102,14 @@ def parse_linear(text: str) -> Constraint:
     sides = re.split(r"\s*(<=|>=|==)\s*", text.strip())
     terms = re.split(r"\s+([+-])\s+", sides[0])
     try:
-        left, sign, right = sides
-        bound = float(right)
+        lhs, sign, rhs = sides
+        bound = float(rhs)
         coefficients: dict[str, float] = {}
         for plus, term in zip(["+", *terms[1::2]], terms[::2], strict=True):
             factor, star, domain = term.rpartition("*")
             value = float(factor) if star else 1.0
             name = domain.strip()
-            if not name or not left or name.strip("+-") != name:
+            if not name or not lhs or name.strip("+-") != name:
                 raise ValueError(term)
             coefficients[name] = coefficients.get(name, 0.0) + (value if plus == "+" else -value)
     except ValueError:

@@ -66,8 +66,8 @@ class Decision:
 
     def _shares(self) -> list[str]:
         """domain, share, range of the share among the mixtures that do as well, and mixtures to compare with."""
-        known = self.optimum.baselines
-        compared = {n: known[n].mixture for n in ("natural", "uniform") if n in known}
+        baselines = self.optimum.baselines
+        compared = {n: baselines[n].mixture for n in ("natural", "uniform") if n in baselines}
         members = {name: m for name, m in self.near_optimal.members.items() if name != "centre"}
         domains = self.mixture.domains
         width = min(max(len(d) for d in (*domains, "domain")), 24)
@@ -81,20 +81,20 @@ class Decision:
         for domain, share in self.mixture.as_dict().items():
             low, high = self.near_optimal.ranges.get(domain, (np.nan, np.nan))
             span = "–" if self.near_optimal.empty else f"{100 * low:.0f} to {100 * high:.0f}%"
-            others = "".join(f"  {100 * m.as_dict().get(domain, 0.0):{SHARE - 1}.1f}%" for m in columns.values())
-            lines.append(f"{clipped(domain, width):<{width}}  {100 * share:6.1f}%  {span:>{SPAN}}{others}")
+            cells = "".join(f"  {100 * m.as_dict().get(domain, 0.0):{SHARE - 1}.1f}%" for m in columns.values())
+            lines.append(f"{clipped(domain, width):<{width}}  {100 * share:6.1f}%  {span:>{SPAN}}{cells}")
         return lines
 
     def _sentences(self) -> list[str]:
-        same, cost = self.near_optimal, self.regret
-        if same.empty:
-            as_good = [str(same)]
+        near_optima, cost = self.near_optimal, self.regret
+        if near_optima.empty:
+            as_good = [str(near_optima)]
         else:
             as_good = [
-                f"As good: within {same.epsilon:.2g} nats of the best in the same draw, with probability "
-                f"{same.probability:g}; each range lets the other shares move with it."
+                f"As good: within {near_optima.epsilon:.2g} nats of the best in the same draw, with probability "
+                f"{near_optima.probability:g}; each range lets the other shares move with it."
             ]
-            swaps = [f"{100 * t:.0f} points from {a} to {b}" for (a, b), t in list(same.trades.items())[:3]]
+            swaps = [f"{100 * t:.0f} points from {a} to {b}" for (a, b), t in list(near_optima.trades.items())[:3]]
             as_good += [f"All else equal one may move {'; '.join(swaps)}."] if swaps else []
         lines = [
             *as_good,
@@ -133,12 +133,12 @@ def decide(
         InputError: unknown targets or domains.
         InfeasibleError: no mixture meets the constraints, or none found keeps the promises.
     """
-    with bar(doing="deciding", total=4) as done:
+    with bar(doing="deciding", total=4) as progress:
         best = optimize(posterior, scale, **options)
-        done.update()
+        progress.update()
         targets, feasible = options.get("targets"), options.get("feasible")
         draws = options.get("max_draws")
-        few = min(regret_draws, draws or regret_draws)
+        capped_draws = min(regret_draws, draws or regret_draws)
         plain = options.get("objective") is None or not options["objective"].name  # type: ignore[union-attr]
         split = None
         if plain and not options.get("chance_constraints"):
@@ -146,24 +146,26 @@ def decide(
                 posterior, scale, targets=targets, risk=options.get("risk"), feasible=feasible, max_draws=draws,
                 noise=options.get("noise", False), seed=options.get("seed", 0),
             )  # fmt: skip
-        done.update()
+        progress.update()
         cost = regret(
             posterior, scale, best.mixture, targets=targets, feasible=feasible, baselines=options.get("baselines"),
-            max_draws=few,
+            max_draws=capped_draws,
         )  # fmt: skip
-        done.update()
-        same = near_optimal(
+        progress.update()
+        near_optima = near_optimal(
             posterior,
             scale,
             epsilon=epsilon,
             probability=probability,
             targets=targets,
             feasible=feasible,
-            max_draws=few,
+            max_draws=capped_draws,
         )
-        done.update()
+        progress.update()
     worth = {
-        name: compute_multiplier(posterior, scale, best.mixture, than=other.mixture, targets=targets, max_draws=draws)
+        name: compute_multiplier(
+            posterior, scale, best.mixture, baseline=other.mixture, targets=targets, max_draws=draws
+        )
         for name, other in best.baselines.items()
     }
-    return Decision(best, cost, same, split, worth)
+    return Decision(best, cost, near_optima, split, worth)

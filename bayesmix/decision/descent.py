@@ -40,25 +40,25 @@ def descend(
         steps: the most steps.
 
     """
-    here = starts
-    value, slope = evaluate(here)
+    mixtures = starts
+    value, slope = evaluate(mixtures)
     slope = np.where(region.free, slope, 0.0)
     stiffness = np.maximum(np.ptp(slope, axis=1), 1e-12)
-    quiet = np.zeros(len(here), dtype=int)
+    quiet = np.zeros(len(mixtures), dtype=int)
     evaluations = 1
     while evaluations <= steps and (quiet < 3).any():
-        there = region.step(slope, here, stiffness)
-        promise = np.sum(slope * (here - there), axis=1)
-        new_value, new_slope = evaluate(there)
+        trials = region.step(slope, mixtures, stiffness)
+        promise = np.sum(slope * (mixtures - trials), axis=1)
+        new_value, new_slope = evaluate(trials)
         evaluations += 1
         new_slope = np.where(region.free, new_slope, 0.0)
-        model = value - promise + stiffness * divergence(there, np.maximum(here, 1e-300))
+        model = value - promise + stiffness * divergence(trials, np.maximum(mixtures, 1e-300))
         good = np.isfinite(new_value) & np.isfinite(new_slope).all(axis=1) & (new_value <= model + 1e-3 * tolerance)
-        here = np.where(good[:, None], there, here)
+        mixtures = np.where(good[:, None], trials, mixtures)
         value, slope = np.where(good, new_value, value), np.where(good[:, None], new_slope, slope)
         stiffness = stiffness * np.where(good, 0.5, 4.0)
         quiet = np.where(good & (promise < tolerance), quiet + 1, np.where(good, 0, quiet))
-    return Descent(here, value, quiet >= 3, evaluations)
+    return Descent(mixtures, value, quiet >= 3, evaluations)
 
 
 def spread_starts(region: Region, count: int, seed: int) -> np.ndarray:

@@ -94,8 +94,8 @@ def effects(posterior: Predictor, design: Design, *, step: float = 0.01) -> Effe
     """
     if not 0 < step < 1:
         raise InputError("step is no share", expected="above 0 and below 1", got=step, advice="Try 0.01.")
-    here = design.mixture.on(posterior.domains)
-    mixtures = np.vstack([here, (1 - step) * here + step * np.eye(len(here))])
+    weights = design.mixture.on(posterior.domains)
+    mixtures = np.vstack([weights, (1 - step) * weights + step * np.eye(len(weights))])
     n, d = (np.full(len(mixtures), size) for size in (design.scale.params, design.scale.tokens))
     draws = posterior.predict(Designs(posterior.domains, mixtures, n, d), noise=False).draws
     change = 100 * (draws[:, 1:] / draws[:, :1] - 1)

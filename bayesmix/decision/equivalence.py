@@ -138,11 +138,11 @@ def _centre(posterior: Posterior, task: Problem, region: Region, probability: fl
     """The mixture with the smallest quantile of regret, started from its convex neighbour, the CVaR."""
     start = None
     if not why_not_convex(posterior, Problem(task.surface, task.objective, CVaR(probability), task.weights)):
-        near = Problem(task.surface, task.objective, CVaR(probability), task.weights, task.baseline)
-        start = solve(near, region, convex=True, tolerance=1e-6).mixture
+        surrogate = Problem(task.surface, task.objective, CVaR(probability), task.weights, task.baseline)
+        start = solve(surrogate, region, convex=True, tolerance=1e-6).mixture
         start = region.project(np.maximum(start, 1e-9)[None])[0]
-    found = solve(task, region, convex=False, tolerance=1e-7, starts=2, start=start)
-    return found.mixture / found.mixture.sum(), found.value
+    minimum = solve(task, region, convex=False, tolerance=1e-7, starts=2, start=start)
+    return minimum.mixture / minimum.mixture.sum(), minimum.value
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,12 +171,12 @@ class _Seek:
     def _lowest(self, goal: Callable[[np.ndarray], tuple[float, np.ndarray]]) -> np.ndarray:
         def penalised(h: np.ndarray) -> tuple[float, np.ndarray]:
             (value, slope), (regret, uphill) = goal(h), self.task.value_and_slope(h)
-            over = regret > self.limit
-            return float(value + over * PRICE * (regret - self.limit)), slope + over * PRICE * uphill
+            violation = regret > self.limit
+            return float(value + violation * PRICE * (regret - self.limit)), slope + violation * PRICE * uphill
 
         start = self.region.project(np.maximum(self.centre, 1e-9)[None])[0]
-        found = minimise_convex(penalised, self.region, tolerance=PRECISION, budget=60, start=start).mixture
-        return self._pull_back(found)
+        mixture = minimise_convex(penalised, self.region, tolerance=PRECISION, budget=60, start=start).mixture
+        return self._pull_back(mixture)
 
     def _pull_back(self, mixture: np.ndarray) -> np.ndarray:
         """The point nearest to `mixture` on its segment to the centre that is in the set."""
@@ -211,8 +211,8 @@ class _Seek:
     def _regrets(self, mixtures: np.ndarray) -> np.ndarray:
         task = self.task
         with double():
-            given = task.surface, jnp.asarray(mixtures), jnp.asarray(task.weights), jnp.asarray(task.baseline)
-            return np.asarray(_regrets(*given, task.risk))
+            arguments = task.surface, jnp.asarray(mixtures), jnp.asarray(task.weights), jnp.asarray(task.baseline)
+            return np.asarray(_regrets(*arguments, task.risk))
 
 
 @partial(jax.jit, static_argnames="risk")

@@ -73,16 +73,16 @@ class FeasibleSet:
                 got=sorted(unknown),
                 advice="Remove or rename them.",
             )
-        given = dict(table)
+        arguments = dict(table)
         for key in ("bounds", "groups", "stock", "fixed", "trust_region"):
             _require_table(key, table.get(key, {}))
         for name, group in table.get("groups", {}).items():
             _require_table(f"groups.{name}", group, ("domains", "bounds"), ("domains", "bounds"))
         if "trust_region" in table:
             _require_table("trust_region", table["trust_region"], ("mixture", "radius", "measure"), ("radius",))
-        given["linear"] = _listed("linear", table.get("linear", ()))
-        given["bounds"] = {d: as_bounds(d, b) for d, b in table.get("bounds", {}).items()}
-        given["groups"] = {
+        arguments["linear"] = _listed("linear", table.get("linear", ()))
+        arguments["bounds"] = {d: as_bounds(d, b) for d, b in table.get("bounds", {}).items()}
+        arguments["groups"] = {
             name: (_listed(f"domains of groups.{name}", group["domains"]), as_bounds(name, group["bounds"]))
             for name, group in table.get("groups", {}).items()
         }
@@ -92,9 +92,9 @@ class FeasibleSet:
             if centre != "natural":
                 _require_table("trust_region.mixture", centre)
             centre = _required(natural, "the natural mixture") if centre == "natural" else Mixture(centre)
-            given["trust_region"] = TrustRegion(centre, **ball)
-        given["support"] = _required(runs, "the support of the runs") if table.get("support") else None
-        return cls(**given)
+            arguments["trust_region"] = TrustRegion(centre, **ball)
+        arguments["support"] = _required(runs, "the support of the runs") if table.get("support") else None
+        return cls(**arguments)
 
     def at(self, scale: Scale, domains: Sequence[str]) -> Region:
         """The allowed mixtures of `domains` at a scale, as arrays.
@@ -136,37 +136,37 @@ class FeasibleSet:
         return "\n".join(lines) or "every mixture"
 
 
-def _numbers(what: str, given: Mapping[str, Any], expected: str, holds: Callable[[float], bool]) -> None:
-    for name, value in given.items():
+def _numbers(key: str, values: Mapping[str, Any], expected: str, holds: Callable[[float], bool]) -> None:
+    for name, value in values.items():
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not (number and np.isfinite(value) and holds(value)):
-            where = what if name == what else f"{what} of {name}"
+            where = key if name == key else f"{key} of {name}"
             raise InputError(f"{where} is out of range", expected=expected, got=repr(value), advice="Correct it.")
 
 
-def _listed(what: str, value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
+def _listed(name: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(text, str) for text in value):
         raise InputError(
-            f"{what} is no list", expected='a list of texts, ["a", "b"]', got=repr(value), advice="Correct."
+            f"{name} is no list", expected='a list of texts, ["a", "b"]', got=repr(value), advice="Correct."
         )
     return tuple(value)
 
 
-def _require_table(name: str, value: Any, known: Sequence[str] = (), needed: Sequence[str] = ()) -> None:
-    """Refuse what is no table; with `known`, a table with other keys; or one that lacks a key."""
+def _require_table(name: str, value: Any, known_keys: Sequence[str] = (), required_keys: Sequence[str] = ()) -> None:
+    """Refuse what is no table; with `known_keys`, a table with other keys; or one that lacks a key."""
     keys = list(value) if isinstance(value, Mapping) else None
-    if keys is None or not set(needed) <= set(keys) or (known and not set(keys) <= set(known)):
+    if keys is None or not set(required_keys) <= set(keys) or (known_keys and not set(keys) <= set(known_keys)):
         raise InputError(
             f"[{name}] of the constraints is not understood",
-            expected=f"a table with {' and '.join(needed) or 'one entry a domain'}",
+            expected=f"a table with {' and '.join(required_keys) or 'one entry a domain'}",
             got=repr(value) if keys is None else f"keys {keys}",
             advice="Correct the table.",
         )
 
 
-def _required[T](value: T | None, what: str) -> T:
+def _required[T](value: T | None, name: str) -> T:
     if value is None:
         raise InputError(
-            f"{what} is not known here", expected=what, got="nothing", advice="Give it, or drop the constraint."
+            f"{name} is not known here", expected=name, got="nothing", advice="Give it, or drop the constraint."
         )
     return value

@@ -58,19 +58,19 @@ def minimise_convex(
         The best mixture with a certified gap.
     """
     mixture = best = region.centre if start is None else start
-    seen, value, bound, evaluations = region.polytope, np.inf, -np.inf, 0
+    relaxation, value, bound, evaluations = region.polytope, np.inf, -np.inf, 0
     slopes, offsets = np.zeros((0, region.size)), np.zeros(0)
     while evaluations < budget:
-        here, slope = evaluate(mixture)
+        new_value, slope = evaluate(mixture)
         evaluations += 1
         slope = np.where(region.free, slope, 0.0)
-        if not (np.isfinite(here) and np.isfinite(slope).all()):
+        if not (np.isfinite(new_value) and np.isfinite(slope).all()):
             break
-        slopes, offsets = np.vstack([slopes, slope]), np.append(offsets, here - slope @ mixture)
-        if here < value:
-            best, value = mixture, here
-        seen = _with_tangent(seen, region, slopes, offsets, value)
-        bound = max(bound, lowest(seen, region.lift(slopes), offsets)[0] - LP_ERROR)
+        slopes, offsets = np.vstack([slopes, slope]), np.append(offsets, new_value - slope @ mixture)
+        if new_value < value:
+            best, value = mixture, new_value
+        relaxation = _with_tangent(relaxation, region, slopes, offsets, value)
+        bound = max(bound, lowest(relaxation, region.lift(slopes), offsets)[0] - LP_ERROR)
         if value - bound <= tolerance or not region.free.any():
             return Minimum(best, value, max(value - bound, 0.0), evaluations, True)
         level = 0.5 * (value + bound)
@@ -79,23 +79,27 @@ def minimise_convex(
     return Minimum(best, value, value - bound, evaluations, False)
 
 
-def _with_tangent(seen: Polytope, region: Region, slopes: np.ndarray, offsets: np.ndarray, value: float) -> Polytope:
-    """`seen` with one more half-space that holds a Kullback–Leibler ball, where it makes the bound tight.
+def _with_tangent(
+    relaxation: Polytope, region: Region, slopes: np.ndarray, offsets: np.ndarray, value: float
+) -> Polytope:
+    """`relaxation` with one more half-space that holds a Kullback–Leibler ball, where it makes the bound tight.
 
     A linear program knows a ball by its tangents. The planes are minimised over the ball itself by the interior-point
     method; with the tangent at that mixture the linear program gives the same answer, and its bound is exact.
     """
     ball = region.polytope.ball
     if ball is None:
-        return seen
-    floor, _ = lowest(seen, region.lift(slopes), offsets)
-    up = np.append(np.zeros(len(seen.lower)), 1.0)[None]
-    under = entropic_step(up, np.ones_like(up), np.zeros_like(up), above_planes(region, slopes, offsets, floor, value))
-    mixture, reference = under[0, : region.size], ball[0][: region.size]
+        return relaxation
+    floor, _ = lowest(relaxation, region.lift(slopes), offsets)
+    up = np.append(np.zeros(len(relaxation.lower)), 1.0)[None]
+    minimiser = entropic_step(
+        up, np.ones_like(up), np.zeros_like(up), above_planes(region, slopes, offsets, floor, value)
+    )
+    mixture, reference = minimiser[0, : region.size], ball[0][: region.size]
     inside = (reference > 0) & (mixture > 0)
     tangent = np.where(inside, np.log(np.where(inside, mixture, 1.0) / np.where(inside, reference, 1.0)) + 1.0, 0.0)
     limit = ball[1] - divergence(mixture, reference) + tangent @ mixture
-    return seen.with_rows(region.lift(tangent[None]), np.array([limit]))
+    return relaxation.with_rows(region.lift(tangent[None]), np.array([limit]))
 
 
 def above_planes(region: Region, slopes: np.ndarray, offsets: np.ndarray, floor: float, value: float) -> Polytope:

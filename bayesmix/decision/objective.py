@@ -150,9 +150,9 @@ class ChanceConstraint:
             )
 
     def __str__(self) -> str:
-        who = "no target" if self.targets is None else f"none of {', '.join(self.targets)}"
-        than = self.name or ("the natural mixture" if self.baseline is None else str(self.baseline))
-        return f"{who} worse than under {than} by more than {100 * self.margin:g}%"
+        subject = "no target" if self.targets is None else f"none of {', '.join(self.targets)}"
+        baseline_name = self.name or ("the natural mixture" if self.baseline is None else str(self.baseline))
+        return f"{subject} worse than under {baseline_name} by more than {100 * self.margin:g}%"
 
 
 OBJECTIVES: dict[str, Objective] = {o.name: o for o in (WeightedLoss(), DrawRegret(), WorstTarget(), TargetRegret())}

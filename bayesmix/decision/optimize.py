@@ -98,27 +98,27 @@ def optimize(
     reason = why_not_convex(posterior, task)
     nats = tolerance * float(np.abs(task.losses(region.centre) @ task.weights).mean())
     task = with_baseline(task, region, not reason, nats)
-    others = named(posterior, baselines)
-    found = _with_promises(task, region, chance_constraints, posterior, not reason, nats, starts, seed)
-    if not found.converged:
-        _complain(found, strict)
-    losses = task.losses(found.mixture)
-    finite = found.gap is None or bool(np.isfinite(found.gap))
+    all_baselines = named(posterior, baselines)
+    minimum = _with_promises(task, region, chance_constraints, posterior, not reason, nats, starts, seed)
+    if not minimum.converged:
+        _complain(minimum, strict)
+    losses = task.losses(minimum.mixture)
+    finite = minimum.gap is None or bool(np.isfinite(minimum.gap))
     return Optimum(
-        mixture=Mixture.of(posterior.domains, found.mixture / found.mixture.sum()),
+        mixture=Mixture.of(posterior.domains, minimum.mixture / minimum.mixture.sum()),
         scale=scale,
         risk=criterion_text(task.objective, task.risk),
-        value=found.value,
+        value=minimum.value,
         targets=dict(zip(posterior.targets, task.weights.tolist(), strict=True)),
         loss=Band.of(task.combined(losses)),
         by_target={t: Band.of(losses[:, i]) for i, t in enumerate(posterior.targets)},
-        gap=found.gap if finite else None,
+        gap=minimum.gap if finite else None,
         gap_reason=reason or (NOT_FINITE if not finite else CONSERVATIVE if chance_constraints else ""),
-        converged=found.converged,
-        spread=found.spread,
-        evaluations=found.evaluations,
-        baselines={name: compare(task, m, found.mixture) for name, m in others.items()},
-        chances={str(p): chance(task, p, found.mixture, posterior) for p in chance_constraints},
+        converged=minimum.converged,
+        spread=minimum.spread,
+        evaluations=minimum.evaluations,
+        baselines={name: compare(task, m, minimum.mixture) for name, m in all_baselines.items()},
+        chances={str(p): chance(task, p, minimum.mixture, posterior) for p in chance_constraints},
     )
 
 
@@ -134,13 +134,13 @@ def chance(task: Problem, promise: ChanceConstraint, mixture: np.ndarray, poster
 
 
 def _ceiling(task: Problem, promise: ChanceConstraint, posterior: Posterior) -> np.ndarray:
-    than = promise.baseline or posterior.natural
-    if than is None:
+    baseline = promise.baseline or posterior.natural
+    if baseline is None:
         raise InputError(
             "the natural mixture is not known, so nothing can be promised against it",
             expected="a mixture to compare with",
             got="none",
-            advice="Give ChanceConstraint(than=...).",
+            advice="Give ChanceConstraint(baseline=...).",
         )
     covered = promise.targets or task.surface.targets
     unknown = [t for t in covered if t not in task.surface.targets]
@@ -151,7 +151,7 @@ def _ceiling(task: Problem, promise: ChanceConstraint, posterior: Posterior) -> 
             got=unknown,
             advice="Correct the names.",
         )
-    ceiling = (1 + promise.margin) * task.losses(than.on(task.surface.domains))
+    ceiling = (1 + promise.margin) * task.losses(baseline.on(task.surface.domains))
     return np.where([t in covered for t in task.surface.targets], ceiling, np.inf)
 
 
@@ -170,26 +170,26 @@ def _with_promises(
         return solve(task, region, convex=convex, tolerance=tolerance, starts=starts, seed=seed)
     ceilings = [_ceiling(task, p, posterior) for p in constraints]
     levels = tuple(p.probability for p in constraints)
-    held = [0.0]
+    chances = [0.0]
     for price in PRICES:
         with double():
             penalties = tuple(Penalty(jnp.asarray(c), price) for c in ceilings)
         priced = replace(task, penalties=penalties, levels=levels)
-        found = solve(priced, region, convex=convex, tolerance=tolerance, starts=starts, seed=seed)
-        held = [chance(task, p, found.mixture, posterior) for p in constraints]
-        if all(h >= p.probability for h, p in zip(held, constraints, strict=True)):
-            return replace(found, value=task.value(found.mixture))
-    worst = int(np.argmin(np.array(held) - np.array(levels)))
+        minimum = solve(priced, region, convex=convex, tolerance=tolerance, starts=starts, seed=seed)
+        chances = [chance(task, p, minimum.mixture, posterior) for p in constraints]
+        if all(h >= p.probability for h, p in zip(chances, constraints, strict=True)):
+            return replace(minimum, value=task.value(minimum.mixture))
+    worst = int(np.argmin(np.array(chances) - np.array(levels)))
     raise InfeasibleError(
         "no mixture found keeps every promise",
         expected=f"{constraints[worst]}, with probability {levels[worst]:g}",
-        got=f"probability {held[worst]:.3f} at best",
+        got=f"probability {chances[worst]:.3f} at best",
         advice="Widen the margin, lower the probability, or relax the other constraints.",
     )
 
 
-def _complain(found: Minimum, strict: bool) -> None:
-    gap = "no certificate" if found.gap is None else f"a gap of {found.gap:.2g} nats"
+def _complain(minimum: Minimum, strict: bool) -> None:
+    gap = "no certificate" if minimum.gap is None else f"a gap of {minimum.gap:.2g} nats"
     message = f"the optimiser stopped before its tolerance, with {gap}; loosen `tolerance` or the constraints"
     if strict:
         raise DiagnosticsError(message)

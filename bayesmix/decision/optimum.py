@@ -150,8 +150,8 @@ class Optimum:
         width = min(max(len(d) for d in (*self.mixture.domains, "domain")), 40)
         lines = [f"{'domain':<{width}}  {'share':>7}" + "".join(f"  {n:>7}" for n in names)]
         for domain, share in self.mixture.as_dict().items():
-            others = "".join(f"  {100 * _share(self.baselines[n].mixture, domain):6.1f}%" for n in names)
-            lines.append(f"{clipped(domain, width):<{width}}  {100 * share:6.1f}%{others}")
+            cells = "".join(f"  {100 * _share(self.baselines[n].mixture, domain):6.1f}%" for n in names)
+            lines.append(f"{clipped(domain, width):<{width}}  {100 * share:6.1f}%{cells}")
         return lines
 
     def losses(self) -> list[str]:

@@ -36,18 +36,18 @@ class Front:
 
     def __str__(self) -> str:
         domains = self.optima[0].mixture.domains
-        shown = sorted(domains, key=lambda d: -float(np.ptp([o.mixture[d] for o in self.optima])))[:3]
-        heads = "".join(f"  {clipped(d, 8):>8}" for d in shown)
+        columns = sorted(domains, key=lambda d: -float(np.ptp([o.mixture[d] for o in self.optima])))[:3]
+        heads = "".join(f"  {clipped(d, 8):>8}" for d in columns)
         lines = [f"{'weight':>6}  {clipped(self.first, 20):<20}  {clipped(self.second, 20):<20}{heads}"]
         for o in self.optima:
             bands = "  ".join(
                 f"{f'{b.mean:.3f} [{b.q05:.3f}, {b.q95:.3f}]':<20}"
                 for b in (o.by_target[self.first], o.by_target[self.second])
             )
-            shares = "".join(f"  {100 * o.mixture[d]:7.1f}%" for d in shown)
+            shares = "".join(f"  {100 * o.mixture[d]:7.1f}%" for d in columns)
             lines.append(f"{o.targets[self.first]:6.2f}  {bands}{shares}")
-        about = f"weight of {self.first}; loss of each target, mean [90 %]; the shares that change most"
-        return "\n".join([*lines, "", about])
+        caption = f"weight of {self.first}; loss of each target, mean [90 %]; the shares that change most"
+        return "\n".join([*lines, "", caption])
 
 
 @renamed(within="feasible", promises="chance_constraints", against="baselines")
@@ -68,5 +68,5 @@ def pareto(
     """
     weights = np.clip(np.linspace(0.0, 1.0, points), EDGE, 1 - EDGE)
     chosen = [{**options, "targets": {first: float(w), second: float(1 - w)}} for w in weights]
-    optima = tuple(optimize(posterior, scale, **each) for each in bar(chosen, doing="front", unit="weight"))
+    optima = tuple(optimize(posterior, scale, **arguments) for arguments in bar(chosen, doing="front", unit="weight"))
     return Front(first, second, optima)

@@ -60,14 +60,14 @@ def divergence(x: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return np.sum(np.where(counts, x, 0.0) * np.log(ratio), axis=-1)
 
 
-def lowest(within: Polytope, slopes: np.ndarray, offsets: np.ndarray) -> tuple[float, np.ndarray]:
+def lowest(polytope: Polytope, slopes: np.ndarray, offsets: np.ndarray) -> tuple[float, np.ndarray]:
     """The lowest value over a polytope of the highest of some linear functions, maxₖ offsetₖ + slopeₖ·x.
 
     With one function and offset 0 this is the linear oracle of Frank and Wolfe. A `ball` is not seen here: give its
     tangents as rows, or accept a bound that is too low.
 
     Args:
-        within: a polytope that holds a point.
+        polytope: a polytope with at least one point.
         slopes: (function, variable).
         offsets: (function).
 
@@ -77,15 +77,15 @@ def lowest(within: Polytope, slopes: np.ndarray, offsets: np.ndarray) -> tuple[f
     functions, size = slopes.shape
     rows = np.vstack([
         np.hstack([slopes, -np.ones((functions, 1))]),
-        np.hstack([within.rows, np.zeros((len(within.limit), 1))]),
+        np.hstack([polytope.rows, np.zeros((len(polytope.limit), 1))]),
     ])  # fmt: skip
     solution = linprog(
         np.append(np.zeros(size), 1.0),
         A_ub=rows,
-        b_ub=np.concatenate([-offsets, within.limit]),
-        A_eq=np.hstack([within.equal, np.zeros((len(within.total), 1))]),
-        b_eq=within.total,
-        bounds=np.vstack([np.column_stack([within.lower, within.upper]), [-np.inf, np.inf]]),
+        b_ub=np.concatenate([-offsets, polytope.limit]),
+        A_eq=np.hstack([polytope.equal, np.zeros((len(polytope.total), 1))]),
+        b_eq=polytope.total,
+        bounds=np.vstack([np.column_stack([polytope.lower, polytope.upper]), [-np.inf, np.inf]]),
         options=LP_OPTIONS,
     )
     if solution.x is None:

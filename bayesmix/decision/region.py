@@ -77,12 +77,12 @@ class Region:
             bounds=np.vstack([np.column_stack([p.lower - SLACK, p.upper + SLACK]), [0.0, 1.0]]),
             options=LP_OPTIONS,
         )
-        far = float(ray.x[-1]) if ray.x is not None else 0.0
-        near = 0.0
-        for _ in range(0 if self.in_ball(weights + far * direction, 0.0) else 40):
-            middle = 0.5 * (near + far)
-            near, far = (middle, far) if self.in_ball(weights + middle * direction, 0.0) else (near, middle)
-        return far if near == 0.0 else near
+        high = float(ray.x[-1]) if ray.x is not None else 0.0
+        low = 0.0
+        for _ in range(0 if self.in_ball(weights + high * direction, 0.0) else 40):
+            middle = 0.5 * (low + high)
+            low, high = (middle, high) if self.in_ball(weights + middle * direction, 0.0) else (low, middle)
+        return high if low == 0.0 else low
 
     def in_ball(self, weights: np.ndarray, tolerance: float) -> bool:
         """Whether a mixture (domain) is in the Kullback–Leibler trust region, if there is one."""
@@ -93,7 +93,7 @@ class Region:
 def region(
     domains: tuple[str, ...],
     constraints: Sequence[Constraint] = (),
-    near: TrustRegion | None = None,
+    trust_region: TrustRegion | None = None,
     hull: np.ndarray | None = None,
 ) -> Region:
     """The mixtures of `domains` that meet all constraints.
@@ -101,7 +101,7 @@ def region(
     Args:
         domains: names of the domains.
         constraints: linear constraints.
-        near: a trust region.
+        trust_region: a trust region.
         hull: mixtures (run, domain) whose convex hull must hold the answer.
 
     Raises:
@@ -109,22 +109,22 @@ def region(
     """
     size = len(domains)
     hull = np.zeros((0, size)) if hull is None else hull
-    centre = None if near is None else near.mixture.on(domains)
-    lifted = size if near is not None and near.measure == "tv" else 0
+    centre = None if trust_region is None else trust_region.mixture.on(domains)
+    lifted = size if trust_region is not None and trust_region.measure == "tv" else 0
     extra = len(hull) + lifted
     rows = [(c, np.append(c.row(domains), np.zeros(extra))) for c in constraints]
     base = _base(size, hull, centre if lifted else None)
-    if near is not None and centre is not None:
-        if near.measure == "kl":
+    if trust_region is not None and centre is not None:
+        if trust_region.measure == "kl":
             base.upper[:size][centre == 0] = 0.0
         else:
-            name = f"total variation of {near.radius:g} around {near.mixture}"
+            name = f"total variation of {trust_region.radius:g} around {trust_region.mixture}"
             budget = np.append(np.zeros(size + len(hull)), np.ones(size))
-            rows.append((Constraint(name, {}, -np.inf, near.radius), budget))
+            rows.append((Constraint(name, {}, -np.inf, trust_region.radius), budget))
     _require_feasible(base, rows)
     polytope = _pin(_impose(base, rows), size)
-    if near is not None and near.measure == "kl":
-        polytope = _with_ball(polytope, near, size, domains)
+    if trust_region is not None and trust_region.measure == "kl":
+        polytope = _with_ball(polytope, trust_region, size, domains)
     return Region(domains, polytope)
 
 
@@ -137,13 +137,13 @@ def _base(size: int, hull: np.ndarray, centre: np.ndarray | None) -> Polytope:
     if atoms:
         link = np.hstack([np.eye(size), -hull.T, np.zeros((size, lifted))])
         equal = np.vstack([equal, link])
-    above = np.hstack([np.eye(size), np.zeros((size, atoms)), -np.eye(size)]) if lifted else np.zeros((0, width))
+    rows = np.hstack([np.eye(size), np.zeros((size, atoms)), -np.eye(size)]) if lifted else np.zeros((0, width))
     return Polytope(
         lower=np.zeros(width),
         upper=np.ones(width),
         equal=equal,
         total=np.append(1.0, np.zeros(len(equal) - 1)),
-        rows=above,
+        rows=rows,
         limit=np.zeros(0) if centre is None else centre.copy(),
     )
 
@@ -151,7 +151,7 @@ def _base(size: int, hull: np.ndarray, centre: np.ndarray | None) -> Polytope:
 def _impose(base: Polytope, rows: Sequence[tuple[Constraint, np.ndarray]]) -> Polytope:
     """`base` with the constraints: on one variable as a bound, with equal sides as an equation, else as rows."""
     lower, upper = base.lower.copy(), base.upper.copy()
-    equal, total, above, limit = [base.equal], [base.total], [base.rows], [base.limit]
+    equal, total, inequalities, limit = [base.equal], [base.total], [base.rows], [base.limit]
     for constraint, row in rows:
         used = np.flatnonzero(row)
         if len(used) == 1 and row[used[0]] > 0:
@@ -162,14 +162,14 @@ def _impose(base: Polytope, rows: Sequence[tuple[Constraint, np.ndarray]]) -> Po
             total.append(np.array([constraint.upper]))
         else:
             sides = [(row, constraint.upper), (-row, -constraint.lower)]
-            above.extend(side[None] for side, bound in sides if bound < np.inf)
+            inequalities.extend(side[None] for side, bound in sides if bound < np.inf)
             limit.extend(np.array([bound]) for _, bound in sides if bound < np.inf)
     return Polytope(
         lower,
         np.maximum(upper, lower),
         np.vstack(equal),
         np.concatenate(total),
-        np.vstack(above),
+        np.vstack(inequalities),
         np.concatenate(limit),
     )
 
@@ -185,19 +185,19 @@ def _pin(polytope: Polytope, size: int) -> Polytope:
     return replace(polytope, lower=lower, upper=upper)
 
 
-def _with_ball(polytope: Polytope, near: TrustRegion, size: int, domains: tuple[str, ...]) -> Polytope:
-    centre = np.append(near.mixture.on(domains), np.zeros(len(polytope.lower) - size))
+def _with_ball(polytope: Polytope, trust_region: TrustRegion, size: int, domains: tuple[str, ...]) -> Polytope:
+    centre = np.append(trust_region.mixture.on(domains), np.zeros(len(polytope.lower) - size))
     stiffness = (centre > 0).astype(float)
     closest = entropic_step(np.zeros((1, len(centre))), centre[None], stiffness[None], polytope)[0]
     distance = float(divergence(closest, centre))
-    if distance >= near.radius:
+    if distance >= trust_region.radius:
         raise InfeasibleError(
             "no mixture satisfies all the constraints",
-            expected=f"a mixture within {near.radius:g} nats (kl) of {near.mixture}",
+            expected=f"a mixture within {trust_region.radius:g} nats (kl) of {trust_region.mixture}",
             got=f"a distance of at least {distance:.3g} under the other constraints",
             advice=f"Widen the trust region beyond {distance:.3g}, or relax the others.",
         )
-    return replace(polytope, ball=(centre, near.radius))
+    return replace(polytope, ball=(centre, trust_region.radius))
 
 
 def _linprog(slope: np.ndarray, p: Polytope):
@@ -240,11 +240,11 @@ def _require_feasible(base: Polytope, rows: Sequence[tuple[Constraint, np.ndarra
     price = -elastic.ineqlin.marginals[len(base.limit) :]
     blamed = sorted(np.flatnonzero(price > 1e-9), key=lambda i: (-round(price[i], 9), sides[i][2]))
     names = list(dict.fromkeys(sides[i][0].name for i in blamed))
-    others = f" against {', '.join(repr(n) for n in names[1:4])}" if len(names) > 1 else ""
-    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    opponents = f" against {', '.join(repr(n) for n in names[1:4])}" if len(names) > 1 else ""
+    remainder = f" and {len(names) - 4} more" if len(names) > 4 else ""
     raise InfeasibleError(
         "no mixture satisfies all the constraints",
         expected="constraints that some mixture meets",
-        got=f"'{names[0]}'{others}{more}, {elastic.fun:.3g} short of each other",
+        got=f"'{names[0]}'{opponents}{remainder}, {elastic.fun:.3g} short of each other",
         advice=f"Relax '{names[0]}', the tightest, or the others, by {elastic.fun:.3g} in all.",
     )

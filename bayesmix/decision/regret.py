@@ -114,8 +114,8 @@ def regret(
     convex = not why_not_convex(posterior, task)
     optima, lowest = lowest_per_draw(task.surface, len(chosen), task.weights, region, convex=convex)
     now = solve(task, region, convex=convex, tolerance=1e-6 * float(np.abs(chosen).mean())).value
-    others = named(posterior, baselines)
-    losses = {name: task.combined(task.losses(m.on(posterior.domains))) for name, m in others.items()}
+    all_baselines = named(posterior, baselines)
+    losses = {name: task.combined(task.losses(m.on(posterior.domains))) for name, m in all_baselines.items()}
     ranking = np.argmin(np.stack([chosen, *losses.values()]), axis=0)
     return RegretReport(
         mixture=mixture,
@@ -183,7 +183,7 @@ def split_risk(
 
 
 def _one_way(
-    task: Problem, region: Region, on: np.ndarray, off: np.ndarray, convex: bool, tolerance: float
+    task: Problem, region: Region, train: np.ndarray, test: np.ndarray, convex: bool, tolerance: float
 ) -> tuple[float, float]:
-    chosen = solve(task.on(on), region, convex=convex, tolerance=tolerance)
-    return chosen.value, task.on(off).value(chosen.mixture)
+    chosen = solve(task.on(train), region, convex=convex, tolerance=tolerance)
+    return chosen.value, task.on(test).value(chosen.mixture)

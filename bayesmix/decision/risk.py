@@ -187,9 +187,9 @@ RISKS: dict[str, Callable[..., Risk]] = {
 }
 
 
-def _require(what: str, value: float, holds: bool, expected: str) -> None:
+def _require(name: str, value: float, holds: bool, expected: str) -> None:
     if not holds:
-        raise InputError(f"the {what} is out of range", expected=expected, got=value, advice="Correct the number.")
+        raise InputError(f"the {name} is out of range", expected=expected, got=value, advice="Correct the number.")
 
 
 def _unknown(text: str) -> InputError:

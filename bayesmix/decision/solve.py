@@ -53,10 +53,10 @@ def named(posterior: Posterior, baselines: Mapping[str, Mixture] | None) -> dict
             f"a mixture to compare with is called {CHOSEN}", expected="another name", got=CHOSEN,
             advice="That is what the answer itself is called in tables; rename yours.",
         )  # fmt: skip
-    known = {"uniform": Mixture.uniform(posterior.domains)}
+    mixtures = {"uniform": Mixture.uniform(posterior.domains)}
     if posterior.natural is not None:
-        known["natural"] = posterior.natural
-    return {**known, **(baselines or {})}
+        mixtures["natural"] = posterior.natural
+    return {**mixtures, **(baselines or {})}
 
 
 def why_not_convex(posterior: Posterior, task: Problem) -> str:
@@ -77,12 +77,12 @@ def with_baseline(task: Problem, region: Region, convex: bool, tolerance: float)
         return task
     draws = len(task.losses(region.centre))
     if kind == "draw":
-        _, own = lowest_per_draw(task.surface, draws, task.weights, region, convex=convex)
-        return replace(task, baseline=np.repeat(own[:, None], len(task.weights), axis=1))
+        _, lowest = lowest_per_draw(task.surface, draws, task.weights, region, convex=convex)
+        return replace(task, baseline=np.repeat(lowest[:, None], len(task.weights), axis=1))
     baseline = np.zeros((draws, len(task.weights)))
     for target in np.flatnonzero(task.weights):
-        alone = replace(task, objective=WeightedLoss(), weights=np.eye(1, len(task.weights), target)[0])
-        best = solve(alone, region, convex=convex, tolerance=tolerance).mixture
+        subproblem = replace(task, objective=WeightedLoss(), weights=np.eye(1, len(task.weights), target)[0])
+        best = solve(subproblem, region, convex=convex, tolerance=tolerance).mixture
         baseline[:, target] = task.losses(best)[:, target]
     return replace(task, baseline=baseline)
 
@@ -109,10 +109,10 @@ def solve(
         start: an allowed mixture (domain) to start from, positive where it may be.
     """
     if convex:
-        found = minimise_convex(task.value_and_slope, region, tolerance=tolerance, budget=EVALUATIONS, start=start)
+        minimum = minimise_convex(task.value_and_slope, region, tolerance=tolerance, budget=EVALUATIONS, start=start)
     else:
-        found = _multi_start(task, region, tolerance, starts, seed, start)
-    return _snap(task, region, found, tolerance)
+        minimum = _multi_start(task, region, tolerance, starts, seed, start)
+    return _snap(task, region, minimum, tolerance)
 
 
 def _multi_start(
@@ -130,23 +130,23 @@ def _multi_start(
     return replace(ends[int(np.argmin(values))], evaluations=evaluations, spread=float(np.ptp(values)))
 
 
-def _snap(task: Problem, region: Region, found: Minimum, tolerance: float) -> Minimum:
+def _snap(task: Problem, region: Region, minimum: Minimum, tolerance: float) -> Minimum:
     """Set small shares to their lower bound, as many as the objective lets go without noticing.
 
     This comes last: the slope is never evaluated at weight 0, where it would be a false certificate.
     """
     lower = region.polytope.lower[: region.size]
     for small in SNAPS:
-        tiny = (found.mixture - lower < small) & region.free
-        kept = np.where(region.free & ~tiny, found.mixture, 0.0)
-        if not tiny.any() or not kept.any():
+        tiny = (minimum.mixture - lower < small) & region.free
+        bulk = np.where(region.free & ~tiny, minimum.mixture, 0.0)
+        if not tiny.any() or not bulk.any():
             continue
-        snapped = np.where(tiny, lower, found.mixture)
-        snapped = snapped + kept * (1 - snapped.sum()) / kept.sum()
+        snapped = np.where(tiny, lower, minimum.mixture)
+        snapped = snapped + bulk * (1 - snapped.sum()) / bulk.sum()
         if not region.contains(snapped, tolerance=1e-7):
             continue
         value = task.value(snapped)
-        if value <= found.value + 0.1 * tolerance:
-            gap = None if found.gap is None else max(found.gap + value - found.value, 0.0)
-            return replace(found, mixture=snapped, value=value, gap=gap)
-    return found
+        if value <= minimum.value + 0.1 * tolerance:
+            gap = None if minimum.gap is None else max(minimum.gap + value - minimum.value, 0.0)
+            return replace(minimum, mixture=snapped, value=value, gap=gap)
+    return minimum

@@ -11,6 +11,7 @@ import numpy as np
 from bayesmix.decision.interface import Posterior
 from bayesmix.decision.optimum import Band
 from bayesmix.decision.solve import problem
+from bayesmix.deprecation import renamed
 from bayesmix.design import Mixture, Scale
 from bayesmix.errors import InputError
 
@@ -27,7 +28,7 @@ class Multiplier:
         q05: 5 % quantile.
         q95: 95 % quantile.
         gain: the difference in loss at equal compute, in nats.
-        never: share of the draws in which the worse mixture does not catch up within the range that was looked at.
+        failure_rate: share of the draws in which the worse mixture does not catch up within the range of multipliers.
         along: what grows: ``flops`` at fixed tokens per parameter, ``params`` or ``tokens`` alone.
     """
 
@@ -35,72 +36,73 @@ class Multiplier:
     q05: float
     q95: float
     gain: Band
-    never: float
+    failure_rate: float
     along: Axis
 
     def as_dict(self) -> dict[str, Any]:
         """Ready for JSON; a multiplier that is not finite becomes None."""
         numbers = {k: v if np.isfinite(v) else None for k, v in vars(self).items() if k in ("median", "q05", "q95")}
-        return {**numbers, "gain": self.gain.as_dict(), "never": self.never, "along": self.along}
+        return {**numbers, "gain": self.gain.as_dict(), "never": self.failure_rate, "along": self.along}
 
     def __str__(self) -> str:
-        what = {"flops": "FLOPs", "params": "parameters", "tokens": "tokens"}[self.along]
-        never = f"; in {100 * self.never:.0f}% of the draws it never would" if self.never > 0 else ""
+        resource = {"flops": "FLOPs", "params": "parameters", "tokens": "tokens"}[self.along]
+        caveat = f"; in {100 * self.failure_rate:.0f}% of the draws it never would" if self.failure_rate > 0 else ""
         if np.isinf(self.q05):
-            return f"would not catch up with more {what}"
+            return f"would not catch up with more {resource}"
         if np.isinf(self.median):
-            return f"would need at least {self.q05:.2f}× the {what}, most likely far more{never}"
+            return f"would need at least {self.q05:.2f}× the {resource}, most likely far more{caveat}"
         high = f"{self.q95:.2f}" if np.isfinite(self.q95) else "∞"
-        return f"would need {self.median:.2f}× [{self.q05:.2f}, {high}] the {what}{never}"
+        return f"would need {self.median:.2f}× [{self.q05:.2f}, {high}] the {resource}{caveat}"
 
 
+@renamed(than="baseline")
 def compute_multiplier(
     posterior: Posterior,
     scale: Scale,
     mixture: Mixture,
     *,
-    than: Mixture | None = None,
+    baseline: Mixture | None = None,
     targets: Mapping[str, float] | None = None,
     along: Axis = "flops",
     limit: float = 64.0,
     max_draws: int | None = None,
 ) -> Multiplier:
-    """How many times the compute the mixture `than` needs to reach the loss of `mixture` at `scale`, draw by draw.
+    """How many times the compute `baseline` needs to reach the loss of `mixture` at `scale`, draw by draw.
 
     Args:
         posterior: the fitted losses.
         scale: where `mixture` is trained.
         mixture: the mixture to match.
-        than: the other mixture; the natural one when not given.
+        baseline: the other mixture; the natural one when not given.
         targets: target → weight; equal weights when not given.
         along: grow FLOPs at fixed tokens per parameter, or parameters or tokens alone.
         limit: multipliers between 1/limit and `limit` are looked at.
         max_draws: use at most this many draws.
 
     Raises:
-        InputError: `than` is not given and the natural mixture is not known.
+        InputError: `baseline` is not given and the natural mixture is not known.
     """
-    other = than or posterior.natural
+    other = baseline or posterior.natural
     if other is None:
         raise InputError(
             "there is nothing to compare with",
             expected="a mixture, or a known natural one",
             got="neither",
-            advice="Give than=....",
+            advice="Give baseline=....",
         )
     steps = int(np.ceil(np.log2(limit) / STEP))
     factors = 2.0 ** (STEP * np.arange(-steps, steps + 1))
 
-    def losses(at: Scale, of: Mixture) -> np.ndarray:
-        task = problem(posterior, at, targets=targets, max_draws=max_draws)
-        return task.combined(task.losses(of.on(posterior.domains)))
+    def losses(scale: Scale, mixture: Mixture) -> np.ndarray:
+        task = problem(posterior, scale, targets=targets, max_draws=max_draws)
+        return task.combined(task.losses(mixture.on(posterior.domains)))
 
     aim = losses(scale, mixture)
     curve = np.stack([losses(grow(along)(scale, f), other) for f in factors])
-    needed = 2.0 ** first_crossing(np.log2(factors), curve, aim)
-    low, median, high = np.quantile(needed, [0.05, 0.5, 0.95], method="inverted_cdf")
+    multipliers = 2.0 ** first_crossing(np.log2(factors), curve, aim)
+    low, median, high = np.quantile(multipliers, [0.05, 0.5, 0.95], method="inverted_cdf")
     gain = Band.of(curve[steps] - aim)
-    return Multiplier(float(median), float(low), float(high), gain, float(np.mean(np.isinf(needed))), along)
+    return Multiplier(float(median), float(low), float(high), gain, float(np.mean(np.isinf(multipliers))), along)
 
 
 def grow(along: Axis) -> Callable[[Scale, float], Scale]:
@@ -125,11 +127,11 @@ def first_crossing(axis: np.ndarray, curve: np.ndarray, aim: np.ndarray | float)
     Returns:
         Positions (draw): −∞ where the curve is below from the start, +∞ where it never gets there.
     """
-    below = curve <= aim
-    first = np.argmax(below, axis=0)
-    after = np.clip(first, 1, len(axis) - 1)
+    at_aim = curve <= aim
+    first = np.argmax(at_aim, axis=0)
+    end = np.clip(first, 1, len(axis) - 1)
     draw = np.arange(curve.shape[1])
-    high, low = curve[after - 1, draw], curve[after, draw]
+    high, low = curve[end - 1, draw], curve[end, draw]
     share = (high - aim) / np.where(high > low, high - low, 1.0)
-    position = axis[after - 1] + np.clip(share, 0, 1) * (axis[after] - axis[after - 1])
-    return np.where(below[0], -np.inf, np.where(below.any(axis=0), position, np.inf))
+    position = axis[end - 1] + np.clip(share, 0, 1) * (axis[end] - axis[end - 1])
+    return np.where(at_aim[0], -np.inf, np.where(at_aim.any(axis=0), position, np.inf))

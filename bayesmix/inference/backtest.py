@@ -122,12 +122,12 @@ class Backtest:
         figures = self.score
         cover = figures.pooled(figures.coverage[LEVELS.index(0.9)])
         count = len(set(self.train_run))
-        held = (
+        text = (
             f"90 % bands held {100 * cover:.0f} % of the left-out losses (with {count} training runs, "
             f"{100 * low:.0f} to {100 * high:.0f} % is what chance allows)"
         )
         return (
-            held
+            text
             + {
                 "RIGHT": "; they told the truth here",
                 "NARROW": "; the bands are too narrow: expect surprises beyond the fitted runs",
@@ -177,34 +177,35 @@ def backtest(
         WorkerError: workers of the executor died.
     """
     splits = split(runs, group_by, folds=folds, steps=steps, seed=seed)
-    given = {"seed": seed, "chains": chains, "warmup": warmup, "draws": draws, "target_accept": target_accept}
+    options = {"seed": seed, "chains": chains, "warmup": warmup, "draws": draws, "target_accept": target_accept}
     with tqdm(total=len(splits), disable=not progress, unit="fit", desc="refits", ncols=80) as bar:
-        names = [each.name for each in splits]
-        found = spread(partial(_predicted, model, runs, given), splits, executor, lambda _: bar.update(), names)
-    parts = [prediction for prediction, _ in found]
-    failed = [f"without {each.name}" for each, (_, passed) in zip(splits, found, strict=True) if not passed]
-    rows = np.concatenate([np.flatnonzero(each.test) for each in splits])
+        names = [part.name for part in splits]
+        results = spread(partial(_predicted, model, runs, options), splits, executor, lambda _: bar.update(), names)
+    predictions = [prediction for prediction, _ in results]
+    failed = [f"without {part.name}" for part, (_, passed) in zip(splits, results, strict=True) if not passed]
+    rows = np.concatenate([np.flatnonzero(part.test) for part in splits])
     return Backtest(
         model.name,
         group_by,
-        tuple(each.name for each in splits),
-        tuple(int(each.train.sum()) for each in splits),
-        np.repeat(np.arange(len(splits)), [int(each.test.sum()) for each in splits]),
-        Prediction(np.concatenate([p.draws for p in parts], axis=1), _joined(parts), runs.targets),
+        tuple(part.name for part in splits),
+        tuple(int(part.train.sum()) for part in splits),
+        np.repeat(np.arange(len(splits)), [int(part.test.sum()) for part in splits]),
+        Prediction(np.concatenate([p.draws for p in predictions], axis=1), _joined(predictions), runs.targets),
         runs.loss[rows],
         tuple(runs.train_run[i] for i in rows),
         tuple(failed),
     )
 
 
-def _predicted(model: Model, runs: Runs, given: dict[str, Any], part: Split) -> tuple[Prediction, bool]:
+def _predicted(model: Model, runs: Runs, options: dict[str, Any], part: Split) -> tuple[Prediction, bool]:
     """What a fit to the others predicts for the runs that were left out, and whether its diagnostics pass."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DiagnosticsWarning)  # in the verdict
         warnings.simplefilter("ignore", DataWarning)
-        posterior = fit(model, runs.take(part.train), **given)
+        posterior = fit(model, runs.take(part.train), **options)
     test = runs.take(part.test)
-    return posterior.predict(test.designs, given["seed"], left=test.left), posterior.diagnostics.passed
+    prediction = posterior.predict(test.designs, options["seed"], octaves_left=test.octaves_left)
+    return prediction, posterior.diagnostics.passed
 
 
 def _joined(parts: Sequence[Prediction]) -> Designs:

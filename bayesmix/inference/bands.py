@@ -45,25 +45,25 @@ def bands(
     """
     designs = designs.on(posterior.domains)
     rows = padded_down(CHUNK // (posterior.n_draws * len(posterior.targets)))
-    begins = range(0, len(designs), rows)
-    seeds = np.random.SeedSequence(seed).generate_state(len(begins))
+    starts = range(0, len(designs), rows)
+    seeds = np.random.SeedSequence(seed).generate_state(len(starts))
 
-    def part(begin: int, own: int) -> dict[str, np.ndarray]:
-        return _summary(posterior, designs.take(np.arange(begin, min(begin + rows, len(designs)))), own)
+    def part(start: int, part_seed: int) -> dict[str, np.ndarray]:
+        return _summary(posterior, designs.take(np.arange(start, min(start + rows, len(designs)))), part_seed)
 
     with ThreadPoolExecutor(min(cores(), AT_ONCE)) as pool:
-        made = pool.map(part, begins, map(int, seeds))
-        bar = tqdm(made, desc="predicting", total=len(begins), delay=2, ncols=80, leave=False, disable=not progress)
+        results = pool.map(part, starts, map(int, seeds))
+        bar = tqdm(results, desc="predicting", total=len(starts), delay=2, ncols=80, leave=False, disable=not progress)
         tables = list(bar)
     targets = len(posterior.targets)
-    each: dict[str, np.ndarray] = {
+    columns: dict[str, np.ndarray] = {
         "id": np.repeat(np.array(designs.ids, dtype=object), targets),
         "params": np.repeat(designs.params, targets),
         "tokens": np.repeat(designs.tokens, targets),
         "target": np.tile(np.array(posterior.targets, dtype=object), len(designs)),
     }
-    each |= {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
-    return each | {"diagnostics": np.full(len(designs) * targets, posterior.diagnostics.verdict, dtype=object)}
+    columns |= {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
+    return columns | {"diagnostics": np.full(len(designs) * targets, posterior.diagnostics.verdict, dtype=object)}
 
 
 def _summary(posterior: Posterior | Stack, designs: Designs, seed: int) -> dict[str, np.ndarray]:
@@ -72,8 +72,12 @@ def _summary(posterior: Posterior | Stack, designs: Designs, seed: int) -> dict[
     quantiles = measured.quantile(list(LEVELS.values()))
     low, high = expected.quantile([0.05, 0.95])
     table = {"mean": measured.mean, "sd": measured.sd, **dict(zip(LEVELS, quantiles, strict=True))}
-    each = {name: value.reshape(-1) for name, value in (table | {"law_q05": low, "law_q95": high}).items()}
-    beyond = measured.extrapolation
-    assert beyond is not None
-    by_run = {"params_beyond": beyond.params, "tokens_beyond": beyond.tokens, "mixture_outside": beyond.mixture}
-    return each | {name: np.repeat(value, len(posterior.targets)) for name, value in by_run.items()}
+    columns = {name: value.reshape(-1) for name, value in (table | {"law_q05": low, "law_q95": high}).items()}
+    extrapolation = measured.extrapolation
+    assert extrapolation is not None
+    by_run = {
+        "params_beyond": extrapolation.params,
+        "tokens_beyond": extrapolation.tokens,
+        "mixture_outside": extrapolation.mixture,
+    }
+    return columns | {name: np.repeat(value, len(posterior.targets)) for name, value in by_run.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import jax.numpy as jnp
 import numpy as np
@@ -29,16 +29,26 @@ class Basis:
     Attributes:
         target: the target.
         width: of the band, relative to its median.
-        beyond: share of its variance that is how far laws miss beyond their runs, which no run inside can tell.
+        extrapolation: share of its variance that is how far laws miss beyond their runs, which no run inside can tell.
         prior: site → share of its variance that is the prior's, where it is at least 0.1 and told from nothing.
-        after: width after one more run.
+        next_width: width after one more run.
     """
 
     target: str
     width: float
-    beyond: float
+    extrapolation: float
     prior: Mapping[str, float]
-    after: float
+    next_width: float
+
+    def as_dict(self) -> dict[str, object]:
+        """Ready for JSON."""
+        return {
+            "target": self.target,
+            "width": self.width,
+            "beyond": self.extrapolation,
+            "prior": dict(self.prior),
+            "after": self.next_width,
+        }
 
 
 @dataclass(frozen=True)
@@ -46,41 +56,52 @@ class Bases:
     """What the bands at a scale rest on, for the reference mixture.
 
     Attributes:
-        scale: where.
-        further: the run that `after` is about: as large in N as the geometric mean of the largest fitted N and the
-            scale's, with the scale's D or the largest fitted one; likewise in D where the scale has no larger N; the
-            scale itself where it has neither.
-        each: one entry a target.
+        scale: N and D of the run that the bands are of.
+        next_run: the run that `next_width` is about: as large in N as the geometric mean of the largest fitted N and
+            the scale's, with the scale's D or the largest fitted one; likewise in D where the scale has no larger N;
+            the scale itself where it has neither.
+        entries: one entry a target.
     """
 
     scale: Scale
-    further: Scale
-    each: tuple[Basis, ...]
+    next_run: Scale
+    entries: tuple[Basis, ...]
+
+    def as_dict(self) -> dict[str, object]:
+        """Ready for JSON."""
+        return {
+            "scale": asdict(self.scale),
+            "further": asdict(self.next_run),
+            "each": tuple(entry.as_dict() for entry in self.entries),
+            "says": self.sentence(),
+        }
 
     def sentence(self) -> str:
         """About the target with the widest band."""
-        one = max(self.each, key=lambda b: b.width)
-        parts = [f"{one.beyond:.0%} of its variance is how far laws miss beyond their runs"] * (one.beyond >= FELT)
+        one = max(self.entries, key=lambda b: b.width)
+        share = one.extrapolation
+        parts = [f"{share:.0%} of its variance is how far laws miss beyond their runs"] * (share >= FELT)
         parts += [f"{share:.0%} the prior of {site}" for site, share in _largest(one.prior)]
         return (
             f"At {_words(self.scale)} the band of {one.target} is {one.width:.1%} wide"
             + (f": {', '.join(parts)}" if parts else "")
-            + f"; a run of {_words(self.further)} would narrow it to {one.after:.1%}"
+            + f"; a run of {_words(self.next_run)} would narrow it to {one.next_width:.1%}"
         )
 
     def __str__(self) -> str:
-        cost = self.further.flops / self.scale.flops
-        width = max([len(b.target) for b in self.each] + [6])
+        cost = self.next_run.flops / self.scale.flops
+        width = max([len(b.target) for b in self.entries] + [6])
         lines = [
             f"90 % bands of the expected loss at {_words(self.scale)}:",
             "what their variance rests on, and their width after one more run,",
-            f"of {_words(self.further)} ({cost:.2g} of the FLOPs)",
+            f"of {_words(self.next_run)} ({cost:.2g} of the FLOPs)",
             f"{'target':<{width}}  width  laws beyond their runs  after  priors",
         ]
-        for b in self.each:
+        for b in self.entries:
             priors = ", ".join(f"{site} {share:.0%}" for site, share in _largest(b.prior))
             lines.append(
-                f"{b.target:<{width}}  {b.width:5.1%}  {b.beyond:22.0%}  {b.after:5.1%}  {priors or '–'}".rstrip()
+                f"{b.target:<{width}}  {b.width:5.1%}  {b.extrapolation:22.0%}  {b.next_width:5.1%}  "
+                f"{priors or '–'}".rstrip()
             )
         return "\n".join(lines)
 
@@ -105,48 +126,48 @@ def bases(posterior: Posterior, scale: Scale | None = None, seed: int = 0) -> Ba
     """
     n, d = float(posterior.runs.params.max()), float(posterior.runs.tokens.max())
     scale = scale or Scale(n * 2**OCTAVES, d * 2**OCTAVES)
-    further = scale
+    next_run = scale
     if scale.params > n:
-        further = Scale(np.sqrt(n * scale.params), min(d, scale.tokens))
+        next_run = Scale(np.sqrt(n * scale.params), min(d, scale.tokens))
     elif scale.tokens > d:
-        further = Scale(scale.params, np.sqrt(d * scale.tokens))
-    both = Designs(
+        next_run = Scale(scale.params, np.sqrt(d * scale.tokens))
+    designs = Designs(
         posterior.domains,
         np.tile(posterior.reference.mixture, (2, 1)),
-        np.array([scale.params, further.params]),
-        np.array([scale.tokens, further.tokens]),
+        np.array([scale.params, next_run.params]),
+        np.array([scale.tokens, next_run.tokens]),
     )
-    expected = posterior.predict(both, seed, noise=False)
+    expected = posterior.predict(designs, seed, noise=False)
     y, z = np.moveaxis(np.log(expected.draws), 1, 0)
-    own, shared = scatter(posterior, both, expected.draws)
-    noise = (own[1] ** 2 + shared[1] ** 2) / expected.mean[1] ** 2
-    beyond = np.zeros_like(y)
+    residual, shared = scatter(posterior, designs, expected.draws)
+    noise = (residual[1] ** 2 + shared[1] ** 2) / expected.mean[1] ** 2
+    extrapolation = np.zeros_like(y)
     if posterior.drift:
-        beyond = flat_draws(posterior.drift["drift_beyond"]) * posterior.fall(both)[:, 0]
+        extrapolation = flat_draws(posterior.drift["drift_beyond"]) * posterior.fall(designs)[:, 0]
     low, high = np.moveaxis(expected.interval(0.9)[0], -1, 0)
     width = (high - low) / expected.quantile(0.5)[0]
     beliefs = {site: flat_draws(value) for site, value in log_priors(posterior).items()}
-    found = []
+    entries = []
     for t, target in enumerate(posterior.targets):
         (variance, covariance), (_, of_run) = np.cov(y[:, t], z[:, t])
         of_run += noise[t]
-        square = (y[:, t] - beyond[:, t] - np.mean(y[:, t] - beyond[:, t])) ** 2
+        square = (y[:, t] - extrapolation[:, t] - np.mean(y[:, t] - extrapolation[:, t])) ** 2
         prior = {}
         for site, value in beliefs.items():
             share = -np.cov(square, value[:, t])[0, 1] / variance
             error = np.std(square) * np.std(value[:, t]) / np.sqrt(len(square)) / variance
             if share >= max(FELT, ERRORS * error):
                 prior[site] = float(min(share, 1))
-        found.append(
+        entries.append(
             Basis(
                 target,
                 float(width[t]),
-                float(np.clip(np.var(beyond[:, t]) / variance, 0, 1)),
+                float(np.clip(np.var(extrapolation[:, t]) / variance, 0, 1)),
                 prior,
                 float(width[t] * np.sqrt(max(1 - covariance**2 / (variance * of_run), 0))),
             )
         )
-    return Bases(scale, further, tuple(found))
+    return Bases(scale, next_run, tuple(entries))
 
 
 def log_priors(posterior: Posterior) -> dict[str, np.ndarray]:
@@ -156,7 +177,7 @@ def log_priors(posterior: Posterior) -> dict[str, np.ndarray]:
     """
     law = posterior.model.law
     unit = np.array([posterior.reference.loss[t] for t in posterior.targets])
-    found = {}
+    densities = {}
     with double():
         for site, belief in posterior.model.priors(len(posterior.domains)).items():
             if site == SITE or (posterior.model.pooling != "none" and site not in law.amplitudes):
@@ -164,8 +185,8 @@ def log_priors(posterior: Posterior) -> dict[str, np.ndarray]:
             values = posterior.draws[site]
             if site in law.amplitudes:
                 values = values / unit.reshape(-1, *[1] * (values.ndim - 3))
-            found[site] = np.asarray(belief.log_prob(jnp.asarray(values)))
-    return found
+            densities[site] = np.asarray(belief.log_prob(jnp.asarray(values)))
+    return densities
 
 
 def _largest(prior: Mapping[str, float]) -> list[tuple[str, float]]:

@@ -90,12 +90,12 @@ class Comparison:
     def difference(self, law: str, target: str | None = None, loo: bool = False) -> tuple[float, float]:
         """How far a law's elpd is from the best law's, and the standard error over training runs; of all targets."""
         values = self.loo if loo else self.log_density
-        picked = values[:, :, slice(None) if target is None else [self.targets.index(target)]]
-        best = int(np.argmax(np.nansum(picked, axis=(1, 2))))
-        gap = np.nansum(picked[self.laws.index(law)] - picked[best], axis=1)
-        seen = np.isfinite(picked).any(axis=(0, 2))
-        labels, index = np.unique(np.array(self.train_run)[seen], return_inverse=True)
-        by_run = np.bincount(index, weights=gap[seen])
+        log_density = values[:, :, slice(None) if target is None else [self.targets.index(target)]]
+        best = int(np.argmax(np.nansum(log_density, axis=(1, 2))))
+        gap = np.nansum(log_density[self.laws.index(law)] - log_density[best], axis=1)
+        measured = np.isfinite(log_density).any(axis=(0, 2))
+        labels, index = np.unique(np.array(self.train_run)[measured], return_inverse=True)
+        by_run = np.bincount(index, weights=gap[measured])
         error = np.sqrt(len(labels)) * by_run.std(ddof=1) if len(labels) > 1 else np.nan
         return float(by_run.sum()), float(error)
 
@@ -134,9 +134,9 @@ class Comparison:
     def __str__(self) -> str:
         width = max([len(law) for law in self.laws] + [3])
         points = int(np.isfinite(self.log_density[0]).sum())
-        how = f"left out by {self.group_by}, {len(self.splits)} refit(s) a law" if self.group_by else "PSIS-LOO"
+        method = f"left out by {self.group_by}, {len(self.splits)} refit(s) a law" if self.group_by else "PSIS-LOO"
         lines = [
-            f"elpd of {points} runs × targets not seen ({how}); higher is better",
+            f"elpd of {points} runs × targets not seen ({method}); higher is better",
             f"{'law':<{width}}  weight       elpd  from best ± se     by LOO  k > {GOOD_K}",
         ]
         for i in self.order:
@@ -204,33 +204,33 @@ def compare(
     """
     runs = _common_runs(posteriors)
     failed = [name for name, posterior in posteriors.items() if not posterior.diagnostics.passed]
-    loo, pareto_k = (np.stack(each) for each in zip(*(_psis(p) for p in posteriors.values()), strict=True))
+    loo, pareto_k = (np.stack(values) for values in zip(*(_psis(p) for p in posteriors.values()), strict=True))
     labels = tuple(np.unique(runs.train_run).tolist())
     if group_by is None:
         return Comparison(tuple(posteriors), runs.targets, labels, loo, pareto_k, failed=tuple(failed))
     splits = split(runs, group_by, folds=folds, steps=steps, seed=seed)
     left_out = np.full((len(posteriors), len(labels), len(runs.targets)), np.nan)
-    given = {"seed": seed, "chains": chains, "warmup": warmup, "draws": draws}
+    options = {"seed": seed, "chains": chains, "warmup": warmup, "draws": draws}
     items = [(posterior.model, part) for posterior in posteriors.values() for part in splits]
-    called = [f"{name} without {part.name}" for name in posteriors for part in splits]
+    task_names = [f"{name} without {part.name}" for name in posteriors for part in splits]
     with tqdm(total=len(items), disable=not progress, unit="fit", desc="refits", ncols=80) as bar:
-        found = iter(spread(partial(_unseen, runs, given), items, executor, lambda _: bar.update(), called))
+        results = iter(spread(partial(_unseen, runs, options), items, executor, lambda _: bar.update(), task_names))
     for law, name in enumerate(posteriors):
         for part in splits:
-            density, passed = next(found)
+            density, passed = next(results)
             left_out[law, np.isin(labels, np.array(runs.train_run)[part.test])] = density
             failed += [] if passed else [f"{name} without {part.name}"]
     names = tuple(part.name for part in splits)
     return Comparison(tuple(posteriors), runs.targets, labels, loo, pareto_k, left_out, group_by, names, tuple(failed))
 
 
-def _unseen(runs: Runs, given: dict[str, Any], item: tuple[Model, Split]) -> tuple[np.ndarray, bool]:
+def _unseen(runs: Runs, options: dict[str, Any], item: tuple[Model, Split]) -> tuple[np.ndarray, bool]:
     """Log density of the runs that a split leaves out, by a refit of their own, and whether its diagnostics pass."""
     model, part = item
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DiagnosticsWarning)
         warnings.simplefilter("ignore", DataWarning)  # said of the whole table already
-        refit = fit(replace(model, reference=None), runs.take(part.train), **given)
+        refit = fit(replace(model, reference=None), runs.take(part.train), **options)
     return log_predictive_density(refit, runs.take(part.test)), refit.diagnostics.passed
 
 
@@ -238,16 +238,16 @@ def log_predictive_density(posterior: Posterior, runs: Runs) -> np.ndarray:
     """log of the mean over the draws of the density of each unseen training run (train_run, target), labels sorted."""
     values = log_likelihood_of_new(posterior, runs)
     order = np.argsort(list(dict.fromkeys(runs.train_run)))
-    found = logsumexp(values[:, order], axis=0) - np.log(len(values))
-    return np.where(_measured(runs), found, np.nan)
+    log_density = logsumexp(values[:, order], axis=0) - np.log(len(values))
+    return np.where(_measured(runs), log_density, np.nan)
 
 
 def _measured(runs: Runs) -> np.ndarray:
     """Whether a training run has a loss (train_run, target), labels sorted."""
     labels, index = np.unique(runs.train_run, return_inverse=True)
-    seen = np.zeros((len(labels), len(runs.targets)), bool)
-    np.logical_or.at(seen, index.reshape(-1), np.isfinite(runs.loss))
-    return seen
+    measured = np.zeros((len(labels), len(runs.targets)), bool)
+    np.logical_or.at(measured, index.reshape(-1), np.isfinite(runs.loss))
+    return measured
 
 
 def stacking(log_density: np.ndarray, tolerance: float = 1e-8, steps: int = 100_000) -> np.ndarray:
@@ -257,8 +257,8 @@ def stacking(log_density: np.ndarray, tolerance: float = 1e-8, steps: int = 100_
     minus 1 bounds what the mean log score still lacks. Densities are taken relative to the best law of each point, so
     none underflows (ArviZ's stacking exponentiates them as they are).
     """
-    seen = np.isfinite(log_density).all(axis=0)
-    density = np.exp(log_density[:, seen] - log_density[:, seen].max(axis=0))
+    complete = np.isfinite(log_density).all(axis=0)
+    density = np.exp(log_density[:, complete] - log_density[:, complete].max(axis=0))
     weights = np.full(len(density), 1 / len(density))
     for _ in range(steps):
         factor = (density / (weights @ density)).mean(axis=1)
@@ -271,17 +271,17 @@ def stacking(log_density: np.ndarray, tolerance: float = 1e-8, steps: int = 100_
 def _psis(posterior: Posterior) -> tuple[np.ndarray, np.ndarray]:
     """PSIS-LOO log density and Pareto k (train_run, target), labels sorted."""
     values = log_densities(posterior)["loss"]
-    kept = np.asarray(values["draw"])  # long likelihoods are thinned
+    draw_index = np.asarray(values["draw"])  # long likelihoods are thinned
     elpd, k = np.full((2, *values.shape[2:]), np.nan)
     for t, target in enumerate(posterior.targets):
-        seen = np.flatnonzero(_measured(posterior.runs)[:, t])
-        one = np.asarray(values.isel(target=t, train_run=seen), float)
-        theta = {site: draws[:, kept, t] for site, draws in posterior.draws.items()}
-        data = arviz_base.from_dict({"posterior": theta, "log_likelihood": {target: one}})
+        measured = np.flatnonzero(_measured(posterior.runs)[:, t])
+        log_likelihood = np.asarray(values.isel(target=t, train_run=measured), float)
+        theta = {site: draws[:, draw_index, t] for site, draws in posterior.draws.items()}
+        data = arviz_base.from_dict({"posterior": theta, "log_likelihood": {target: log_likelihood}})
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # large k are reported, with their share
-            found: Any = psis_loo(data, pointwise=True, var_name=target)
-        elpd[seen, t], k[seen, t] = np.asarray(found.elpd_i), np.asarray(found.pareto_k)
+            result: Any = psis_loo(data, pointwise=True, var_name=target)
+        elpd[measured, t], k[measured, t] = np.asarray(result.elpd_i), np.asarray(result.pareto_k)
     return elpd, k
 
 
@@ -290,10 +290,10 @@ def _common_runs(posteriors: Mapping[str, Posterior]) -> Runs:
         raise InputError(
             "nothing to compare", expected="at least two posteriors", got=list(posteriors), advice="Fit another law."
         )
-    (first, one), *others = posteriors.items()
-    for name, other in others:
-        same = other.runs.fingerprint == one.runs.fingerprint and other.targets == one.targets
-        if not (same and other.designs.ids == one.designs.ids):
+    (first, one), *rest = posteriors.items()
+    for name, other in rest:
+        matched = other.runs.fingerprint == one.runs.fingerprint and other.targets == one.targets
+        if not (matched and other.designs.ids == one.designs.ids):
             raise InputError(
                 f"{first} and {name} were fitted to different runs",
                 expected="the same rows and targets, in the same order",

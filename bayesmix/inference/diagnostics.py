@@ -139,14 +139,14 @@ def convergence(draws: Mapping[str, np.ndarray]) -> Convergence:
 def _of_target(
     name: str, draws: Mapping[str, np.ndarray], stats: Mapping[str, np.ndarray], remarks: tuple[str, ...]
 ) -> TargetDiagnostics:
-    found = convergence(draws)
+    figures = convergence(draws)
     with np.errstate(divide="ignore", invalid="ignore"):
         bfmi = float(np.min(_bfmi(stats["energy"])))  # of an infinite energy: not a number, a problem below
     divergences = int(stats["diverging"].sum())
     share = divergences / stats["diverging"].size
-    problems, fails = _problems(found, divergences, share, bfmi)
+    problems, fails = _problems(figures, divergences, share, bfmi)
     steps = float(stats["steps"].mean())
-    return TargetDiagnostics(name, *found, divergences, bfmi, steps, problems, fails, remarks)
+    return TargetDiagnostics(name, *figures, divergences, bfmi, steps, problems, fails, remarks)
 
 
 def _values(table: Any) -> dict[str, np.ndarray]:
@@ -165,8 +165,8 @@ def _worst(by_site: Mapping[str, np.ndarray], pick: Callable[[np.ndarray], Any])
     return worst[site], site
 
 
-def _problems(found: Convergence, divergences: int, share: float, bfmi: float) -> tuple[tuple[str, ...], bool]:
-    rhat, rhat_of, bulk, ess_of, tail = found
+def _problems(figures: Convergence, divergences: int, share: float, bfmi: float) -> tuple[tuple[str, ...], bool]:
+    rhat, rhat_of, bulk, ess_of, tail = figures
     problems: list[str] = []
     fails = False
     if not rhat <= RHAT:  # also when it is not a number: one chain, or a chain that never moved

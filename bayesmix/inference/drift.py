@@ -42,20 +42,20 @@ def drift_draws(
     if model.discrepancy is None:
         return {}
     chains, size = next(iter(draws.values())).shape[:2]
-    found: list[Draws | None] = []
+    by_target: list[Draws | None] = []
     with double():
         assert model.reference is not None
         cells = model.cells(runs)
         data = Data.of(runs, model.reference, runs.targets, pad=True, cells=cells)._replace(weight=weight)  # type: ignore
         for t in range(len(runs.targets)):
             if data.misfit is None:
-                found.append(None)
+                by_target.append(None)
                 continue
             theta = {site: jnp.asarray(v[:, :, t].reshape(-1, 1, *v.shape[3:])) for site, v in draws.items()}
             keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), t), chains * size)
             flat = _drift(model.form, theta, data.target(t), keys)
-            found.append(jax.tree.map(lambda v: np.asarray(v).reshape(chains, size, -1), flat))
-    return drift_sites(model, runs, found, draws["extrapolation"], seed)
+            by_target.append(jax.tree.map(lambda v: np.asarray(v).reshape(chains, size, -1), flat))
+    return drift_sites(model, runs, by_target, draws["extrapolation"], seed)
 
 
 def drift_sites(
@@ -74,12 +74,12 @@ def drift_sites(
     if cells is None:
         return {}
     chains, draws, targets = extrapolation.shape
-    beyond = extrapolation * np.random.default_rng([seed, BEYOND]).normal(size=extrapolation.shape)
+    fall_share = extrapolation * np.random.default_rng([seed, BEYOND]).normal(size=extrapolation.shape)
     if not cells.moves:  # all runs are at the reference, where there is none
-        return {SITES[0]: np.zeros((chains, draws, targets, len(cells.points))), SITES[-1]: beyond}
-    found = [drift for drift in by_target if drift is not None]
+        return {SITES[0]: np.zeros((chains, draws, targets, len(cells.points))), SITES[-1]: fall_share}
+    drifts = [drift for drift in by_target if drift is not None]
     directions, steps = cells.directions.shape[1], int(cells.inside.sum())
-    surface, schedule, paths = (np.stack(values, axis=2) for values in zip(*found, strict=True))
+    surface, schedule, paths = (np.stack(values, axis=2) for values in zip(*drifts, strict=True))
     if directions:
         paths = paths.reshape(chains, draws, targets, directions, -1)[..., :steps]
     by_site = {
@@ -87,7 +87,7 @@ def drift_sites(
         SITES[1]: schedule[..., : len(cells.ends) - 1],
         SITES[2]: paths.reshape(chains, draws, targets, -1)[..., : directions * steps],
     }
-    return {site: value for site, value in by_site.items() if value.shape[-1]} | {SITES[-1]: beyond}
+    return {site: value for site, value in by_site.items() if value.shape[-1]} | {SITES[-1]: fall_share}
 
 
 def draws_of(sites: Mapping[str, jax.Array], misfit: Misfit) -> Draws:
@@ -95,7 +95,7 @@ def draws_of(sites: Mapping[str, jax.Array], misfit: Misfit) -> Draws:
     empty = misfit.psi.shape[1] * misfit.passed.shape[1]
     return Draws(
         sites[SITES[0]],
-        sites.get(SITES[1], jnp.zeros(misfit.left.shape[1])),
+        sites.get(SITES[1], jnp.zeros(misfit.remaining.shape[1])),
         sites.get(SITES[2], jnp.zeros(empty)),
     )
 
@@ -135,7 +135,7 @@ def surface(
     scale: np.ndarray,
     fall: np.ndarray,
     designs: Designs,
-    left: np.ndarray,
+    octaves_left: np.ndarray,
     seed: int,
 ) -> np.ndarray:
     """(1 + f + c) e^(t φ) − 1 (draw, run, target) at new designs; designs of one (N, D) share a value of f.
@@ -149,7 +149,7 @@ def surface(
         scale: `drift` (draw, target).
         fall: φ (draw, run, target), the law's own fall beyond the runs.
         designs: where to look.
-        left: octaves (run) from each design to the end of its schedule.
+        octaves_left: octaves (run) from each design to the end of its schedule.
         seed: of what the cells leave open of f.
     """
     scales, index = np.unique(np.stack([designs.params, designs.tokens]), axis=1, return_inverse=True)
@@ -159,7 +159,7 @@ def surface(
     values = sites[SITES[0]] @ weights.T + scale[..., None] * (fresh @ root.T)
     common = values[..., index.reshape(-1)].swapaxes(1, 2)
     if SITES[1] in sites:
-        common = common + (sites[SITES[1]] @ cells.before_end(left).T).swapaxes(1, 2)
+        common = common + (sites[SITES[1]] @ cells.before_end(octaves_left).T).swapaxes(1, 2)
     return (1 + common) * np.exp(sites[SITES[-1]][:, None] * fall) - 1
 
 
@@ -174,17 +174,17 @@ def trend_remarks(cells: Cells, runs: Runs, sites: Mapping[str, np.ndarray]) -> 
         runs: that were fitted.
         sites: the drift of the draws (chain, draw, target, ...).
     """
-    at = cells.nearest(octaves(runs.designs, cells.scale))
-    found = []
+    cell = cells.nearest(octaves(runs.designs, cells.scale))
+    remarks = []
     for t in range(len(runs.targets)):
         f = sites[SITES[0]][:, :, t].reshape(-1, len(cells.points))
-        losses = [runs.loss[(at == c) & np.isfinite(runs.loss[:, t]), t] for c in range(len(cells.points))]
+        losses = [runs.loss[(cell == c) & np.isfinite(runs.loss[:, t]), t] for c in range(len(cells.points))]
         level = np.array([np.exp(np.log(one).mean()) if len(one) else np.nan for one in losses])
         fall = np.log(np.nanmax(level) / np.nanmin(level))
         missed, unsure = (float(np.sqrt(np.mean(np.square(v)))) for v in (f.mean(0), f.std(0)))
         nats = float(np.sqrt(np.nanmean(np.square(f.mean(0) * level))))
         if fall > 0 and missed > max(2 * unsure, TREND * fall):
-            found.append(
+            remarks.append(
                 (
                     f"the law alone misses the trend over the sizes of the runs by {nats:.3g} nats "
                     f"({missed / fall:.0%} of its range); the discrepancy mends it there and not beyond: "
@@ -192,5 +192,5 @@ def trend_remarks(cells: Cells, runs: Runs, sites: Mapping[str, np.ndarray]) -> 
                 )
             )
         else:
-            found.append(())
-    return tuple(found)
+            remarks.append(())
+    return tuple(remarks)

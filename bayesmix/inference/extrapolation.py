@@ -72,22 +72,22 @@ def _beyond(size: np.ndarray, fitted: np.ndarray) -> np.ndarray:
 
 def _outside(weights: np.ndarray, hull: np.ndarray) -> np.ndarray:
     """Minimum over λ on the simplex of ½ Σ|h − λ·hull| (mixture), a linear programme of several mixtures at once."""
-    far = np.zeros(len(weights))
+    distance = np.zeros(len(weights))
     points, domains = hull.shape
-    together = 1 + TOGETHER // (1 + domains * (points + domains))
-    for begin in range(0, len(weights), together):
-        fitted = (weights[begin : begin + together, None] == hull).all(axis=2).any(axis=1)
+    batch = 1 + TOGETHER // (1 + domains * (points + domains))
+    for start in range(0, len(weights), batch):
+        fitted = (weights[start : start + batch, None] == hull).all(axis=2).any(axis=1)
         if fitted.all():
             continue
-        at = begin + np.flatnonzero(~fitted)
-        # variables of each: λ, then the part by which h exceeds the mixture of the hull
-        each = eye_array(len(at))
-        found = linprog(
-            np.tile(np.append(np.zeros(points), np.ones(domains)), len(at)),
-            A_ub=kron(each, np.hstack([-hull.T, -np.eye(domains)])),
-            b_ub=-weights[at].reshape(-1),
-            A_eq=kron(each, np.append(np.ones(points), np.zeros(domains))[None]),
-            b_eq=np.ones(len(at)),
+        rows = start + np.flatnonzero(~fitted)
+        # variables of each mixture: λ, then the part by which h exceeds the mixture of the hull
+        identity = eye_array(len(rows))
+        result = linprog(
+            np.tile(np.append(np.zeros(points), np.ones(domains)), len(rows)),
+            A_ub=kron(identity, np.hstack([-hull.T, -np.eye(domains)])),
+            b_ub=-weights[rows].reshape(-1),
+            A_eq=kron(identity, np.append(np.ones(points), np.zeros(domains))[None]),
+            b_eq=np.ones(len(rows)),
         )
-        far[at] = found.x.reshape(len(at), -1)[:, points:].sum(axis=1)
-    return far
+        distance[rows] = result.x.reshape(len(rows), -1)[:, points:].sum(axis=1)
+    return distance

@@ -79,9 +79,9 @@ def fit(
         DiagnosticsError: the diagnostics fail and `strict` is set.
         WorkerError: workers of the executor died.
     """
-    for name, value, least in (("chains", chains, 1), ("draws", draws, 4), ("warmup", warmup, 50)):
-        if value < least:
-            raise InputError(f"{name} is too small", expected=f"at least {least}", got=value, advice="Raise it.")
+    for name, value, minimum in (("chains", chains, 1), ("draws", draws, 4), ("warmup", warmup, 50)):
+        if value < minimum:
+            raise InputError(f"{name} is too small", expected=f"at least {minimum}", got=value, advice="Raise it.")
     if not 0 < target_accept < 1:
         raise InputError(
             "target_accept is not a probability", expected="between 0 and 1", got=target_accept, advice="Try 0.95."
@@ -102,14 +102,14 @@ def fit(
         for t, (prior, start) in enumerate(zip(priors, starts, strict=True))
     ]
     settings = Settings(chains, warmup, draws, target_accept, extensions=extensions)
-    each = chains * (settings.extent(1) if warm_start else settings.total)
-    with _bar(progress, len(problems) * each) as bar:
+    target_draws = chains * (settings.extent(1) if warm_start else settings.total)
+    with _bar(progress, len(problems) * target_draws) as bar:
         if executor is None:
             results = sample(problems, settings, seed, *bar)
         else:
             task = partial(_sample_one, settings=settings, seed=seed)
             arrays = list(map(_as_numbers, problems))
-            results = spread(task, arrays, executor, lambda _: bar[0](each), runs.targets)
+            results = spread(task, arrays, executor, lambda _: bar[0](target_draws), runs.targets)
     posterior = _collect(model, runs, results, seed)
     if not posterior.diagnostics.passed:
         if strict:
@@ -119,26 +119,26 @@ def fit(
     return posterior
 
 
-def _require_same(near: Posterior, model: Model, runs: Runs) -> Runs:
+def _require_same(warm_start: Posterior, model: Model, runs: Runs) -> Runs:
     """The runs with their domains in the order of the posterior's."""
     sites = model.priors(len(runs.domains)).keys()
-    for what, theirs, ours in (
-        ("model", near.draws.keys(), sites),
-        ("domains", set(near.domains), set(runs.domains)),
-        ("targets", set(near.targets) & set(runs.targets), set(runs.targets)),
+    for label, theirs, ours in (
+        ("model", warm_start.draws.keys(), sites),
+        ("domains", set(warm_start.domains), set(runs.domains)),
+        ("targets", set(warm_start.targets) & set(runs.targets), set(runs.targets)),
     ):
         if theirs != ours:
             raise InputError(
-                f"the posterior to start from has another {what.rstrip('s')}",
-                expected=f"{what}: {sorted(ours)}",
+                f"the posterior to start from has another {label.rstrip('s')}",
+                expected=f"{label}: {sorted(ours)}",
                 got=sorted(theirs),
                 advice="Fit without it.",
             )
-    return replace(runs, designs=runs.designs.on(near.domains))
+    return replace(runs, designs=runs.designs.on(warm_start.domains))
 
 
-def _draws_of(near: Posterior, target: str) -> dict[str, np.ndarray]:
-    return {site: value[:, near.targets.index(target)] for site, value in near.flat.items()}
+def _draws_of(warm_start: Posterior, target: str) -> dict[str, np.ndarray]:
+    return {site: value[:, warm_start.targets.index(target)] for site, value in warm_start.flat.items()}
 
 
 def _sample_one(problem: Problem, settings: Settings, seed: int) -> list[Chain]:
@@ -177,12 +177,12 @@ def _warn_about(model: Model, runs: Runs) -> None:
             got=domains,
             advice="Use the chinchilla law for runs of one corpus.",
         )
-    needed = sum(int(np.prod(prior.event_shape)) for prior in model.law.priors(domains).values())
+    parameters = sum(int(np.prod(prior.event_shape)) for prior in model.law.priors(domains).values())
     for target, measured in zip(runs.targets, np.isfinite(runs.loss).sum(0), strict=True):
-        if measured < needed:
+        if measured < parameters:
             raise InputError(
                 f"too few losses of {target} for the {model.law.name} law",
-                expected=f"at least {needed} measured losses, one a parameter",
+                expected=f"at least {parameters} measured losses, one a parameter",
                 got=int(measured),
                 advice="Measure more runs, choose a smaller law, or leave the target out with --targets.",
             )
@@ -211,9 +211,9 @@ def _bar(show: bool, total: int) -> Iterator[tuple[Callable[[int], None], Callab
         def advance(draws: int) -> None:
             bar.update(draws)
 
-        def more(draws: int) -> None:
+        def extend(draws: int) -> None:
             if draws:
                 bar.total += draws
                 bar.set_description("longer, as chains disagree")
 
-        yield advance, more
+        yield advance, extend

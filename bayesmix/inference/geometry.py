@@ -36,7 +36,7 @@ class Geometry(NamedTuple):
     data: Data
 
     @property
-    def own(self) -> frozenset[str]:
+    def law_sites(self) -> frozenset[str]:
         """Sites that the law maps by its own coordinates."""
         domains = self.data.mixture.shape[1]
         return frozenset(self.form.law.priors(domains)) if self.form.law.coordinates(self.data.extent) else frozenset()
@@ -48,8 +48,8 @@ class Geometry(NamedTuple):
         Where few runs share a cell, and none has several rows, runs tell how far losses are from the law, hardly which
         of them it is.
         """
-        found = tuple(s for s in SCATTER if s in self.prior and self.prior[s].support is constraints.positive)
-        return found if len(found) > 1 and SCATTER[0] in found else ()
+        sites = tuple(s for s in SCATTER if s in self.prior and self.prior[s].support is constraints.positive)
+        return sites if len(sites) > 1 and SCATTER[0] in sites else ()
 
     def draw(self, key: jax.Array) -> Theta:
         """One draw of all sites (target, ...) from the prior, amplitudes in their own units."""
@@ -67,7 +67,7 @@ class Geometry(NamedTuple):
             apart, by_target = _apart(z, self.scatter)
             z, log_det = z | apart, log_det + by_target.sum()
         for site, belief in self.prior.items():
-            if site not in self.own:
+            if site not in self.law_sites:
                 transform = biject_to(belief.support)
                 theta[site] = transform(z[site])
                 log_det += jnp.sum(transform.log_abs_det_jacobian(z[site], theta[site]))
@@ -75,12 +75,12 @@ class Geometry(NamedTuple):
 
     def from_theta(self, theta: Theta) -> Theta:
         """Coordinates of parameters whose amplitudes are in their own units (as `draw` gives them)."""
-        z: Theta = {k: biject_to(b.support).inv(theta[k]) for k, b in self.prior.items() if k not in self.own}
+        z: Theta = {k: biject_to(b.support).inv(theta[k]) for k, b in self.prior.items() if k not in self.law_sites}
         if self.scatter:
             z |= _together(z, self.scatter)
         coordinates = self.form.law.coordinates(self.data.extent)
         if coordinates:
-            z["law"] = jax.vmap(coordinates.from_theta)({k: v for k, v in theta.items() if k in self.own})
+            z["law"] = jax.vmap(coordinates.from_theta)({k: v for k, v in theta.items() if k in self.law_sites})
         return z
 
     def _in_loss(self, site: str, value: jax.Array) -> jax.Array:
@@ -110,31 +110,31 @@ class Geometry(NamedTuple):
 
 def _together(z: Theta, sites: tuple[str, ...]) -> Theta:
     """Logs of scales → log of their total in place of sigma's, τ/√(σ² + τ²) softened, and log of s²/(σ² + τ²)."""
-    log_noise, found = z["sigma"], {}
+    log_noise, shares = z["sigma"], {}
     if "run_effect" in sites:
         log_noise = 0.5 * jnp.logaddexp(2 * z["sigma"], 2 * z["run_effect"])
-        found["run_effect"] = hard_share(jnp.exp(z["run_effect"] - log_noise))
+        shares["run_effect"] = hard_share(jnp.exp(z["run_effect"] - log_noise))
     total = log_noise
     if "drift" in sites:
         total = 0.5 * jnp.logaddexp(2 * log_noise, 2 * z["drift"])
-        found["drift"] = 2 * (z["drift"] - log_noise)
-    return {"sigma": total} | found
+        shares["drift"] = 2 * (z["drift"] - log_noise)
+    return {"sigma": total} | shares
 
 
 def _apart(z: Theta, sites: tuple[str, ...]) -> tuple[Theta, jax.Array]:
     """The inverse of `_together`, and its log-determinant."""
-    log_noise, found, log_det = z["sigma"], {}, jnp.zeros_like(z["sigma"])
+    log_noise, log_scales, log_det = z["sigma"], {}, jnp.zeros_like(z["sigma"])
     if "drift" in sites:
         log_noise = log_noise - 0.5 * jax.nn.softplus(z["drift"])
-        found["drift"] = log_noise + 0.5 * z["drift"]
+        log_scales["drift"] = log_noise + 0.5 * z["drift"]
         log_det = log_det - math.log(2)
-    found["sigma"] = log_noise
+    log_scales["sigma"] = log_noise
     if "run_effect" in sites:
         share, log_slope = soft_share(z["run_effect"])
-        found["run_effect"] = log_noise + jnp.log(share)
-        found["sigma"] = log_noise + 0.5 * jnp.log1p(-(share**2))
+        log_scales["run_effect"] = log_noise + jnp.log(share)
+        log_scales["sigma"] = log_noise + 0.5 * jnp.log1p(-(share**2))
         log_det = log_det + log_slope - jnp.log(share) - jnp.log1p(-(share**2))
-    return found, log_det
+    return log_scales, log_det
 
 
 def draw_prior(prior: Mapping[str, dist.Distribution], targets: int, key: jax.Array) -> Theta:

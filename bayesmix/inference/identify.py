@@ -73,7 +73,7 @@ class Check:
         """Ready for JSON."""
         table: dict[str, object] = asdict(replace(self, record=None))
         record = self.record.as_dict() if self.record else None
-        return table | {"bases": asdict(self.bases) | {"says": self.bases.sentence()}, "record": record}
+        return table | {"bases": self.bases.as_dict(), "record": record}
 
     def __str__(self) -> str:
         width = max([len(row.target) for row in self.informed] + [6])
@@ -100,28 +100,28 @@ def check(posterior: Posterior, seed: int = 0, scale: Scale | None = None) -> Ch
     """
     informed = _informed(posterior, seed)
     effective = _effective_runs(posterior)
-    rests, runs, model = bases(posterior, scale, seed), posterior.runs, posterior.model
+    basis, runs, model = bases(posterior, scale, seed), posterior.runs, posterior.model
     advice = [*_design_advice(runs), *_parameter_advice(posterior, informed)]
     record = misses(model, runs, seed=posterior.seed) if model.discrepancy and model.discrepancy.prequential else None
-    return Check(informed, effective, len(runs), len(set(runs.train_run)), tuple(advice), rests, record)
+    return Check(informed, effective, len(runs), len(set(runs.train_run)), tuple(advice), basis, record)
 
 
 def entries(posterior: Posterior) -> dict[str, tuple[str, int | None]]:
     """Label → site and position, for the sites of the law."""
     domains = posterior.domains
-    found: dict[str, tuple[str, int | None]] = {}
+    places: dict[str, tuple[str, int | None]] = {}
     for site in posterior.model.law.priors(len(domains)):
         size = posterior.draws[site].shape[3:]
         if not size:
-            found[site] = (site, None)
+            places[site] = (site, None)
             continue
         names = domains if size[0] == len(domains) else ("constant", *domains)
-        found |= {f"{site}[{name}]": (site, i) for i, name in enumerate(names)}
-    return found
+        places |= {f"{site}[{name}]": (site, i) for i, name in enumerate(names)}
+    return places
 
 
 def _informed(posterior: Posterior, seed: int) -> tuple[Informed, ...]:
-    found = entries(posterior)
+    places = entries(posterior)
     prior = prior_draws(posterior, seed)
     likelihood, of_site = log_likelihood_by_train_run(posterior), log_priors(posterior)
     of_law = posterior.model.law.priors(len(posterior.domains))
@@ -129,16 +129,19 @@ def _informed(posterior: Posterior, seed: int) -> tuple[Informed, ...]:
     rows = []
     for t, target in enumerate(posterior.targets):
         values = {
-            label: posterior.draws[site][:, :, t] if at is None else posterior.draws[site][:, :, t, at]
-            for label, (site, at) in found.items()
+            label: posterior.draws[site][:, :, t] if position is None else posterior.draws[site][:, :, t, position]
+            for label, (site, position) in places.items()
         }
-        felt = _sensitivity(values, likelihood[..., t], log_prior[..., t])
-        for label, (site, at) in found.items():
-            before = prior[site] if at is None else prior[site][:, at]
+        sensitivity = _sensitivity(values, likelihood[..., t], log_prior[..., t])
+        for label, (site, position) in places.items():
+            prior_values = prior[site] if position is None else prior[site][:, position]
             unit = posterior.reference.loss[target] if site in posterior.model.law.amplitudes else 1.0
             # on the log scale, where most priors are stated; it is the same for a change of unit
-            spread = np.log(np.maximum(values[label] / unit, 1e-12)).std(), np.log(np.maximum(before, 1e-12)).std()
-            rows.append(Informed(target, label, 1 - float(spread[0] / spread[1]) ** 2, *felt[label]))
+            spread = (
+                np.log(np.maximum(values[label] / unit, 1e-12)).std(),
+                np.log(np.maximum(prior_values, 1e-12)).std(),
+            )
+            rows.append(Informed(target, label, 1 - float(spread[0] / spread[1]) ** 2, *sensitivity[label]))
     return tuple(rows)
 
 
@@ -147,26 +150,26 @@ def prior_draws(posterior: Posterior, seed: int) -> dict[str, np.ndarray]:
     with double():
         priors = posterior.model.law.priors(len(posterior.domains))
         beliefs = {s: b for s, b in posterior.model.priors(len(posterior.domains)).items() if s in priors}
-        drawn = draw_prior(beliefs, PRIOR_DRAWS, jax.random.key(seed))
-        return {site: np.asarray(value) for site, value in drawn.items()}
+        draws = draw_prior(beliefs, PRIOR_DRAWS, jax.random.key(seed))
+        return {site: np.asarray(value) for site, value in draws.items()}
 
 
 def _sensitivity(
     values: Mapping[str, np.ndarray], likelihood: np.ndarray, log_prior: np.ndarray
 ) -> dict[str, tuple[float, float]]:
     """Label → power-scaling sensitivity to the prior and to the likelihood."""
-    seen = np.isfinite(likelihood).all((0, 1))
+    finite = np.isfinite(likelihood).all((0, 1))
     # one variable of all parameters: many are slow, and names of domains are not always names ArviZ allows
     groups = {
         "posterior": {"parameter": np.stack([*values.values()], axis=-1)},
-        "log_likelihood": {"loss": likelihood[..., seen]},
+        "log_likelihood": {"loss": likelihood[..., finite]},
         "log_prior": {"all": log_prior},
     }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a Pareto tail that does not fit leaves a large value, which says enough
         table: Any = psense_summary(arviz_base.from_dict(groups), threshold=np.inf)  # what is too much is said here
-    felt = table[["prior", "likelihood"]].to_numpy(float)
-    return {label: (float(prior), float(loss)) for label, (prior, loss) in zip(values, felt, strict=True)}
+    sensitivity = table[["prior", "likelihood"]].to_numpy(float)
+    return {label: (float(prior), float(loss)) for label, (prior, loss) in zip(values, sensitivity, strict=True)}
 
 
 def _effective_runs(posterior: Posterior) -> dict[str, float]:
@@ -178,8 +181,8 @@ def _effective_runs(posterior: Posterior) -> dict[str, float]:
         counts = np.bincount(index.reshape(-1), np.isfinite(runs.loss[:, t]), len(labels))
         shared = 0.0
         if "run_effect" in posterior.draws:
-            effect, own = (posterior.draws[site][:, :, t] ** 2 for site in ("run_effect", "sigma"))
-            shared = float(np.mean(effect / (effect + own)))
+            effect, residual = (posterior.draws[site][:, :, t] ** 2 for site in ("run_effect", "sigma"))
+            shared = float(np.mean(effect / (effect + residual)))
         worth[target] = float(np.sum(counts / np.maximum(1 + (counts - 1) * shared, 1.0)))
     return worth
 
@@ -197,10 +200,10 @@ def _design_advice(runs: Runs) -> list[str]:
             advice.append(
                 f"only {len(np.unique(values))} {name}: bands at other {name} are the prior's; run three or more"
             )
-    still = [d for d, spread in zip(runs.domains, runs.mixture.std(0), strict=True) if spread < 0.01]
-    if still:
+    constants = [d for d, spread in zip(runs.domains, runs.mixture.std(0), strict=True) if spread < 0.01]
+    if constants:
         advice.append(
-            f"the weight of {', '.join(still)} hardly varies: its effect is the prior's; run mixtures with more"
+            f"the weight of {', '.join(constants)} hardly varies: its effect is the prior's; run mixtures with more"
         )
     return advice
 
@@ -213,12 +216,14 @@ def _parameter_advice(posterior: Posterior, informed: tuple[Informed, ...]) -> l
             if low < 0.05:
                 advice.append(f"{target}: the floor E may be 0; gains at far larger scale rest on its prior")
         rows = [row for row in informed if row.target == target]
-        blind = [row.parameter for row in rows if row.contraction < UNINFORMED]
-        if blind:
-            more = f" and {len(blind) - 4} more" if len(blind) > 4 else ""
-            advice.append(f"{target}: the runs say nothing about {', '.join(blind[:4])}{more}: do not read them")
-        torn = [r.parameter for r in rows if r.prior > SENSITIVE and r.contraction >= UNINFORMED]
-        if torn:
-            more = f" and {len(torn) - 4} more" if len(torn) > 4 else ""
-            advice.append(f"{target}: a stronger or weaker prior would move {', '.join(torn[:4])}{more}")
+        uninformed = [row.parameter for row in rows if row.contraction < UNINFORMED]
+        if uninformed:
+            remainder = f" and {len(uninformed) - 4} more" if len(uninformed) > 4 else ""
+            advice.append(
+                f"{target}: the runs say nothing about {', '.join(uninformed[:4])}{remainder}: do not read them"
+            )
+        sensitive = [r.parameter for r in rows if r.prior > SENSITIVE and r.contraction >= UNINFORMED]
+        if sensitive:
+            remainder = f" and {len(sensitive) - 4} more" if len(sensitive) > 4 else ""
+            advice.append(f"{target}: a stronger or weaker prior would move {', '.join(sensitive[:4])}{remainder}")
     return advice

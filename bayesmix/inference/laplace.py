@@ -59,14 +59,16 @@ def laplace(
         priors = pooled(model, runs, seed=seed).priors(len(runs.domains))
         priors = with_record(model, runs, priors, seed=seed)
         data = Data.of(runs, model.reference, runs.targets, pad=True, cells=model.cells(runs))
-        each = [_one(Problem(model.form, prior, data.target(t)), seed, draws, starts) for t, prior in enumerate(priors)]
-    theta = {site: np.stack([found[site][:, 0] for found, *_ in each], axis=1)[None] for site in each[0][0]}
-    weight = np.concatenate([np.asarray(problem.data.weight) for _, _, problem in each], axis=1)
+        fits = [_one(Problem(model.form, prior, data.target(t)), seed, draws, starts) for t, prior in enumerate(priors)]
+    theta = {site: np.stack([parameters[site][:, 0] for parameters, *_ in fits], axis=1)[None] for site in fits[0][0]}
+    weight = np.concatenate([np.asarray(problem.data.weight) for _, _, problem in fits], axis=1)
     nothing = np.zeros((1, draws, len(runs.targets)))
     stats = {name: nothing for name in ("energy", "steps", "accept", "potential")} | {"diverging": nothing > 0}
     versions = {package: importlib.metadata.version(package) for package in ("bayesmix", "jax", "numpyro")}
-    found = Posterior(model, runs, theta, stats, seed, versions, drift=drift_draws(model, runs, theta, weight, seed))
-    return found, np.array([khat for _, khat, _ in each])
+    posterior = Posterior(
+        model, runs, theta, stats, seed, versions, drift=drift_draws(model, runs, theta, weight, seed)
+    )
+    return posterior, np.array([khat for _, khat, _ in fits])
 
 
 def pooled(model: Model, runs: Runs, *, seed: int = 0, draws: int = 400) -> Model:
@@ -97,30 +99,31 @@ def pooled(model: Model, runs: Runs, *, seed: int = 0, draws: int = 400) -> Mode
             got=len(runs.targets),
             advice="Leave pooling at 'none'.",
         )
-    alone = replace(model, pooling="none")
-    still = model.discrepancy and replace(model.discrepancy, prequential=False)  # the record is for the fit itself
-    flat = laplace(replace(alone, discrepancy=still), runs, seed=seed, draws=draws)[0].flat
+    unpooled = replace(model, pooling="none")
+    # the record is for the fit itself
+    discrepancy = model.discrepancy and replace(model.discrepancy, prequential=False)
+    flat = laplace(replace(unpooled, discrepancy=discrepancy), runs, seed=seed, draws=draws)[0].flat
     with double():
-        priors = alone.priors(len(runs.domains))
-        shared = shared_priors(priors, flat, priors.keys() - alone.law.amplitudes - {SITE})
-    return replace(alone, prior=Prior(alone.prior | shared))
+        priors = unpooled.priors(len(runs.domains))
+        shared = shared_priors(priors, flat, priors.keys() - unpooled.law.amplitudes - {SITE})
+    return replace(unpooled, prior=Prior(unpooled.prior | shared))
 
 
 def _one(problem: Problem, seed: int, draws: int, starts: int) -> tuple[dict[str, np.ndarray], float, Problem]:
     problem, (best, *_) = settle(problem, seed, starts)
-    key, again = jax.random.split(jax.random.key(seed))
+    key, uniform_key = jax.random.split(jax.random.key(seed))
     lower = np.asarray(whitening(best.hessian))
     with double():
         fixed = as_arrays(Prior(problem.prior)), as_arrays(problem.data)
         theta, log_ratio = _propose(
             problem.form, *fixed, jnp.asarray(best.z), jnp.asarray(lower), key, OVERSAMPLING * draws
         )
-    found = smoothed(np.asarray(np.where(np.isfinite(log_ratio), log_ratio, -np.inf)))
-    uniform = float(jax.random.uniform(again))
+    importance = smoothed(np.asarray(np.where(np.isfinite(log_ratio), log_ratio, -np.inf)))
+    uniform = float(jax.random.uniform(uniform_key))
     places = (uniform + np.arange(draws)) / draws
-    chosen = np.searchsorted(np.cumsum(found.weights)[:-1], places)
+    chosen = np.searchsorted(np.cumsum(importance.weights)[:-1], places)
     chosen = np.random.default_rng(seed).permutation(chosen)
-    return {site: np.asarray(value)[chosen] for site, value in theta.items()}, float(found.khat), problem
+    return {site: np.asarray(value)[chosen] for site, value in theta.items()}, float(importance.khat), problem
 
 
 @partial(jax.jit, static_argnums=(0, 6))
@@ -129,8 +132,8 @@ def _propose(
 ) -> tuple[dict[str, jax.Array], jax.Array]:
     geometry = Geometry(form, prior, data)
     _, unravel = geometry.unravel()
-    near = MultivariateStudentT(TAILS, centre, lower)
-    z = near.sample(key, (count,))
+    proposal = MultivariateStudentT(TAILS, centre, lower)
+    z = proposal.sample(key, (count,))
     potential = jax.lax.map(geometry.potential, z, batch_size=64)
     theta = jax.vmap(lambda one: geometry.to_theta(unravel(one))[0])(z)
-    return theta, -potential - near.log_prob(z)
+    return theta, -potential - proposal.log_prob(z)

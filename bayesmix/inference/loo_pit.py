@@ -18,7 +18,7 @@ from bayesmix.inference.posterior import Posterior
 from bayesmix.inference.storage import log_densities
 
 FALSE_ALARM = 0.05
-"""ChanceConstraint that the ECDF of uniform values leaves its band somewhere."""
+"""Chance that the ECDF of uniform values leaves its band somewhere."""
 FEWEST = 10
 """Fewer training runs say nothing about the shape."""
 ROUGH = 0.7
@@ -27,7 +27,7 @@ ROUGH = 0.7
 class Ecdf(NamedTuple):
     """ECDF of values that should be uniform, and the band that holds all of it with the given probability."""
 
-    at: np.ndarray
+    points: np.ndarray
     ecdf: np.ndarray
     low: np.ndarray
     high: np.ndarray
@@ -35,8 +35,8 @@ class Ecdf(NamedTuple):
     @classmethod
     def of(cls, values: np.ndarray, alarm: float = FALSE_ALARM) -> Ecdf:
         """Of values in [0, 1]; the band is simulated (Säilynoja et al. 2022, arXiv 2103.10522)."""
-        at, low, high = _band(len(values), alarm)
-        return cls(at, compute_ecdf(values, at), low, high)
+        points, low, high = _band(len(values), alarm)
+        return cls(points, compute_ecdf(values, points), low, high)
 
     @property
     def excess(self) -> float:
@@ -49,8 +49,8 @@ def _band(count: int, alarm: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     """Points, lower and upper bound of the band of so many values; simulated once for all that are judged by it."""
     any_values = (np.arange(count) + 0.5) / count
     rng = np.random.default_rng(0)
-    at, _, low, high = ecdf_pit(any_values, 1 - alarm, n_simulations=int(20 / alarm), rng=rng)
-    return at, low, high
+    points, _, low, high = ecdf_pit(any_values, 1 - alarm, n_simulations=int(20 / alarm), rng=rng)
+    return points, low, high
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +72,8 @@ class LooPit:
 
     def of(self, target: str) -> np.ndarray:
         """The values of one target."""
-        found = self.values[:, self.targets.index(target)]
-        return found[np.isfinite(found)]
+        values = self.values[:, self.targets.index(target)]
+        return values[np.isfinite(values)]
 
     def inside(self, target: str) -> float:
         """Share of the training runs inside their 90 % band."""
@@ -83,12 +83,12 @@ class LooPit:
     @cached_property
     def problems(self) -> Mapping[str, str]:
         """Target → what its values say against the bands; nothing for a target whose ECDF stays in its band."""
-        found = {}
+        problems = {}
         for target in self.targets:
             values = self.of(target)
             if len(values) >= FEWEST and Ecdf.of(values, FALSE_ALARM / len(self.targets)).excess > 0:
-                found[target] = _shape(values)
-        return found
+                problems[target] = _shape(values)
+        return problems
 
     def as_dict(self) -> dict[str, object]:
         """Ready for JSON."""
@@ -130,26 +130,26 @@ def loo_pit(posterior: Posterior, seed: int = 0) -> LooPit:
     for row in np.argsort(runs.tokens, kind="stable"):
         ends[index[row], np.isfinite(runs.loss[row])] = row
     rows = np.unique(ends[ends >= 0])
-    predicted = posterior.predict(runs.designs.take(rows), seed, left=runs.left[rows]).draws
-    chains, kept = density.sizes["chain"], np.asarray(density["draw"])  # long likelihoods are thinned
-    predicted = predicted.reshape(chains, -1, *predicted.shape[1:])[:, kept]
+    predicted = posterior.predict(runs.designs.take(rows), seed, octaves_left=runs.octaves_left[rows]).draws
+    chains, draw_index = density.sizes["chain"], np.asarray(density["draw"])  # long likelihoods are thinned
+    predicted = predicted.reshape(chains, -1, *predicted.shape[1:])[:, draw_index]
     values, pareto_k = np.full((2, *ends.shape), np.nan)
     for t in range(len(runs.targets)):
-        seen = np.flatnonzero(ends[:, t] >= 0)
-        last = ends[seen, t]
+        measured = np.flatnonzero(ends[:, t] >= 0)
+        last = ends[measured, t]
         data = arviz_base.from_dict(
             {
-                "posterior": {site: draws[:, kept, t] for site, draws in posterior.draws.items()},
+                "posterior": {site: draws[:, draw_index, t] for site, draws in posterior.draws.items()},
                 "posterior_predictive": {"loss": predicted[:, :, np.searchsorted(rows, last), t]},
-                "log_likelihood": {"loss": np.asarray(density.isel(target=t, train_run=seen), float)},
+                "log_likelihood": {"loss": np.asarray(density.isel(target=t, train_run=measured), float)},
                 "observed_data": {"loss": runs.loss[last, t]},
             }
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # large k are reported
-            values[seen, t] = np.asarray(psis_loo_pit(data, var_names="loss")["loss"])
+            values[measured, t] = np.asarray(psis_loo_pit(data, var_names="loss")["loss"])
             left_out: Any = psis_loo(data, pointwise=True, var_name="loss")
-            pareto_k[seen, t] = np.asarray(left_out.pareto_k)
+            pareto_k[measured, t] = np.asarray(left_out.pareto_k)
     return LooPit(values, pareto_k, tuple(labels.tolist()), runs.targets)
 
 

@@ -39,21 +39,24 @@ def mixing(posterior: Posterior) -> Mixing:
     draws, targets = posterior.draws, posterior.targets
     table: Any = arviz_base.from_dict({"posterior": dict(draws)}).posterior
     with np.errstate(divide="ignore", invalid="ignore"):  # a chain that never moved has no number
-        found = [
+        figures = [
             sampling_diagnostics.rhat(table),
             sampling_diagnostics.ess(table),
             sampling_diagnostics.ess(table, method="tail"),
         ]
-    spelt = {place: label for label, place in entries(posterior).items()}
+    label_of = {place: label for label, place in entries(posterior).items()}
     names: list[str] = []
     target: list[np.ndarray] = []
     values: list[list[np.ndarray]] = [[], [], []]
     for site, value in draws.items():
         positions = [*np.ndindex(value.shape[3:])]
-        labels = [spelt.get((site, at[0] if at else None), f"{site}{[*at] if at else ''}") for at in positions]
+        labels = [
+            label_of.get((site, position[0] if position else None), f"{site}{[*position] if position else ''}")
+            for position in positions
+        ]
         names += labels * len(targets)
         target.append(np.repeat(np.arange(len(targets)), len(positions)))
-        for kept, figure in zip(values, found, strict=True):
-            kept.append(np.asarray(figure[site], float).reshape(-1))
-    rhat, bulk, tail = (np.concatenate(kept) for kept in values)
+        for column, figure in zip(values, figures, strict=True):
+            column.append(np.asarray(figure[site], float).reshape(-1))
+    rhat, bulk, tail = (np.concatenate(column) for column in values)
     return Mixing(tuple(names), np.concatenate(target), rhat, bulk, tail, targets)

@@ -33,8 +33,8 @@ def shared_priors(
         draws: of every site (draw, target, ...), each target fitted alone.
         sites: those to pool; sites of other families than LogNormal, Normal, Beta and Dirichlet are left out.
     """
-    found = {site: _shared(priors[site], draws[site]) for site in sites}
-    return {site: belief for site, belief in found.items() if belief}
+    beliefs = {site: _shared(priors[site], draws[site]) for site in sites}
+    return {site: belief for site, belief in beliefs.items() if belief}
 
 
 class Free(NamedTuple):
@@ -50,22 +50,24 @@ def _shared(belief: dist.Distribution, draws: np.ndarray) -> dist.Distribution |
     if kind in (dist.LogNormal, dist.Normal):
         free = np.log(entries) if kind is dist.LogNormal else entries
         loc, scale = (np.broadcast_to(np.asarray(v, float), entries.shape[2:]) for v in (base.loc, base.scale))
-        found = population(free, Free(loc, scale**2))
-        mean, sd = found.mean, np.sqrt(found.var)
+        predictive = population(free, Free(loc, scale**2))
+        mean, sd = predictive.mean, np.sqrt(predictive.var)
         return _shaped(kind(jnp.asarray(mean), jnp.asarray(sd)), belief.event_shape)
     if kind is dist.Beta:
-        both = base.concentration1, base.concentration0
-        a, b = (np.broadcast_to(np.asarray(v, float), entries.shape[2:]) for v in both)
+        concentrations = base.concentration1, base.concentration0
+        a, b = (np.broadcast_to(np.asarray(v, float), entries.shape[2:]) for v in concentrations)
         prior = Free(digamma(a) - digamma(b), polygamma(1, a) + polygamma(1, b))
-        found = population(np.log(entries) - np.log1p(-entries), prior)
-        pairs = [concentration(np.array([m, -m]) / 2, v / 2) for m, v in zip(*found, strict=True)]
+        predictive = population(np.log(entries) - np.log1p(-entries), prior)
+        pairs = [concentration(np.array([m, -m]) / 2, v / 2) for m, v in zip(*predictive, strict=True)]
         a, b = jnp.asarray(np.array(pairs).T)
         return _shaped(dist.Beta(a, b), belief.event_shape)
     if kind is dist.Dirichlet:
         alpha = np.asarray(base.concentration, float)
         logs = np.log(np.maximum(entries, 1e-12))
-        found = population(logs - logs.mean(axis=2, keepdims=True), _centred(alpha))
-        return dist.Dirichlet(jnp.asarray(concentration(found.mean - found.mean.mean(), found.var.sum())))
+        predictive = population(logs - logs.mean(axis=2, keepdims=True), _centred(alpha))
+        return dist.Dirichlet(
+            jnp.asarray(concentration(predictive.mean - predictive.mean.mean(), predictive.var.sum()))
+        )
     return None
 
 
@@ -76,17 +78,17 @@ def population(draws: np.ndarray, prior: Free) -> Free:
     """
     mean, var = draws.mean(axis=0), draws.var(axis=0, ddof=1)
     precision = np.maximum(1 / var - 1 / prior.var, 0.02 / prior.var)  # what the runs add to the prior
-    said = (mean / var - prior.mean / prior.var) / precision
-    unheard = 1 / var < 1.02 / prior.var
-    said = np.where(unheard, prior.mean, said)
+    estimate = (mean / var - prior.mean / prior.var) / precision
+    uninformative = 1 / var < 1.02 / prior.var
+    estimate = np.where(uninformative, prior.mean, estimate)
     tau2 = (SPREADS[:, None] ** 2) * prior.var  # (spread, entry)
-    total = tau2[:, None] + np.where(unheard, np.inf, 1 / precision)  # (spread, target, entry)
+    total = tau2[:, None] + np.where(uninformative, np.inf, 1 / precision)  # (spread, target, entry)
     weight = 1 / total
     post = 1 / (1 / prior.var + weight.sum(axis=1))  # of μ given τ
-    mu = post * (prior.mean / prior.var + (weight * said).sum(axis=1))
+    mu = post * (prior.mean / prior.var + (weight * estimate).sum(axis=1))
     # log density of what the targets say, μ integrated out
-    logs = np.where(unheard, 0.0, np.log(np.where(unheard, 1.0, total)))
-    square = (weight * (said - mu[:, None]) ** 2).sum(axis=1) + (mu - prior.mean) ** 2 / prior.var
+    logs = np.where(uninformative, 0.0, np.log(np.where(uninformative, 1.0, total)))
+    square = (weight * (estimate - mu[:, None]) ** 2).sum(axis=1) + (mu - prior.mean) ** 2 / prior.var
     score = -0.5 * (logs.sum(axis=1) + np.log(prior.var / post) + square)
     score += norm.logpdf(2 * SPREADS)[:, None] + np.log(np.gradient(SPREADS))[:, None]
     share = np.exp(score - np.asarray(logsumexp(score, axis=0)))
@@ -101,14 +103,14 @@ def concentration(mean: np.ndarray, total: float) -> np.ndarray:
     def of(level: float) -> np.ndarray:
         return _inverse_digamma(mean - mean.max() + level)
 
-    level = brentq(lambda at: np.log(_centred(of(float(at))).var.sum() / total), -60.0, 20.0)
+    level = brentq(lambda trial: np.log(_centred(of(float(trial))).var.sum() / total), -60.0, 20.0)
     return of(float(level))  # type: ignore[arg-type]
 
 
 def _centred(alpha: np.ndarray) -> Free:
     """Mean and variance of log pₖ less its mean over k, for p ~ Dirichlet(alpha)."""
-    own, size = polygamma(1, alpha), len(alpha)
-    return Free(digamma(alpha) - digamma(alpha).mean(), own * (1 - 2 / size) + own.sum() / size**2)
+    trigamma, size = polygamma(1, alpha), len(alpha)
+    return Free(digamma(alpha) - digamma(alpha).mean(), trigamma * (1 - 2 / size) + trigamma.sum() / size**2)
 
 
 def _inverse_digamma(y: np.ndarray) -> np.ndarray:

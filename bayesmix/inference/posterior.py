@@ -118,7 +118,7 @@ class Posterior:
         designs: Designs | Design | Sequence[Design],
         seed: int = 0,
         noise: bool = True,
-        left: np.ndarray | None = None,
+        octaves_left: np.ndarray | None = None,
     ) -> Prediction:
         """The loss that a run of each design would measure.
 
@@ -129,25 +129,25 @@ class Posterior:
             designs: where to look, one design or more; domains are matched by name.
             seed: of the discrepancy beyond the runs and of the scatter.
             noise: whether to add the scatter of a run; without it, the expected loss of such runs.
-            left: octaves of D (run) from each design to the end of its schedule, as `Runs.left`: an unfinished run is
-                worse than one that was planned for so many tokens, unless the model has no discrepancy. By default all
-                runs are finished.
+            octaves_left: octaves of D (run) from each design to the end of its schedule, as `Runs.octaves_left`: an
+                unfinished run is worse than one that was planned for so many tokens, unless the model has no
+                discrepancy. By default all runs are finished.
 
         Returns:
             Draws (draw, run, target) in the unit of the measured losses.
 
         Raises:
-            InputError: the designs have other domains than the runs, or `left` is not one number a design.
+            InputError: the designs have other domains than the runs, or `octaves_left` is not one number a design.
         """
         designs = self._on_domains(designs)
-        if left is not None and np.shape(left) != (len(designs),):
+        if octaves_left is not None and np.shape(octaves_left) != (len(designs),):
             raise InputError(
-                "left has the wrong shape",
+                "octaves_left has the wrong shape",
                 expected=f"(run) = {(len(designs),)}",
-                got=np.shape(left),
+                got=np.shape(octaves_left),
                 advice="Give one number of octaves a design.",
             )
-        expected = self._expected(designs, seed, left)
+        expected = self._expected(designs, seed, octaves_left)
         return self._measured(expected, seed) if noise else expected
 
     def expected_and_measured(self, designs: Designs, seed: int = 0) -> tuple[Prediction, Prediction]:
@@ -197,22 +197,22 @@ class Posterior:
         assert cells is not None
         return cells
 
-    def _expected(self, designs: Designs, seed: int, left: np.ndarray | None = None) -> Prediction:
+    def _expected(self, designs: Designs, seed: int, octaves_left: np.ndarray | None = None) -> Prediction:
         loss = self._law_draws(designs)
         if self.drift:
             apart = (self._paths @ self._cells.basis(designs).T).swapaxes(1, 2)
-            common = 1 + self._common_drift(designs, seed, left)
+            common = 1 + self._common_drift(designs, seed, octaves_left)
             loss = loss * common + self._law_draws(designs, at_reference=True) * apart
         return Prediction(loss, designs, self.targets, self.designs)
 
     def _measured(self, expected: Prediction, seed: int) -> Prediction:
         return replace(expected, draws=self._scattered(expected.draws, expected.designs, seed))
 
-    def _common_drift(self, designs: Designs, seed: int, left: np.ndarray | None = None) -> np.ndarray:
+    def _common_drift(self, designs: Designs, seed: int, octaves_left: np.ndarray | None = None) -> np.ndarray:
         """(1 + f + c) e^(t φ) − 1 (draw, run, target) at the designs."""
-        left = np.zeros(len(designs)) if left is None else left
+        octaves_left = np.zeros(len(designs)) if octaves_left is None else octaves_left
         fall = self.fall(designs)
-        return drift.surface(self._cells, self._flat_drift, self.flat["drift"], fall, designs, left, seed)
+        return drift.surface(self._cells, self._flat_drift, self.flat["drift"], fall, designs, octaves_left, seed)
 
     def fall(self, designs: Designs) -> np.ndarray:
         """φ (draw, run, target): log of the law's loss where the runs end over its loss at the designs.
@@ -230,11 +230,11 @@ class Posterior:
                 advice="Fit with a discrepancy.",
             )
         clipped = self._cells.clipped(designs)
-        beyond = np.flatnonzero((clipped.params != designs.params) | (clipped.tokens != designs.tokens))
+        rows = np.flatnonzero((clipped.params != designs.params) | (clipped.tokens != designs.tokens))
         fall = np.zeros((self.n_draws, len(designs), len(self.targets)))
-        if len(beyond):
-            edge, there = (self._law_draws(d.take(beyond), at_reference=True) for d in (clipped, designs))
-            fall[:, beyond] = np.log(edge / there)
+        if len(rows):
+            edge, loss = (self._law_draws(d.take(rows), at_reference=True) for d in (clipped, designs))
+            fall[:, rows] = np.log(edge / loss)
         return fall
 
     @cached_property
@@ -254,8 +254,8 @@ class Posterior:
         parts = []
         with double():
             theta = {site: jnp.asarray(value) for site, value in self.flat.items()}
-            for begin in range(0, len(designs), rows):
-                part = designs.take(np.arange(begin, min(begin + rows, len(designs))))
+            for start in range(0, len(designs), rows):
+                part = designs.take(np.arange(start, min(start + rows, len(designs))))
                 data = Data.of(part, self.reference, self.targets, pad=True)
                 losses = _losses(self.model.law, theta, data, at_reference)
                 parts.append(np.asarray(losses)[:, : len(part)])

@@ -19,6 +19,7 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 
 from bayesmix.compute import double, one_blas_thread
+from bayesmix.deprecation import renamed
 from bayesmix.design import count
 from bayesmix.inference.geometry import Geometry
 from bayesmix.inference.sampler import Problem, as_arrays, mode
@@ -63,17 +64,18 @@ class Miss(NamedTuple):
     sd: np.ndarray
 
 
+@renamed(each="refits")
 @dataclass(frozen=True, eq=False)
 class Misses:
     """The record of a law on a table.
 
     Attributes:
         targets: names of the targets.
-        each: one entry a refit; empty where the table has too few sizes to leave one out.
+        refits: one entry a refit; empty where the table has too few sizes to leave one out.
     """
 
     targets: tuple[str, ...]
-    each: tuple[Miss, ...]
+    refits: tuple[Miss, ...]
 
     def as_dict(self) -> list[dict[str, object]]:
         """One entry a refit, ready for JSON; null where too little was measured."""
@@ -81,20 +83,20 @@ class Misses:
         def numbers(values: np.ndarray) -> dict[str, float | None]:
             return {t: float(v) if np.isfinite(v) else None for t, v in zip(self.targets, values, strict=True)}
 
-        return [{"axis": m.axis, "cut": m.cut, "share": numbers(m.share), "sd": numbers(m.sd)} for m in self.each]
+        return [{"axis": m.axis, "cut": m.cut, "share": numbers(m.share), "sd": numbers(m.sd)} for m in self.refits]
 
     def __str__(self) -> str:
-        if not self.each:
+        if not self.refits:
             return "no record: too few sizes to leave one out, or too few losses without it"
         width = max(len(t) for t in self.targets)
         lines = [
             "how far refits without the larger runs missed them,",
             "as a share of the law's own fall from there (positive: predicted too high)",
         ]
-        heads = [f"{m.axis} ≤ {count(m.cut)}" for m in self.each]
+        heads = [f"{m.axis} ≤ {count(m.cut)}" for m in self.refits]
         lines.append(" " * width + "".join(f"{head:>16}" for head in heads))
         for t, target in enumerate(self.targets):
-            cells = [f"{m.share[t]:+.2f} ± {m.sd[t]:.2f}" if np.isfinite(m.share[t]) else "–" for m in self.each]
+            cells = [f"{m.share[t]:+.2f} ± {m.sd[t]:.2f}" if np.isfinite(m.share[t]) else "–" for m in self.refits]
             lines.append(f"{target:<{width}}" + "".join(f"{cell:>16}" for cell in cells))
         return "\n".join(lines)
 
@@ -117,10 +119,12 @@ def misses(model: Model, runs: Runs, *, seed: int = 0) -> Misses:
     """
     reference = model.reference or Reference.of(runs)
     sites = model.law.priors(len(runs.domains)) | StudentT().priors()
-    alone = Model(model.law, Prior({k: v for k, v in model.prior.items() if k in sites}), StudentT(), None, reference)
-    found = []
+    refit_model = Model(
+        model.law, Prior({k: v for k, v in model.prior.items() if k in sites}), StudentT(), None, reference
+    )
+    entries = []
     with double():
-        prior = as_arrays(Prior(alone.priors(len(runs.domains))))
+        prior = as_arrays(Prior(refit_model.priors(len(runs.domains))))
         whole = Data.of(runs, reference, runs.targets, pad=True)
         cuts = [
             (axis, values <= cut)
@@ -131,23 +135,25 @@ def misses(model: Model, runs: Runs, *, seed: int = 0) -> Misses:
             cuts = [cut for cut in cuts if cut[0] == "N"]
         shares = np.full((len(cuts), len(runs.targets), 2), np.nan)
         for t in range(len(runs.targets)):
-            shares[:, t] = _of_target(alone.form, prior, whole.target(t), runs, t, [fitted for _, fitted in cuts], seed)
+            shares[:, t] = _of_target(
+                refit_model.form, prior, whole.target(t), runs, t, [fitted for _, fitted in cuts], seed
+            )
         for (axis, fitted), values in zip(cuts, shares, strict=True):
             size = (runs.params if axis == "N" else runs.tokens)[fitted].max()
-            found.append(Miss(axis, float(size), *values.T))
-    kept = [miss for miss in found if np.isfinite(miss.share).any()]
-    return Misses(runs.targets, tuple(kept))
+            entries.append(Miss(axis, float(size), *values.T))
+    refits = [miss for miss in entries if np.isfinite(miss.share).any()]
+    return Misses(runs.targets, tuple(refits))
 
 
 def _cuts(axis: str, values: np.ndarray) -> list[float]:
     """Largest values that refits see, in ascending order: each leaves out some octaves more than the next."""
-    octaves, most = CUTS[axis]
-    found, upper = [], values.max()
+    octaves, max_cuts = CUTS[axis]
+    cuts, upper = [], values.max()
     for value in np.unique(values)[::-1]:
-        if value <= upper / 2**octaves * (1 + 1e-9) and len(found) < most:
-            found.append(float(value))
+        if value <= upper / 2**octaves * (1 + 1e-9) and len(cuts) < max_cuts:
+            cuts.append(float(value))
             upper = value
-    return [cut for cut in found[::-1] if len(np.unique(values[values <= cut])) >= LEAST]
+    return [cut for cut in cuts[::-1] if len(np.unique(values[values <= cut])) >= LEAST]
 
 
 def _of_target(
@@ -157,24 +163,24 @@ def _of_target(
 
     The first optimisation is of the last cut and starts at prior draws, the others go on from where it ended.
     """
-    found = np.full((len(cuts), 2), np.nan)
+    results = np.full((len(cuts), 2), np.nan)
     measured = np.isfinite(runs.loss[:, target])
-    needed = 1.5 * sum(int(np.prod(site.event_shape)) for site in prior.values())
-    start, before = None, measured
+    min_losses = 1.5 * sum(int(np.prod(site.event_shape)) for site in prior.values())
+    start, previous = None, measured
     for i in range(len(cuts))[::-1]:
         fitted = measured & cuts[i]
-        if np.sum(fitted) < needed or np.array_equal(fitted, before):  # too few, or none left out since the last
+        if np.sum(fitted) < min_losses or np.array_equal(fitted, previous):  # too few, or none left out since the last
             continue
-        before = fitted
-        keep = np.pad(cuts[i], (0, len(data.n) - len(cuts[i])))
-        seen = data._replace(observed=np.asarray(data.observed) & keep[:, None])
+        previous = fitted
+        mask = np.pad(cuts[i], (0, len(data.n) - len(cuts[i])))
+        subset = data._replace(observed=np.asarray(data.observed) & mask[:, None])
         try:
-            best = mode(Problem(form, prior, seen), seed, STARTS, start)
+            best = mode(Problem(form, prior, subset), seed, STARTS, start)
         except RuntimeError:
             continue
         start = best.z
-        found[i] = _miss(form, prior, seen, runs, target, cuts[i], best)
-    return found
+        results[i] = _miss(form, prior, subset, runs, target, cuts[i], best)
+    return results
 
 
 def _miss(
@@ -205,11 +211,11 @@ def _beyond(
     """Log loss (run) at a point, the law's fall from (n, d) to the row's own N and D, and the scatter of a row."""
     geometry = Geometry(form, prior, data)
     theta, _ = geometry.to_theta(geometry.unravel()[1](z))
-    edge, there = (reference_loss(form.law, theta, d)[:, 0] for d in (data._replace(n=n, d=d), data))
+    edge_loss, row_loss = (reference_loss(form.law, theta, d)[:, 0] for d in (data._replace(n=n, d=d), data))
     loss = expected_loss(form.law, theta, data)[:, 0]
     rows = Rows(data.train_run, data.late, data.loss_se[:, 0])
     scatter, _ = form.noise.spread({site: theta[site][0] for site in form.noise.priors()}, loss, rows)
-    return jnp.log(loss), jnp.log(edge / there), scatter / loss
+    return jnp.log(loss), jnp.log(edge_loss / row_loss), scatter / loss
 
 
 def weigh(belief: dist.LogNormal, record: Misses) -> tuple[np.ndarray, np.ndarray]:
@@ -223,17 +229,17 @@ def weigh(belief: dist.LogNormal, record: Misses) -> tuple[np.ndarray, np.ndarra
         record: of the table.
     """
     loc, scale = (float(np.asarray(getattr(belief, name))) for name in ("loc", "scale"))
-    between = min(BETWEEN, MOST_BETWEEN * scale)
+    between_sd = min(BETWEEN, MOST_BETWEEN * scale)
     grid = np.linspace(-3.5, 3.5, GRID)
-    log_s = loc + np.sqrt(scale**2 - between**2) * grid[:, None] + between * grid
-    said = np.zeros((len(record.targets), GRID, GRID))
-    for miss in record.each:
+    log_s = loc + np.sqrt(scale**2 - between_sd**2) * grid[:, None] + between_sd * grid
+    log_likelihood = np.zeros((len(record.targets), GRID, GRID))
+    for miss in record.refits:
         for t in np.flatnonzero(np.isfinite(miss.share)):
-            said[t] += TEMPER * norm.logpdf(miss.share[t], 0, np.sqrt(np.exp(2 * log_s) + miss.sd[t] ** 2))
+            log_likelihood[t] += TEMPER * norm.logpdf(miss.share[t], 0, np.sqrt(np.exp(2 * log_s) + miss.sd[t] ** 2))
     log_prior = norm.logpdf(grid)
-    by_level: Any = logsumexp(said + log_prior, axis=2)  # (target, level)
+    by_level: Any = logsumexp(log_likelihood + log_prior, axis=2)  # (target, level)
     total = log_prior + by_level.sum(axis=0)
-    log_weight = said + log_prior + (total - by_level)[:, :, None]
+    log_weight = log_likelihood + log_prior + (total - by_level)[:, :, None]
     whole: Any = logsumexp(log_weight, axis=(1, 2), keepdims=True)
     return log_s, log_weight - whole
 
@@ -243,7 +249,7 @@ def learned(belief: dist.Distribution, record: Misses) -> Sequence[dist.Distribu
 
     It is the LogNormal with the mean and variance of log s that `weigh` gives. Another family is kept as it is.
     """
-    if family(belief) is not dist.LogNormal or not record.each:
+    if family(belief) is not dist.LogNormal or not record.refits:
         return [belief] * len(record.targets)
     log_s, log_weight = weigh(belief, record)  # type: ignore[arg-type]
     weight = np.exp(log_weight)

@@ -56,9 +56,9 @@ class PriorCheck:
         lines = [f"{'target':<{width}}  prior 5%     50%     95%   observed min  median     max  inside"]
         for i, target in enumerate(self.targets):
             low, mid, high = self.prior[i]
-            least, median, most = self.observed[i]
+            smallest, median, largest = self.observed[i]
             lines.append(
-                f"{target:<{width}}  {low:8.3f}{mid:8.3f}{high:8.3f}   {least:12.3f}{median:8.3f}{most:8.3f}"
+                f"{target:<{width}}  {low:8.3f}{mid:8.3f}{high:8.3f}   {smallest:12.3f}{median:8.3f}{largest:8.3f}"
                 f"  {100 * self.inside[i]:5.0f}%"
             )
         return "\n".join([*lines, *self.problems])
@@ -85,8 +85,8 @@ def prior_check(model: Model, runs: Runs, *, draws: int = 1000, seed: int = 0) -
 
         loss = np.asarray(jax.lax.map(one, jax.random.split(jax.random.key(seed), draws), batch_size=32))
     low, high = np.quantile(loss, [0.05, 0.95], axis=0)
-    seen = np.isfinite(runs.loss)
-    inside = ((runs.loss >= low) & (runs.loss <= high) & seen).sum(0) / seen.sum(0)
+    measured = np.isfinite(runs.loss)
+    inside = ((runs.loss >= low) & (runs.loss <= high) & measured).sum(0) / measured.sum(0)
     prior = np.quantile(loss, [0.05, 0.5, 0.95], axis=(0, 1)).T
     observed = np.stack([np.nanmin(runs.loss, 0), np.nanmedian(runs.loss, 0), np.nanmax(runs.loss, 0)], axis=1)
     return PriorCheck(runs.targets, prior, observed, inside)

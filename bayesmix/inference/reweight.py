@@ -47,12 +47,14 @@ def smoothed(log_ratios: np.ndarray) -> Smoothed:
     return Smoothed(weights.reshape(log_ratios.shape), khat.reshape(log_ratios.shape[:-1]))
 
 
-def thinned(posterior: Posterior, most: int) -> Posterior:
+def thinned(posterior: Posterior, max_draws: int) -> Posterior:
     """The posterior with at most so many draws, evenly spaced, as one chain; itself when it has no more."""
-    if posterior.n_draws <= most:
+    if posterior.n_draws <= max_draws:
         return posterior
-    keep = np.linspace(0, posterior.n_draws - 1, most).round().astype(int)
-    flat, drift = ({site: value[keep] for site, value in each.items()} for each in (posterior.flat, _drift(posterior)))
+    keep = np.linspace(0, posterior.n_draws - 1, max_draws).round().astype(int)
+    flat, drift = (
+        {site: value[keep] for site, value in draws.items()} for draws in (posterior.flat, _drift(posterior))
+    )
     return with_draws(posterior, flat, drift, keep)
 
 
@@ -61,7 +63,7 @@ def with_draws(
 ) -> Posterior:
     """The posterior with the given draws (draw, target, ...) as one chain, and the statistics of the draws `keep`."""
     stats = {name: value.reshape(-1, value.shape[-1])[keep][None] for name, value in posterior.stats.items()}
-    one_chain = [{site: value[None] for site, value in each.items()} for each in (flat, drift)]
+    one_chain = [{site: value[None] for site, value in draws.items()} for draws in (flat, drift)]
     return replace(posterior, draws=one_chain[0], drift=one_chain[1], stats=stats)
 
 
@@ -91,12 +93,12 @@ def reweighted(posterior: Posterior, new: Runs, seed: int = 0) -> tuple[Posterio
         )
     weights, khat = smoothed(log_likelihood(posterior, new.only(posterior.targets)).T)
     rng = np.random.default_rng(seed)
-    drawn = np.stack([_systematic(w, rng) for w in weights], axis=1)  # (draw, target)
-    own = np.arange(drawn.shape[1])
+    index = np.stack([_systematic(w, rng) for w in weights], axis=1)  # (draw, target)
+    column = np.arange(index.shape[1])
     flat, drift = (
-        {site: value[drawn, own] for site, value in each.items()} for each in (posterior.flat, _drift(posterior))
+        {site: value[index, column] for site, value in draws.items()} for draws in (posterior.flat, _drift(posterior))
     )
-    return with_draws(posterior, flat, drift, np.arange(len(drawn))), float(khat.max())
+    return with_draws(posterior, flat, drift, np.arange(len(index))), float(khat.max())
 
 
 def log_likelihood(posterior: Posterior, runs: Runs) -> np.ndarray:
@@ -109,7 +111,7 @@ def log_likelihood_of_new(posterior: Posterior, runs: Runs) -> np.ndarray:
 
     Under the draw's own drift; effects of training runs are integrated out.
     """
-    loss = posterior.predict(runs.designs, posterior.seed, noise=False, left=runs.left).draws
+    loss = posterior.predict(runs.designs, posterior.seed, noise=False, octaves_left=runs.octaves_left).draws
     numbers = {name: i for i, name in enumerate(dict.fromkeys(runs.train_run))}
     group = np.array([numbers[name] for name in runs.train_run])
     with double():
@@ -139,7 +141,7 @@ def _log_likelihood(
 class Scatter(NamedTuple):
     """How well measured points tell the loss: equivalent Gaussian standard deviations, root mean squares over draws."""
 
-    own: np.ndarray  # (run, target) of each row
+    residual: np.ndarray  # (run, target) of each row
     shared: np.ndarray  # (run, target) of what the rows of one training run have in common
 
 
@@ -154,8 +156,8 @@ def scatter(posterior: Posterior, designs: Designs, loss: np.ndarray) -> Scatter
     with double():
         sites = posterior.model.noise.priors()
         theta = {site: jnp.asarray(value) for site, value in posterior.flat.items() if site in sites}
-        own, shared = _scatter(posterior.model.noise, theta, loss, late_of(posterior, designs))
-        return Scatter(np.asarray(own), np.asarray(shared))
+        residual, shared = _scatter(posterior.model.noise, theta, loss, late_of(posterior, designs))
+        return Scatter(np.asarray(residual), np.asarray(shared))
 
 
 @partial(jax.jit, static_argnums=0)

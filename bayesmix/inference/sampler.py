@@ -81,7 +81,7 @@ class Problem(NamedTuple):
     form: Form
     prior: Mapping[str, dist.Distribution]
     data: Data
-    near: Mapping[str, np.ndarray] | None = None  # parameters (draw, ...) of another fit, to start from
+    warm_start: Mapping[str, np.ndarray] | None = None  # parameters (draw, ...) of another fit, to start from
 
 
 class Watch(NamedTuple):
@@ -89,7 +89,7 @@ class Watch(NamedTuple):
 
     stop: Event
     advance: Callable[[int], None]  # so many draws are done
-    more: Callable[[int], None]  # so many draws than expected come on top
+    extend: Callable[[int], None]  # so many draws than expected come on top
 
 
 class Chain(NamedTuple):
@@ -126,7 +126,7 @@ class Points(NamedTuple):
             InputError: they are too few to tell a covariance.
         """
         with double():
-            fixed = as_arrays(Prior(problem.prior)), as_arrays(problem.data), as_arrays(dict(problem.near or {}))
+            fixed = as_arrays(Prior(problem.prior)), as_arrays(problem.data), as_arrays(dict(problem.warm_start or {}))
             z = np.asarray(_coordinates(problem.form, *fixed))
         if len(z) < 2 * z.shape[1]:
             raise InputError(
@@ -159,9 +159,11 @@ def _prior_start(form: Form, prior: Any, data: Data, key: jax.Array) -> jax.Arra
 @partial(jax.jit, static_argnums=0)
 def _coordinates(form: Form, prior: Any, data: Data, theta: Theta) -> jax.Array:
     geometry = Geometry(form, prior, data)
-    own = {k: v / data.unit[0] if k in form.law.amplitudes else v for k, v in theta.items()}
+    parameters = {k: v / data.unit[0] if k in form.law.amplitudes else v for k, v in theta.items()}
     return jax.lax.map(
-        lambda one: ravel_pytree(geometry.from_theta(jax.tree.map(lambda v: v[None], one)))[0], own, batch_size=64
+        lambda one: ravel_pytree(geometry.from_theta(jax.tree.map(lambda v: v[None], one)))[0],
+        parameters,
+        batch_size=64,
     )
 
 
@@ -170,11 +172,11 @@ def _values_and_slopes(
     form: Form, prior: Any, data: Data, points: jax.Array, count: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Potential and slope at the first `count` points: one compiled program for a point and for a curvature."""
-    at = jax.value_and_grad(Geometry(form, prior, data).potential)
+    value_and_slope = jax.value_and_grad(Geometry(form, prior, data).potential)
 
-    def one(i: jax.Array, found: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        value, slope = at(points[i])
-        return found[0].at[i].set(value), found[1].at[i].set(slope)
+    def one(i: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        value, slope = value_and_slope(points[i])
+        return carry[0].at[i].set(value), carry[1].at[i].set(slope)
 
     return jax.lax.fori_loop(0, count, one, (jnp.zeros(len(points)), jnp.zeros_like(points)))
 
@@ -195,8 +197,8 @@ class _Density(NamedTuple):
         """Differences of slopes: a program for it would take long to compile."""
         steps = STEP * np.eye(len(z))
         _, slopes = self._of(z + np.concatenate([steps, -steps]), 2 * len(z))
-        above, below = np.split(slopes, 2)
-        columns = (above - below) / (2 * STEP)
+        forward, backward = np.split(slopes, 2)
+        columns = (forward - backward) / (2 * STEP)
         return 0.5 * (columns + columns.T)
 
     def _of(self, points: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -208,7 +210,7 @@ class _Kernel(NamedTuple):
     """NUTS on x, given the weights of the training runs."""
 
     potential: Callable[[jax.Array], Callable[[jax.Array], jax.Array]]
-    begin: Callable[..., Any]
+    init: Callable[..., Any]
     step: Callable[..., Any]
 
     @classmethod
@@ -217,9 +219,9 @@ class _Kernel(NamedTuple):
             geometry = Geometry(form, prior, data._replace(weight=weight))
             return lambda x: geometry.potential(white.centre + white.scale @ x)
 
-        begin, step = hmc(potential_fn_gen=potential, algo="NUTS")
+        init, step = hmc(potential_fn_gen=potential, algo="NUTS")
         settled = partial(
-            begin,
+            init,
             num_warmup=settings.phase,
             step_size=0.3,
             adapt_mass_matrix=False,  # the whitening is the mass matrix; see `run_chain`
@@ -239,9 +241,9 @@ def beside(key: jax.Array) -> jax.Array:
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _begin(
-    form: Form, settings: Settings, prior: Any, data: Data, white: Whitening, begin: ParamInfo, key: jax.Array
+    form: Form, settings: Settings, prior: Any, data: Data, white: Whitening, start: ParamInfo, key: jax.Array
 ) -> Any:
-    return _Kernel.of(form, settings, prior, data, white).begin(begin, model_args=(data.weight,), rng_key=key)
+    return _Kernel.of(form, settings, prior, data, white).init(start, model_args=(data.weight,), rng_key=key)
 
 
 def _at_point(fixed: tuple[Any, ...], x: np.ndarray) -> ParamInfo:
@@ -256,14 +258,14 @@ def _segment(
     form: Form, settings: Settings, prior: Any, data: Data, white: Whitening, state: Any
 ) -> tuple[tuple[Any, jax.Array], Chain]:
     """Some steps of a chain, each followed by a draw of the weights; the state and the weights to go on with."""
-    potential, begin, step = _Kernel.of(form, settings, prior, data, white)
+    potential, init, step = _Kernel.of(form, settings, prior, data, white)
     # NumPyro's kernel learns its settings when it begins
     point = ParamInfo(state.z, state.potential_energy, state.z_grad)
-    jax.eval_shape(begin, point, model_args=(data.weight,), rng_key=state.rng_key)
+    jax.eval_shape(init, point, model_args=(data.weight,), rng_key=state.rng_key)
     geometry = Geometry(form, prior, data)
     _, unravel = geometry.unravel()
 
-    def at(point: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    def value_and_slope(point: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         x, weight = point
         return jax.value_and_grad(potential(weight))(x)
 
@@ -272,14 +274,15 @@ def _segment(
         other, factor = rescaled(form, data._replace(weight=weight), size_key)
         z = geometry.scaled(white.centre + white.scale @ state.z, factor)
         x = jax.scipy.linalg.solve_triangular(white.scale, z - white.centre, lower=True)
-        both = jnp.stack([state.z, x]), jnp.stack([weight, other])
-        values, slopes = jax.lax.map(at, both)  # one after the other, so that the density is compiled once
+        pairs = jnp.stack([state.z, x]), jnp.stack([weight, other])
+        # one after the other, so that the density is compiled once
+        values, slopes = jax.lax.map(value_and_slope, pairs)
         accept = jnp.log(jax.random.uniform(key)) < values[0] - values[1]
-        x, weight, value, slope = (jnp.where(accept, v[1], v[0]) for v in (*both, values, slopes))
+        x, weight, value, slope = (jnp.where(accept, v[1], v[0]) for v in (*pairs, values, slopes))
         return state._replace(z=x, potential_energy=value, z_grad=slope), weight
 
-    def one(before: tuple[Any, jax.Array], _: Any) -> tuple[tuple[Any, jax.Array], Chain]:
-        state, weight = before
+    def one(carry: tuple[Any, jax.Array], _: Any) -> tuple[tuple[Any, jax.Array], Chain]:
+        state, weight = carry
         state = step(state, (weight,), {})
         z = white.centre + white.scale @ state.z
         theta, _ = geometry.to_theta(unravel(z))
@@ -309,16 +312,16 @@ def settle(problem: Problem, seed: int, starts: int = STARTS) -> tuple[Problem, 
             raise RuntimeError("no draw of the prior has a finite density: check units and priors of the model")
         if weighs(problem.form, data):
             for _ in range(WEIGHINGS):
-                found = weights(problem.form, prior, data, jnp.asarray(best[0].z), keys[0])
-                moved = float(jnp.abs(jnp.log(found / data.weight)).max())
-                data = data._replace(weight=found)
+                weight = weights(problem.form, prior, data, jnp.asarray(best[0].z), keys[0])
+                moved = float(jnp.abs(jnp.log(weight / data.weight)).max())
+                data = data._replace(weight=weight)
                 best = _maximise(problem.form, prior, data, [o.z for o in best]) or best
                 if moved < SETTLED:
                     break
     return problem._replace(data=data), best
 
 
-def mode(problem: Problem, seed: int, starts: int, near: np.ndarray | None = None) -> Optimum:
+def mode(problem: Problem, seed: int, starts: int, warm_start: np.ndarray | None = None) -> Optimum:
     """The local maximum with most mass: from the given coordinates if there are any, else from several prior draws.
 
     Training runs keep the weights that the problem has.
@@ -329,19 +332,19 @@ def mode(problem: Problem, seed: int, starts: int, near: np.ndarray | None = Non
     with double():
         prior, data = as_arrays(Prior(problem.prior)), as_arrays(problem.data)
         keys = jax.random.split(jax.random.key(seed), starts)
-        found = [] if near is None else _maximise(problem.form, prior, data, [near])
-        drawn = [_prior_start(problem.form, prior, data, key) for key in keys] if not found else []
-        found = found or _maximise(problem.form, prior, data, drawn)
-    if not found:
+        optima = [] if warm_start is None else _maximise(problem.form, prior, data, [warm_start])
+        prior_draws = [_prior_start(problem.form, prior, data, key) for key in keys] if not optima else []
+        optima = optima or _maximise(problem.form, prior, data, prior_draws)
+    if not optima:
         raise RuntimeError("no draw of the prior has a finite density: check units and priors of the model")
-    return found[0]
+    return optima[0]
 
 
 def _maximise(form: Form, prior: Any, data: Data, starts: Sequence[Any]) -> list[Optimum]:
     """Local maxima of the posterior from the given points that are worth a chain, most mass first."""
     density = _Density(form, prior, data)
-    found = [maximise(density.value_and_slope, density.curvature, np.asarray(start)) for start in starts]
-    return worth_a_chain(o for o in found if o is not None)
+    optima = [maximise(density.value_and_slope, density.curvature, np.asarray(start)) for start in starts]
+    return worth_a_chain(o for o in optima if o is not None)
 
 
 def run_chain(problem: Problem, settings: Settings, best: list[Optimum], seed: int, watch: Watch) -> Chain | None:
@@ -354,13 +357,13 @@ def run_chain(problem: Problem, settings: Settings, best: list[Optimum], seed: i
     with double():
         white = _at(best[0])
         spread = OVERDISPERSION * np.random.default_rng(seed).normal(size=len(best[0].z))
-        at = np.linalg.solve(white.scale, best[seed % len(best)].z - best[0].z)
-        x = at + spread
+        optimum = np.linalg.solve(white.scale, best[seed % len(best)].z - best[0].z)
+        x = optimum + spread
         fixed = _fixed(problem, settings, white)
         while not np.isfinite(_at_point(fixed, x).potential_energy):
-            if np.abs(x - at).max() < 1e-3:
+            if np.abs(x - optimum).max() < 1e-3:
                 break  # it would never move
-            x = at + (x - at) / 2
+            x = optimum + (x - optimum) / 2
         for phase in range(PHASES - 1):
             points = _walk(problem, settings, white, x, jax.random.fold_in(jax.random.key(seed), phase), 0, watch)
             if points is None:
@@ -397,16 +400,16 @@ def _walk(
 ) -> Chain | None:
     """Adapt the step size for one phase, then draw; without any draws, those of the phase are returned."""
     form, _, prior, data, _ = fixed = _fixed(problem, settings, white)
-    state, kept = _begin(*fixed, _at_point(fixed, x), key), []
-    for done in range(0, settings.phase + draws, SEGMENT):
+    state, segments = _begin(*fixed, _at_point(fixed, x), key), []
+    for offset in range(0, settings.phase + draws, SEGMENT):
         if watch.stop.is_set():
             return None
         (state, weight), part = _segment(form, settings, prior, data, white, state)
         data = data._replace(weight=weight)
-        if done >= settings.phase or not draws:
-            kept.append(jax.tree.map(np.asarray, part))
+        if offset >= settings.phase or not draws:
+            segments.append(jax.tree.map(np.asarray, part))
         watch.advance(SEGMENT)
-    whole = jax.tree.map(lambda *parts: np.concatenate(parts), *kept)
+    whole = jax.tree.map(lambda *parts: np.concatenate(parts), *segments)
     return jax.tree.map(lambda v: v[: draws or settings.phase], whole)
 
 
@@ -417,13 +420,17 @@ def _whiten_again(white: Whitening, z: np.ndarray) -> tuple[Whitening, np.ndarra
     trust = draws / (draws + SHRINKAGE * size)
     centre = x.mean(axis=0)
     scale = np.linalg.cholesky(trust * np.cov(x.T).reshape(size, size) + (1 - trust) * np.eye(size))
-    again = Whitening(white.centre + white.scale @ centre, white.scale @ scale)
-    return again, np.linalg.solve(scale, x[-1] - centre)
+    result = Whitening(white.centre + white.scale @ centre, white.scale @ scale)
+    return result, np.linalg.solve(scale, x[-1] - centre)
 
 
 @one_blas_thread
 def sample(
-    problems: list[Problem], settings: Settings, seed: int, advance: Callable[[int], None], more: Callable[[int], None]
+    problems: list[Problem],
+    settings: Settings,
+    seed: int,
+    advance: Callable[[int], None],
+    extend: Callable[[int], None],
 ) -> list[list[Chain]]:
     """All chains of all problems, one thread a core; Ctrl-C stops at the next segment and is raised again.
 
@@ -434,7 +441,7 @@ def sample(
         settings: how to sample.
         seed: of starts and chains.
         advance: is told how many draws are done.
-        more: is told how many draws come on top of `Settings.total`.
+        extend: is told how many draws come on top of `Settings.total`.
 
     Returns:
         The chains of each problem.
@@ -443,7 +450,7 @@ def sample(
         RuntimeError: no optimisation start of a problem has a finite density.
         InputError: the draws to start from are too few.
     """
-    watch = Watch(Event(), advance, more)
+    watch = Watch(Event(), advance, extend)
     numbers = range(settings.chains)
     ready = partial(_ready, settings=settings, seed=seed)
     with ThreadPoolExecutor(cores()) as pool:
@@ -451,10 +458,10 @@ def sample(
             first = ready(problems[0])
             _compile(*first, settings)  # before the threads ask for the same program at once
             # the pool takes jobs in order, so every optimisation has begun before a chain waits for it
-            begun = [pool.submit(lambda: first), *(pool.submit(ready, problem) for problem in problems[1:])]
+            tasks = [pool.submit(lambda: first), *(pool.submit(ready, problem) for problem in problems[1:])]
 
             def chain(position: int, number: int) -> Chain | None:
-                problem, start = begun[position].result()
+                problem, start = tasks[position].result()
                 with device(number):
                     if isinstance(start, Points):
                         return run_longer(problem, settings, start, number, 1, 1000 * seed + number, watch)
@@ -462,23 +469,23 @@ def sample(
 
             def longer(position: int, careful: Settings, points: Points, number: int, times: int) -> Chain | None:
                 with device(number):
-                    problem = begun[position].result()[0]
+                    problem = tasks[position].result()[0]
                     return run_longer(problem, careful, points, number, times, 1000 * seed + number, watch)
 
             jobs = [[pool.submit(chain, i, c) for c in numbers] for i in range(len(problems))]
-            found = [[_whole(job.result()) for job in chains] for chains in jobs]
-            made = [1] * len(problems)  # draws for one that is kept
+            results = [[_whole(job.result()) for job in chains] for chains in jobs]
+            thinning = [1] * len(problems)  # draws for one that is kept
             for extension in range(settings.extensions):
-                again = []
-                for i, chains in enumerate(found):
+                pending = []
+                for i, chains in enumerate(results):
                     if settings.can_pass and not _agree(chains):
-                        careful, made[i] = _longer(settings, chains, made[i], extension)
+                        careful, thinning[i] = _longer(settings, chains, thinning[i], extension)
                         points = Points([chain.z for chain in chains])
-                        again.append((i, [pool.submit(longer, i, careful, points, c, made[i]) for c in numbers]))
-                more(sum(settings.chains * settings.extent(made[i]) for i, _ in again))
-                for i, chains in again:
-                    found[i] = [_whole(job.result()) for job in chains]
-            return found
+                        pending.append((i, [pool.submit(longer, i, careful, points, c, thinning[i]) for c in numbers]))
+                extend(sum(settings.chains * settings.extent(thinning[i]) for i, _ in pending))
+                for i, chains in pending:
+                    results[i] = [_whole(job.result()) for job in chains]
+            return results
         except BaseException:
             watch.stop.set()
             raise
@@ -486,10 +493,10 @@ def sample(
 
 def _ready(problem: Problem, settings: Settings, seed: int) -> tuple[Problem, list[Optimum] | Points]:
     """The problem and where its chains begin."""
-    return settle(problem, seed) if problem.near is None else (problem, Points.near(problem, settings.chains))
+    return settle(problem, seed) if problem.warm_start is None else (problem, Points.near(problem, settings.chains))
 
 
-def _longer(settings: Settings, chains: Sequence[Chain], made: int, extension: int) -> tuple[Settings, int]:
+def _longer(settings: Settings, chains: Sequence[Chain], thinning: int, extension: int) -> tuple[Settings, int]:
     """How chains that fail go on: the settings, and how many draws are made for one that is kept.
 
     As many as the effective draws ask for, at least twice as many as before, at most 4, 8, 16, … times as many as at
@@ -497,7 +504,7 @@ def _longer(settings: Settings, chains: Sequence[Chain], made: int, extension: i
     """
     worst, diverging = _convergence(chains)
     effective = np.nan_to_num(min(worst.ess_bulk, worst.ess_tail), nan=1.0)
-    times = min(max(2 * made, math.ceil(SPARE * made * ESS / effective)), 4 * 2**extension)
+    times = min(max(2 * thinning, math.ceil(SPARE * thinning * ESS / effective)), 4 * 2**extension)
     lack = (1 - settings.target_accept) / 2 ** (extension + 1)
     return settings._replace(target_accept=1 - lack) if diverging > DIVERGENT_SHARE else settings, times
 

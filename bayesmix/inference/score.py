@@ -71,7 +71,7 @@ def score(prediction: Prediction, measured: np.ndarray) -> Score:
     CRPS is E|X − y| − ½ E|X − X'| over the draws, computed from their order statistics (Gneiting & Raftery 2007,
     doi 10.1198/016214506000001437).
     """
-    seen = np.isfinite(measured)
+    mask = np.isfinite(measured)
     draws = np.sort(prediction.draws, axis=0)
     size = len(draws)
     gaps = 2 * (np.arange(1, size + 1) - 0.5) / size - 1  # Σ gaps·x/size is half the mean absolute difference
@@ -84,11 +84,11 @@ def score(prediction: Prediction, measured: np.ndarray) -> Score:
     relative = (band[0.9][1] - band[0.9][0]) / measured
 
     def mean_of(values: np.ndarray) -> np.ndarray:
-        return np.where(seen, values, 0.0).sum(axis=-2) / np.maximum(seen.sum(axis=0), 1)
+        return np.where(mask, values, 0.0).sum(axis=-2) / np.maximum(mask.sum(axis=0), 1)
 
     return Score(
         prediction.targets,
-        seen.sum(axis=0),
+        mask.sum(axis=0),
         100 * mean_of(np.abs(mean - measured) / measured),
         mean_of(inside),
         100 * mean_of(relative),

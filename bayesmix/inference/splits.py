@@ -63,20 +63,20 @@ def split(runs: Runs, group_by: GroupBy, *, folds: int = 5, steps: int = 1, seed
         InputError: there are fewer than two groups, or fewer than two folds or one step are asked for.
     """
     labels = groups(runs, group_by)
-    found = int(labels.max(initial=-1)) + 1
-    if found < 2:
+    n_groups = int(labels.max(initial=-1)) + 1
+    if n_groups < 2:
         advice = "Add runs that differ in it, or choose another kind of group."
         raise InputError(
-            f"nothing can be left out by {group_by}", expected="at least two groups", got=found, advice=advice
+            f"nothing can be left out by {group_by}", expected="at least two groups", got=n_groups, advice=advice
         )
     if folds < 2 or steps < 1:
         raise InputError(
             "too few splits", expected="folds >= 2, steps >= 1", got=(folds, steps), advice="Raise the number."
         )
     if group_by in ("run", "mixture"):
-        return _dealt(runs, labels, min(folds, found), group_by, seed)
+        return _dealt(runs, labels, min(folds, n_groups), group_by, seed)
     values = runs.params if group_by == "size" else runs.tokens
-    held_out = range(max(1, found - steps), found)
+    held_out = range(max(1, n_groups - steps), n_groups)
     return tuple(_above(labels, group, values, "N" if group_by == "size" else "D") for group in held_out)
 
 
@@ -89,16 +89,16 @@ def _levels(values: np.ndarray) -> np.ndarray:
 
 
 def _dealt(runs: Runs, labels: np.ndarray, folds: int, group_by: GroupBy, seed: int) -> tuple[Split, ...]:
-    found = int(labels.max()) + 1
-    order = np.random.default_rng(seed).permutation(found)
+    n_groups = int(labels.max()) + 1
+    order = np.random.default_rng(seed).permutation(n_groups)
     if group_by == "run":
-        size = np.array([runs.params[labels == group].max() for group in range(found)])
+        size = np.array([runs.params[labels == group].max() for group in range(n_groups)])
         order = order[np.argsort(size[order], kind="stable")]
-    fold_of = np.empty(found, int)
-    fold_of[order] = np.arange(found) % folds
+    fold_of = np.empty(n_groups, int)
+    fold_of[order] = np.arange(n_groups) % folds
     fold = fold_of[labels]
-    what = "training runs" if group_by == "run" else "mixtures"
-    return tuple(Split(f"fold {i + 1}: {np.sum(fold_of == i)} {what}", fold != i, fold == i) for i in range(folds))
+    noun = "training runs" if group_by == "run" else "mixtures"
+    return tuple(Split(f"fold {i + 1}: {np.sum(fold_of == i)} {noun}", fold != i, fold == i) for i in range(folds))
 
 
 def _above(labels: np.ndarray, group: int, values: np.ndarray, symbol: str) -> Split:

@@ -85,9 +85,9 @@ class Stack:
         """The diagnostics of all members, a line a member and target."""
         return Diagnostics(
             tuple(
-                replace(each, target=f"{name}: {each.target}")
+                replace(row, target=f"{name}: {row.target}")
                 for name, member in self.members.items()
-                for each in member.diagnostics.targets
+                for row in member.diagnostics.targets
             )
         )
 
@@ -100,10 +100,10 @@ class Stack:
         designs: Designs | Design | Sequence[Design],
         seed: int = 0,
         noise: bool = True,
-        left: np.ndarray | None = None,
+        octaves_left: np.ndarray | None = None,
     ) -> Prediction:
         """The loss that a run of each design would measure; see `Posterior.predict`."""
-        return self._joined([member.predict(designs, seed, noise, left) for member in self.members.values()])
+        return self._joined([member.predict(designs, seed, noise, octaves_left) for member in self.members.values()])
 
     def expected_and_measured(self, designs: Designs, seed: int = 0) -> tuple[Prediction, Prediction]:
         """The expected losses and the measured ones; see `Posterior.expected_and_measured`."""
@@ -158,8 +158,8 @@ class _Shares:
         top = np.rint(draws * np.cumsum(weights, axis=0)).astype(int)
         top[-1] = draws
         bottom = np.concatenate([np.zeros_like(top[:1]), top[:-1]])
-        at = np.arange(draws)[None, :, None]
-        holds = (bottom[:, None] <= at) & (at < top[:, None])
+        index = np.arange(draws)[None, :, None]
+        holds = (bottom[:, None] <= index) & (index < top[:, None])
         low = bottom.min(axis=1)
         high = np.maximum(top.max(axis=1), low + 1)  # a member too light for a draw keeps one that is never looked at
         low, high = np.minimum(low, draws - 1), np.minimum(high, draws)
@@ -219,18 +219,18 @@ def stack(posteriors: Mapping[str, Posterior], weights: Mapping[str, Any]) -> St
             advice="Take those of bayesmix.compare.",
         )
     first = next(iter(posteriors.values()))
-    for name, each in posteriors.items():
-        if (each.domains, each.targets) != (first.domains, first.targets) or "/" in name:
+    for name, posterior in posteriors.items():
+        if (posterior.domains, posterior.targets) != (first.domains, first.targets) or "/" in name:
             raise InputError(
                 f"{name} does not go with the others",
                 expected=f"domains {first.domains}, targets {first.targets}, and a name without /",
-                got=(each.domains, each.targets),
+                got=(posterior.domains, posterior.targets),
                 advice="Fit all laws to one table.",
             )
     table = np.stack([np.broadcast_to(np.asarray(weights[n], float), len(first.targets)) for n in posteriors])
     if not (np.isfinite(table).all() and (table >= 0).all() and (table.sum(0) > 0).all()):
         raise InputError("weights are not shares", expected="at least 0", got=table.tolist(), advice="Correct them.")
     shares = table / table.sum(0)
-    kept = (shares >= 1e-3).any(axis=1)
-    shares = shares[kept] / shares[kept].sum(0)
-    return Stack({name: p for (name, p), keep in zip(posteriors.items(), kept, strict=True) if keep}, shares)
+    retained = (shares >= 1e-3).any(axis=1)
+    shares = shares[retained] / shares[retained].sum(0)
+    return Stack({name: p for (name, p), keep in zip(posteriors.items(), retained, strict=True) if keep}, shares)

@@ -59,8 +59,8 @@ def maximise(
         else:
             break
         z, f, g = candidate, f_new, g_new
-        found = hessian(z)  # far out in a tail it may overflow where the density does not
-        curvature = found if np.isfinite(found).all() else curvature
+        curvature_new = hessian(z)  # far out in a tail it may overflow where the density does not
+        curvature = curvature_new if np.isfinite(curvature_new).all() else curvature
     return Optimum(z, float(f), curvature)
 
 
@@ -74,11 +74,11 @@ def whitening(hessian: np.ndarray) -> np.ndarray:
 def worth_a_chain(optima: Iterable[Optimum]) -> list[Optimum]:
     """Those with mass around them, each once, most mass first: height alone would send chains to narrow peaks."""
     ranked = sorted(optima, key=lambda o: -o.log_mass)
-    kept: list[Optimum] = []
+    retained: list[Optimum] = []
     for one in ranked:
         scale = whitening(one.hessian)
         if one.log_mass > ranked[0].log_mass + np.log(NEGLIGIBLE) and not any(
-            np.abs(np.linalg.solve(scale, one.z - other.z)).max() < SAME for other in kept
+            np.abs(np.linalg.solve(scale, one.z - other.z)).max() < SAME for other in retained
         ):
-            kept.append(one)
-    return kept
+            retained.append(one)
+    return retained

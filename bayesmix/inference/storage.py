@@ -89,11 +89,11 @@ def load_posterior(path: str | os.PathLike[str]) -> Posterior:
         InputError: there is no such file, it is broken, it is not a bayesmix posterior of a known schema, or it is a
             stack of several.
     """
-    found = load_any(path)
-    if isinstance(found, Stack):
+    posterior = load_any(path)
+    if isinstance(posterior, Stack):
         advice = "Use load_any, or take one of the members of what it returns."
-        raise InputError(f"{path} is a stack", expected="the posterior of one law", got=found.name, advice=advice)
-    return found
+        raise InputError(f"{path} is a stack", expected="the posterior of one law", got=posterior.name, advice=advice)
+    return posterior
 
 
 def load_any(path: str | os.PathLike[str]) -> Posterior | Stack:
@@ -165,10 +165,10 @@ def log_densities(posterior: Posterior) -> xr.Dataset:
     labels, index = np.unique(runs.train_run, return_inverse=True)
     chains, draws = next(iter(posterior.draws.values())).shape[:2]
     step = max(1, -(-chains * draws * len(labels) * len(runs.targets) // LOG_LIKELIHOOD_VALUES))
-    seen = np.zeros((len(labels), len(runs.targets)), bool)
-    np.logical_or.at(seen, index.reshape(-1), np.isfinite(runs.loss))
+    observed = np.zeros((len(labels), len(runs.targets)), bool)
+    np.logical_or.at(observed, index.reshape(-1), np.isfinite(runs.loss))
     values = log_likelihood_by_train_run(posterior, step)
-    values[:, :, ~seen] = np.nan
+    values[:, :, ~observed] = np.nan
     coords = {
         "chain": np.arange(chains),
         "draw": np.arange(draws)[::step],

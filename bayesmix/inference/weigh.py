@@ -45,8 +45,8 @@ def weights(form: Form, prior: Any, data: Data, z: jax.Array, key: jax.Array) ->
     geometry = Geometry(form, prior, data)
     theta, _ = geometry.to_theta(geometry.unravel()[1](z))
     squares = _Squares.of(form, theta, data)
-    each = jax.lax.map(lambda key: jnp.stack(squares(key)[1:]), jax.random.split(key, DRAWS))
-    return form.noise.weight(*jnp.mean(each, axis=0))[:, None]
+    samples = jax.lax.map(lambda key: jnp.stack(squares(key)[1:]), jax.random.split(key, DRAWS))
+    return form.noise.weight(*jnp.mean(samples, axis=0))[:, None]
 
 
 def draw_weights(form: Form, theta: Mapping[str, jax.Array], data: Data, key: jax.Array) -> tuple[Draws, jax.Array]:
@@ -79,10 +79,10 @@ def rescaled(form: Form, data: Data, key: jax.Array) -> tuple[jax.Array, jax.Arr
     """
     assert isinstance(form.noise, Grouped)
     weight = data.weight[:, 0]
-    seen = jax.ops.segment_max(data.observed[:, 0] * 1, data.train_run, len(weight)) > 0
-    total, runs = jnp.sum(jnp.where(seen, weight, 0.0)), jnp.sum(seen)
+    observed = jax.ops.segment_max(data.observed[:, 0] * 1, data.train_run, len(weight)) > 0
+    total, runs = jnp.sum(jnp.where(observed, weight, 0.0)), jnp.sum(observed)
     factor = 2 / form.noise.nu * jax.random.gamma(key, 0.5 * form.noise.nu * runs) / total
-    return (weight * jnp.where(seen, factor, 1.0))[:, None], jnp.sqrt(factor)
+    return (weight * jnp.where(observed, factor, 1.0))[:, None], jnp.sqrt(factor)
 
 
 class _Squares(NamedTuple):
@@ -105,5 +105,5 @@ class _Squares(NamedTuple):
         data = self.data
         assert data.misfit is not None
         drift = draw(self.scales, self.errors, data.misfit, key)
-        around = effect(drift, jnp.ones_like(self.ratio), self.ratio, data.misfit, data.train_run)
-        return drift, *squares(self.errors, data.misfit, around)
+        effects = effect(drift, jnp.ones_like(self.ratio), self.ratio, data.misfit, data.train_run)
+        return drift, *squares(self.errors, data.misfit, effects)

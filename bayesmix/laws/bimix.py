@@ -62,8 +62,8 @@ class BiMix(Law[jax.Array]):
 
     def terms(self, theta: Theta, weights: jax.Array, reference: jax.Array) -> jax.Array:
         """r^−γ."""
-        constant, own = pieces.own_share(theta["share"], weights, reference)
-        return (constant + own) ** -theta["gamma"]
+        constant, share = pieces.own_share(theta["share"], weights, reference)
+        return (constant + share) ** -theta["gamma"]
 
     def loss(self, theta: Theta, terms: jax.Array, n: jax.Array, d: jax.Array) -> jax.Array:
         """r^−γ (C + A n^−α + B d^−β)."""

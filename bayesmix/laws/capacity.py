@@ -26,7 +26,7 @@ class CapacityTerms(NamedTuple):
     """What the capacity law needs of a mixture."""
 
     demand: jax.Array
-    own: jax.Array
+    share: jax.Array
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Capacity(Law[CapacityTerms]):
         exponents = self._exponents(theta)
         x = divide(terms.demand, 1 / (1 + exponents), theta["shared"], n)
         from_n = theta["A"] * jnp.sum(theta["share"] * (x / self._at_reference(theta)) ** -exponents)
-        return theta["E"] + from_n + theta["B"] * (terms.own * d) ** -theta["beta"]
+        return theta["E"] + from_n + theta["B"] * (terms.share * d) ** -theta["beta"]
 
     def coordinates(self, extent: Extent) -> Coordinates:
         """Level, slopes in log N and every log hᵢ, splits of the level, exponents, division of the capacity."""
@@ -116,7 +116,7 @@ def divide(demand: jax.Array, elasticity: jax.Array, shared: jax.Array, total: j
     def excess(log_price: jax.Array) -> jax.Array:
         return jnp.sum(capacity(log_price) - floor) - spare
 
-    def newton(_: Callable[[jax.Array], jax.Array], below: jax.Array) -> jax.Array:
+    def newton(_: Callable[[jax.Array], jax.Array], start: jax.Array) -> jax.Array:
         def step(state: tuple[jax.Array, jax.Array, int]) -> tuple[jax.Array, jax.Array, int]:
             log_price, _, steps = state
             x = capacity(log_price)
@@ -124,13 +124,13 @@ def divide(demand: jax.Array, elasticity: jax.Array, shared: jax.Array, total: j
             move = (jnp.sum(x - floor) - spare) / slope
             return log_price + move, move, steps + 1
 
-        close = 8 * jnp.finfo(below.dtype).eps
-        begun = (below, jnp.full_like(below, jnp.inf), 0)
-        return jax.lax.while_loop(lambda state: (state[1] > close) & (state[2] < MOST_STEPS), step, begun)[0]
+        close = 8 * jnp.finfo(start.dtype).eps
+        initial = (start, jnp.full_like(start, jnp.inf), 0)
+        return jax.lax.while_loop(lambda state: (state[1] > close) & (state[2] < MOST_STEPS), step, initial)[0]
 
-    below = jnp.max(jnp.log(demand / (spare + floor)) / elasticity)  # there one domain alone takes all there is
-    below = jax.lax.stop_gradient(below)  # where the search starts has no bearing on the root
-    return capacity(jax.lax.custom_root(excess, below, newton, lambda g, y: y / g(jnp.ones_like(y))))
+    start = jnp.max(jnp.log(demand / (spare + floor)) / elasticity)  # there one domain alone takes all there is
+    start = jax.lax.stop_gradient(start)  # where the search starts has no bearing on the root
+    return capacity(jax.lax.custom_root(excess, start, newton, lambda g, y: y / g(jnp.ones_like(y))))
 
 
 @dataclass(frozen=True)

@@ -61,9 +61,9 @@ class DCPT(Law[DCPTTerms]):
 
     def terms(self, theta: Theta, weights: jax.Array, reference: jax.Array) -> DCPTTerms:
         """The mixture term, and B r^η."""
-        offset, own = pieces.own_share(theta["share"], weights, reference)
-        mixture = theta["M"] * (offset + own) ** -theta["gamma"]
-        relative = own / jnp.sum(theta["share"][1:])
+        offset, share = pieces.own_share(theta["share"], weights, reference)
+        mixture = theta["M"] * (offset + share) ** -theta["gamma"]
+        relative = share / jnp.sum(theta["share"][1:])
         return DCPTTerms(mixture, theta["B"] * power(relative, theta["eta"]))
 
     def loss(self, theta: Theta, terms: DCPTTerms, n: jax.Array, d: jax.Array) -> jax.Array:

@@ -133,11 +133,11 @@ def soft(x: jax.Array, edge: float) -> tuple[jax.Array, jax.Array]:
     A posterior that presses against v = 0 then has a Gaussian tail in x, which is sampled well, and not an exponential
     one. v = edge·log(1 + e^b) with b = x/edge, bent down by BEND·b² where it is negative.
     """
-    below = jnp.minimum(x / edge, 0.0)
-    bent = x / edge - BEND * below**2
+    negative = jnp.minimum(x / edge, 0.0)
+    bent = x / edge - BEND * negative**2
     far = bent < -30.0  # there log(1 + e^b) is e^b to rounding
     log_v = math.log(edge) + jnp.where(far, bent, jnp.log(jax.nn.softplus(jnp.where(far, 0.0, bent))))
-    return log_v, jax.nn.log_sigmoid(bent) + jnp.log1p(-2 * BEND * below)
+    return log_v, jax.nn.log_sigmoid(bent) + jnp.log1p(-2 * BEND * negative)
 
 
 def hard(log_v: jax.Array, edge: float) -> jax.Array:
@@ -190,8 +190,10 @@ def scale_to_theta(z: Theta, other: jax.Array, extent: Extent) -> tuple[dict[str
     log_half_n = jnp.asarray(-jnp.inf)
     if "rise_N" in z:
         log_half_n = jnp.log(extent.log_n) + z["rise_N"]
-        both = log_half_n + jax.nn.log_sigmoid(-z["rise_D"]), log_half_n + jax.nn.log_sigmoid(z["rise_D"])
-        log_half_n, log_half_d = (jnp.where(extent.tied, *v) for v in zip(both, (log_half_n, log_half_d), strict=True))
+        tied_halves = log_half_n + jax.nn.log_sigmoid(-z["rise_D"]), log_half_n + jax.nn.log_sigmoid(z["rise_D"])
+        log_half_n, log_half_d = (
+            jnp.where(extent.tied, *v) for v in zip(tied_halves, (log_half_n, log_half_d), strict=True)
+        )
     log_all, log_d_all = soft(z["level"] - other - jnp.exp(log_half_n) - jnp.exp(log_half_d), EDGE_LEVEL)
     log_b = log_all + jax.nn.log_sigmoid(z["split_D"])
     log_rest = log_all + jax.nn.log_sigmoid(-z["split_D"])

@@ -139,5 +139,5 @@ def effective_tokens(tokens: jax.Array, stock: jax.Array, repeats: jax.Array) ->
     Returns:
         Effective tokens, at most the tokens trained on and less than U (1 + R*).
     """
-    again = jnp.maximum(tokens / stock - 1, 0.0)
-    return jnp.minimum(tokens, stock) * (1 - repeats * jnp.expm1(-again / repeats))
+    extra_epochs = jnp.maximum(tokens / stock - 1, 0.0)
+    return jnp.minimum(tokens, stock) * (1 - repeats * jnp.expm1(-extra_epochs / repeats))

@@ -28,9 +28,13 @@ def plot_coverage(backtest: Backtest, *, ax: Axes) -> Axes:
     figures = backtest.score
     levels = 100 * np.array(LEVELS)
     ax.plot([0, 100], [0, 100], color=GREY, linewidth=0.8, zorder=0)
-    few = len(figures.targets) <= MOST
+    few_targets = len(figures.targets) <= MOST
     for t, target in enumerate(figures.targets):
-        style = {"color": COLOURS[t], "alpha": 0.7, "label": plain(target)} if few else {"color": GREY, "alpha": 0.4}
+        style = (
+            {"color": COLOURS[t], "alpha": 0.7, "label": plain(target)}
+            if few_targets
+            else {"color": GREY, "alpha": 0.4}
+        )
         ax.plot(levels, 100 * figures.coverage[:, t], ".-", linewidth=0.8, **style)
     pooled = [100 * figures.pooled(row) for row in figures.coverage]
     ax.plot(levels, pooled, "o-", color="black", linewidth=1.8, label="all targets")
@@ -60,11 +64,11 @@ def plot_coverage_by_size(
     prediction, measured = backtest.prediction, backtest.measured
     size = getattr(prediction.designs, along)
     low, high = np.moveaxis(prediction.interval(level), -1, 0)
-    seen = np.isfinite(measured)
-    held = (low <= measured) & (measured <= high) & seen
+    finite = np.isfinite(measured)
+    hits = (low <= measured) & (measured <= high) & finite
     sizes = np.unique(size)
     runs = np.array(backtest.train_run)
-    shares = np.array([held[size == s].sum() / max(seen[size == s].sum(), 1) for s in sizes])
+    shares = np.array([hits[size == s].sum() / max(finite[size == s].sum(), 1) for s in sizes])
     counts = np.array([len(set(runs[size == s])) for s in sizes])
     chance = np.array([binom.interval(0.95, n, level) for n in counts]) / counts[:, None]
     places = np.arange(len(sizes)) if len(sizes) < 3 else sizes
@@ -105,10 +109,10 @@ def plot_misses(backtest: Backtest, *, ax: Axes) -> Axes:
         rows = rows[np.argsort(middle[rows, t])]
         x = start + np.arange(len(rows))
         centre = middle[rows, t]
-        below, above = (100 * (edge[rows, t] / centre - 1) for edge in (low, high))
+        lower, upper = (100 * (edge[rows, t] / centre - 1) for edge in (low, high))
         miss = 100 * (backtest.measured[rows, t] / centre - 1)
-        out = (miss < below) | (miss > above)
-        ax.fill_between(x, below, above, step="mid", color=BLUE, alpha=0.25, linewidth=0, label="90 % band")
+        out = (miss < lower) | (miss > upper)
+        ax.fill_between(x, lower, upper, step="mid", color=BLUE, alpha=0.25, linewidth=0, label="90 % band")
         ax.plot(x[~out], miss[~out], ".", color=BLUE, markersize=3, rasterized=dense, label="inside")
         ax.plot(x[out], miss[out], ".", color=ORANGE, markersize=4, rasterized=dense, label="outside")
         ticks.append(start + len(rows) / 2)

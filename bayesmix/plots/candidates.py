@@ -25,20 +25,20 @@ def plot_candidates(appraisal: CandidateScores, *, ax: Axes, proposal: Proposal 
         proposal: what `propose` chose from the same candidates; marked.
     """
     top = float(appraisal.scores.max())
-    shown = np.maximum(appraisal.scores, LEAST * top) if top > 0 else appraisal.scores
+    scores = np.maximum(appraisal.scores, LEAST * top) if top > 0 else appraisal.scores
     for place, origin in enumerate(dict.fromkeys(appraisal.runs.origin)):
-        which = np.array(appraisal.runs.origin) == origin
+        mask = np.array(appraisal.runs.origin) == origin
         label = ORIGINS.get(origin, origin)
         # runs of one cost lie on one line: they are spread a little, so that they can be seen
-        spread = np.exp(np.random.default_rng(place).uniform(-0.02, 0.02, which.sum()))
+        spread = np.exp(np.random.default_rng(place).uniform(-0.02, 0.02, mask.sum()))
         ax.plot(
-            appraisal.costs[which] * spread, shown[which], MARKERS[place % 8], color=COLOURS[place % 8], alpha=0.5,
-            markersize=4, markeredgewidth=0, linestyle="", label=label, rasterized=bool(which.sum() > DENSE),
+            appraisal.costs[mask] * spread, scores[mask], MARKERS[place % 8], color=COLOURS[place % 8], alpha=0.5,
+            markersize=4, markeredgewidth=0, linestyle="", label=label, rasterized=bool(mask.sum() > DENSE),
         )  # fmt: skip
     front = appraisal.frontier
     ax.plot(
         appraisal.costs[front],
-        shown[front],
+        scores[front],
         color=GREY,
         linewidth=1.2,
         drawstyle="steps-post",
@@ -46,9 +46,9 @@ def plot_candidates(appraisal: CandidateScores, *, ax: Axes, proposal: Proposal 
     )
     low, high = appraisal.costs.min() / 1.6, appraisal.costs.max() * 1.6
     line = np.geomspace(low, high, 50)
-    needed = appraisal.worth(line)
-    if needed is not None and top > 0:
-        ax.plot(line, needed, color="black", linewidth=1.0, linestyle=":", label="worth its cost above")
+    break_even = appraisal.worth(line)
+    if break_even is not None and top > 0:
+        ax.plot(line, break_even, color="black", linewidth=1.0, linestyle=":", label="worth its cost above")
     if proposal is not None and len(proposal.runs):
         marked = np.maximum(proposal.scores, LEAST * top)
         ax.plot(
@@ -58,7 +58,9 @@ def plot_candidates(appraisal: CandidateScores, *, ax: Axes, proposal: Proposal 
     ax.set_xlim(low, high)
     if top > 0:
         ax.set_yscale("log")
-        ax.set_ylim(0.7 * LEAST * top, 2 * max(top, 0.0 if needed is None else min(float(needed[-1]), 30 * top)))
+        ax.set_ylim(
+            0.7 * LEAST * top, 2 * max(top, 0.0 if break_even is None else min(float(break_even[-1]), 30 * top))
+        )
     flops_axis(ax.xaxis, "cost of the run (FLOPs)")
     unit = "nats" if appraisal.unit.startswith("nats of expected regret") else appraisal.unit
     ax.set_ylabel(f"regret it takes away ({unit})" if unit == "nats" else appraisal.unit)

@@ -39,7 +39,7 @@ def plot_comparison(comparison: Comparison, *, ax: Axes) -> Axes:
             label=f"{plain(law)} (weight {comparison.weights[law]:.2f})",
         )
     zero_line(ax, vertical=True)
-    how = f"left out by {comparison.group_by}" if comparison.group_by else "PSIS-LOO"
-    ax.set_xlabel(f"log density per loss behind the best law,\nnats ({how}; ± 2 standard errors)")
+    method = f"left out by {comparison.group_by}" if comparison.group_by else "PSIS-LOO"
+    ax.set_xlabel(f"log density per loss behind the best law,\nnats ({method}; ± 2 standard errors)")
     ax.legend(frameon=False, fontsize="small", loc="best")
     return calm(ax)

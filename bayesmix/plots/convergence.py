@@ -24,26 +24,26 @@ def plot_convergence(posterior: Posterior, *, ax: Axes) -> Axes:
         posterior: a fitted posterior.
         ax: where to draw.
     """
-    found = mixing(posterior)
-    least = np.minimum(found.ess_bulk, found.ess_tail)
-    known = np.isfinite(found.rhat) & np.isfinite(least)
-    excess = np.maximum(found.rhat - 1, LEAST)
-    bad = (found.rhat > RHAT) | (least < ESS)
-    high = max(10 * (RHAT - 1), 2 * float(excess[known].max(initial=0)))
-    low_ess, high_ess = min(ESS / 2, 0.7 * float(least[known].min(initial=ESS))), 1.4 * float(least[known].max())
-    for which, colour, label in ((known & ~bad, BLUE, "parameters"), (known & bad, ORANGE, "that fail")):
-        if not which.any():
+    diagnostics = mixing(posterior)
+    ess = np.minimum(diagnostics.ess_bulk, diagnostics.ess_tail)
+    finite = np.isfinite(diagnostics.rhat) & np.isfinite(ess)
+    excess = np.maximum(diagnostics.rhat - 1, LEAST)
+    bad = (diagnostics.rhat > RHAT) | (ess < ESS)
+    high = max(10 * (RHAT - 1), 2 * float(excess[finite].max(initial=0)))
+    low_ess, high_ess = min(ESS / 2, 0.7 * float(ess[finite].min(initial=ESS))), 1.4 * float(ess[finite].max())
+    for mask, colour, label in ((finite & ~bad, BLUE, "parameters"), (finite & bad, ORANGE, "that fail")):
+        if not mask.any():
             continue
         ax.plot(
-            least[which], excess[which], "o", color=colour, alpha=0.5, markersize=4, markeredgewidth=0, linestyle="",
-            label=f"{which.sum()} {label}", rasterized=int(which.sum()) > DENSE,
+            ess[mask], excess[mask], "o", color=colour, alpha=0.5, markersize=4, markeredgewidth=0, linestyle="",
+            label=f"{mask.sum()} {label}", rasterized=int(mask.sum()) > DENSE,
         )  # fmt: skip
     ax.axhspan(RHAT - 1, high, color="0.5", alpha=0.15, linewidth=0, label="not enough")
     ax.fill_betweenx([LEAST / 1.5, RHAT - 1], low_ess, ESS, color="0.5", alpha=0.15, linewidth=0)
-    worst = np.flatnonzero(known & bad)[np.argsort(-found.rhat[known & bad])][:NAMED]
-    lines = [plain(f"{found.parameter[i]} of {found.targets[found.target[i]]}", 36) for i in worst]
+    worst = np.flatnonzero(finite & bad)[np.argsort(-diagnostics.rhat[finite & bad])][:NAMED]
+    lines = [plain(f"{diagnostics.parameter[i]} of {diagnostics.targets[diagnostics.target[i]]}", 36) for i in worst]
     lines = ["worst:", *lines] if lines else []
-    lines += [f"{(~known).sum()} parameters never moved"] if not known.all() else []
+    lines += [f"{(~finite).sum()} parameters never moved"] if not finite.all() else []
     ax.text(0.98, 0.97, "\n".join(lines), transform=ax.transAxes, ha="right", va="top", fontsize="x-small")
     ax.set_xscale("log")
     ax.set_yscale("log")

@@ -92,5 +92,5 @@ def _for_page(text: str, name: str) -> str:
     return re.sub(r"'DejaVu Sans'(, [^;\"]*)?", "var(--sans, sans-serif)", text).strip()
 
 
-def _opening(found: re.Match[str]) -> str:
-    return f'<svg viewBox="{found[1]}" fill="currentColor" aria-hidden="true" focusable="false">'
+def _opening(match: re.Match[str]) -> str:
+    return f'<svg viewBox="{match[1]}" fill="currentColor" aria-hidden="true" focusable="false">'

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 
 from bayesmix.decision.effects import Effects
+from bayesmix.deprecation import renamed
 from bayesmix.plots.style import plain, slanted
 
 COLOURS = "PuOr"  # orange is more loss, purple less; told apart by colour-blind readers
@@ -17,7 +18,8 @@ WORDS = 60
 ROOM = 0.75  # inches that an interval takes
 
 
-def plot_effects(effects: Effects, *, ax: Axes, most: int = 20, most_targets: int = 40) -> Axes:
+@renamed(most="max_domains", most_targets="max_targets")
+def plot_effects(effects: Effects, *, ax: Axes, max_domains: int = 20, max_targets: int = 40) -> Axes:
     """Change of the loss of each target (row) when one domain (column) gets more, as a heat map.
 
     Cells whose sign is not sure, with a central 90 % interval that holds 0, carry a cross. Columns are the domains with
@@ -26,12 +28,12 @@ def plot_effects(effects: Effects, *, ax: Axes, most: int = 20, most_targets: in
     Args:
         effects: what `effects` returned.
         ax: where to draw.
-        most: at most so many domains.
-        most_targets: at most so many targets, those with the largest effects.
+        max_domains: at most so many domains.
+        max_targets: at most so many targets, those with the largest effects.
     """
     size = np.abs(effects.mean)
-    columns = np.sort(np.argsort(-size.max(axis=0), kind="stable")[:most])
-    rows = np.sort(np.argsort(-size.max(axis=1), kind="stable")[:most_targets])
+    columns = np.sort(np.argsort(-size.max(axis=0), kind="stable")[:max_domains])
+    rows = np.sort(np.argsort(-size.max(axis=1), kind="stable")[:max_targets])
     cell = np.ix_(rows, columns)
     # one strong effect should not bleach all others
     limit = max(float(np.quantile(size[cell], 0.98)), 1e-9)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
+from bayesmix.deprecation import renamed
 from bayesmix.errors import InputError
 from bayesmix.inference.identify import entries, prior_draws
 from bayesmix.inference.posterior import Posterior
@@ -27,13 +28,13 @@ def plot_prior_posterior(posterior: Posterior, parameter: str, *, target: str, a
     Raises:
         InputError: there is no such parameter or target.
     """
-    before, after = _pair(posterior, parameter, target, seed)
+    prior_sample, posterior_sample = _pair(posterior, parameter, target, seed)
     # the prior may have a long tail; what matters is where either has its mass
-    low = min(np.quantile(before, 0.005), after.min())
-    high = max(np.quantile(before, 0.98), after.max())
+    low = min(np.quantile(prior_sample, 0.005), posterior_sample.min())
+    high = max(np.quantile(prior_sample, 0.98), posterior_sample.max())
     edges = np.linspace(low, high, BINS + 1)
-    ax.hist(before, edges, density=True, color=GREY, alpha=0.5, linewidth=0, label="prior")
-    ax.hist(after, edges, density=True, color=BLUE, alpha=0.6, linewidth=0, label="posterior")
+    ax.hist(prior_sample, edges, density=True, color=GREY, alpha=0.5, linewidth=0, label="prior")
+    ax.hist(posterior_sample, edges, density=True, color=BLUE, alpha=0.6, linewidth=0, label="posterior")
     _, _, amplitude = _site(posterior, parameter)
     ax.set_xlim(low, high)
     ax.set_xlabel(f"{plain(parameter, 40)} of {plain(target)}" + (" (nats/token)" if amplitude else ""))
@@ -43,7 +44,8 @@ def plot_prior_posterior(posterior: Posterior, parameter: str, *, target: str, a
     return calm(ax)
 
 
-def plot_learned(posterior: Posterior, *, target: str, ax: Axes, most: int = 30, seed: int = 0) -> Axes:
+@renamed(most="max_parameters")
+def plot_learned(posterior: Posterior, *, target: str, ax: Axes, max_parameters: int = 30, seed: int = 0) -> Axes:
     """Where the posterior of every parameter of the law lies in its prior: 50 and 90 % intervals in prior quantiles.
 
     A bar over the whole width has learned nothing; one at an edge disagrees with the prior.
@@ -52,21 +54,23 @@ def plot_learned(posterior: Posterior, *, target: str, ax: Axes, most: int = 30,
         posterior: a fitted posterior.
         target: the target whose parameters are shown.
         ax: where to draw.
-        most: at most so many parameters, those whose posterior is narrowest in these quantiles.
+        max_parameters: at most so many parameters, those whose posterior is narrowest in these quantiles.
         seed: of the prior draws.
     """
-    prior, which = prior_draws(posterior, seed), posterior.targets.index(target)
-    found = {}
-    for label, (site, at) in entries(posterior).items():
-        before = prior[site] if at is None else prior[site][:, at]
-        after = posterior.flat[site][:, which] if at is None else posterior.flat[site][:, which, at]
+    prior, column = prior_draws(posterior, seed), posterior.targets.index(target)
+    bars = {}
+    for label, (site, position) in entries(posterior).items():
+        prior_sample = prior[site] if position is None else prior[site][:, position]
+        posterior_sample = (
+            posterior.flat[site][:, column] if position is None else posterior.flat[site][:, column, position]
+        )
         amplitude = site in posterior.model.law.amplitudes
-        after = after / posterior.reference.loss[target] if amplitude else after
-        found[label] = np.searchsorted(np.sort(before), np.quantile(after, LEVELS)) / len(before)
-    kept = set(sorted(found, key=lambda name: found[name][-1] - found[name][0])[:most])
-    labels = [name for name in found if name in kept]
+        posterior_sample = posterior_sample / posterior.reference.loss[target] if amplitude else posterior_sample
+        bars[label] = np.searchsorted(np.sort(prior_sample), np.quantile(posterior_sample, LEVELS)) / len(prior_sample)
+    narrowest = set(sorted(bars, key=lambda name: bars[name][-1] - bars[name][0])[:max_parameters])
+    labels = [name for name in bars if name in narrowest]
     rows = rows_of(ax, labels, width=24)
-    low, inner_low, middle, inner_high, high = np.array([found[name] for name in labels]).T * 100
+    low, inner_low, middle, inner_high, high = np.array([bars[name] for name in labels]).T * 100
     ax.axvspan(5, 95, color=GREY, alpha=0.18, linewidth=0, label="prior, 90 %", zorder=0)
     thin = max(0.0, min(2.2, 70 / len(labels)))
     ax.hlines(rows, low, high, color=BLUE, linewidth=thin, label="posterior, 90 %")
@@ -80,13 +84,13 @@ def plot_learned(posterior: Posterior, *, target: str, ax: Axes, most: int = 30,
 
 def _site(posterior: Posterior, parameter: str) -> tuple[str, int | None, bool]:
     """Site, position of the entry, and whether it is in the unit of the loss."""
-    known = entries(posterior)
-    if parameter not in known:
+    parameters = entries(posterior)
+    if parameter not in parameters:
         raise InputError(
-            "no such parameter", expected=f"one of {list(known)[:20]}", got=parameter, advice="Correct the name."
+            "no such parameter", expected=f"one of {list(parameters)[:20]}", got=parameter, advice="Correct the name."
         )
-    site, at = known[parameter]
-    return site, at, site in posterior.model.law.amplitudes
+    site, position = parameters[parameter]
+    return site, position, site in posterior.model.law.amplitudes
 
 
 def _pair(posterior: Posterior, parameter: str, target: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -95,9 +99,9 @@ def _pair(posterior: Posterior, parameter: str, target: str, seed: int) -> tuple
         raise InputError(
             "unknown target", expected=f"among {list(posterior.targets)}", got=target, advice="Check the spelling."
         )
-    site, at, amplitude = _site(posterior, parameter)
-    before = prior_draws(posterior, seed)[site]
-    before = before if at is None else before[:, at]
-    after = posterior.flat[site][:, posterior.targets.index(target)]
+    site, position, amplitude = _site(posterior, parameter)
+    prior_sample = prior_draws(posterior, seed)[site]
+    prior_sample = prior_sample if position is None else prior_sample[:, position]
+    posterior_sample = posterior.flat[site][:, posterior.targets.index(target)]
     unit = posterior.reference.loss[target] if amplitude else 1.0
-    return before * unit, after if at is None else after[:, at]
+    return prior_sample * unit, posterior_sample if position is None else posterior_sample[:, position]

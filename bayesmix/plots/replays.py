@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from bayesmix.acquisition.replay import Replays
+from bayesmix.deprecation import renamed
 from bayesmix.plots.style import COLOURS, calm, key_above, plain, times_axis, zero_line
 
 POINTS = 120
@@ -14,7 +15,8 @@ FEW = 3
 WORDS = {"regret": "measured regret of the decision (nats)", "error": "mean error of the predicted losses (%)"}
 
 
-def plot_regret_by_flops(replays: Replays, *, ax: Axes, what: str = "regret") -> Axes:
+@renamed(what="metric")
+def plot_regret_by_flops(replays: Replays, *, ax: Axes, metric: str = "regret") -> Axes:
     """Regret of the decision, or error of the predictions, against the FLOPs spent on runs, a curve a strategy.
 
     Mean over the seeds that all strategies have, with twice its standard error where there are several, of the first
@@ -24,25 +26,25 @@ def plot_regret_by_flops(replays: Replays, *, ax: Axes, what: str = "regret") ->
     Args:
         replays: traces of strategies and seeds.
         ax: where to draw.
-        what: ``regret`` or ``error``.
+        metric: ``regret`` or ``error``.
     """
     spans = replays.spans()
     budgets = np.geomspace(1, max(1.001, *(high / low for low, high in spans.values())), POINTS)
-    unit = 100.0 if what == "error" else 1.0
+    unit = 100.0 if metric == "error" else 1.0
     strategies = replays.by_strategy()
     for place, (name, seeds) in enumerate(strategies.items()):
-        curves = unit * np.array([seeds[s].at(low * budgets, what) for s, (low, _) in spans.items()])
+        curves = unit * np.array([seeds[s].at(low * budgets, metric) for s, (low, _) in spans.items()])
         mean, colour = curves.mean(axis=0), COLOURS[place % len(COLOURS)]
         if len(curves) > 1 and (place == 0 or len(strategies) <= FEW):
             error = 2 * curves.std(axis=0, ddof=1) / np.sqrt(len(curves))
-            below = np.maximum(mean - error, 0.0)
-            ax.fill_between(budgets, below, mean + error, step="post", color=colour, alpha=0.18, linewidth=0)
+            lower = np.maximum(mean - error, 0.0)
+            ax.fill_between(budgets, lower, mean + error, step="post", color=colour, alpha=0.18, linewidth=0)
         ax.step(budgets, mean, where="post", color=colour, linewidth=1.6, label=plain(name, 30))
     zero_line(ax)
     ax.set_xlim(budgets[0], budgets[-1])
     ax.set_ylim(bottom=0)
     seeds = f", mean of {len(spans)} seeds" if len(spans) > 1 else ""
     times_axis(ax.xaxis, f"FLOPs against those of the first runs{seeds}")
-    ax.set_ylabel(WORDS[what])
+    ax.set_ylabel(WORDS[metric])
     key_above(ax)
     return calm(ax)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
+from bayesmix.deprecation import renamed
 from bayesmix.design import Design, Designs
 from bayesmix.errors import InputError
 from bayesmix.inference.extrapolation import NEAR
@@ -15,6 +16,7 @@ from bayesmix.plots.style import bands, calm, key, plain, shade, share_axis, tit
 POINTS = 51
 
 
+@renamed(against="other_domain")
 def plot_loss_by_share(
     posterior: Posterior | Stack,
     design: Design,
@@ -22,14 +24,14 @@ def plot_loss_by_share(
     *,
     target: str,
     ax: Axes,
-    against: str | None = None,
+    other_domain: str | None = None,
     noise: bool = False,
 ) -> Axes:
     """Expected loss as the share of one domain goes from 0 to all that can be given to it, with 50 and 90 % bands.
 
-    Without `against` the other domains keep their proportions: a ray of the simplex, up to its vertex. With it, only
-    that domain gives way: an edge where the design has these two domains alone. Mixtures outside the convex hull of
-    those of the runs are shaded.
+    Without `other_domain` all others keep their proportions: a ray of the simplex, up to its vertex. With it, only that
+    domain gives way: an edge where the design has these two domains alone. Mixtures outside the convex hull of those of
+    the runs are shaded.
 
     Args:
         posterior: what is believed.
@@ -37,25 +39,25 @@ def plot_loss_by_share(
         domain: the domain whose share varies.
         target: the target whose loss is shown.
         ax: where to draw.
-        against: the domain that gives way.
+        other_domain: the domain that gives way.
         noise: whether the bands are those of the loss a run would measure, instead of its expected loss.
 
     Raises:
         InputError: a domain is unknown, or the two are one.
     """
-    shares, mixtures = _line(design.mixture.on(posterior.domains), posterior.domains, domain, against)
+    shares, mixtures = _line(design.mixture.on(posterior.domains), posterior.domains, domain, other_domain)
     n, d = (np.full(len(shares), size) for size in (design.scale.params, design.scale.tokens))
     prediction = posterior.predict(Designs(posterior.domains, mixtures, n, d), noise=noise)
     bands(ax, shares, prediction.draws[:, :, posterior.targets.index(target)])
-    beyond = prediction.extrapolation
-    if beyond is not None:
-        for low, high in _stretches(shares, beyond.mixture > NEAR):
+    extrapolation = prediction.extrapolation
+    if extrapolation is not None:
+        for low, high in _stretches(shares, extrapolation.mixture > NEAR):
             shade(ax, low, high, "outside the mixtures of the runs")
-    own = float(design.mixture.as_dict().get(domain, 0.0))
-    ax.axvline(own, color="black", linewidth=0.9, linestyle=":", label=f"{100 * own:.1f} %")
+    share = float(design.mixture.as_dict().get(domain, 0.0))
+    ax.axvline(share, color="black", linewidth=0.9, linestyle=":", label=f"{100 * share:.1f} %")
     ax.set_xlim(shares[0], shares[-1])
-    others = f"{plain(against)} gives way" if against else "the others in proportion"
-    share_axis(ax.xaxis, f"share of {plain(domain)}, {others}")
+    text = f"{plain(other_domain)} gives way" if other_domain else "the others in proportion"
+    share_axis(ax.xaxis, f"share of {plain(domain)}, {text}")
     ax.set_ylabel("loss (nats/token)" if noise else "expected loss (nats/token)")
     titled(ax, target)
     key(ax)
@@ -63,26 +65,26 @@ def plot_loss_by_share(
 
 
 def _line(
-    mixture: np.ndarray, domains: tuple[str, ...], domain: str, against: str | None
+    mixture: np.ndarray, domains: tuple[str, ...], domain: str, other_domain: str | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Shares (point) of the domain, and mixtures (point, domain)."""
-    unknown = [d for d in (domain, against) if d is not None and d not in domains]
-    if unknown or domain == against:
+    unknown = [d for d in (domain, other_domain) if d is not None and d not in domains]
+    if unknown or domain == other_domain:
         raise InputError(
             "there is no such line through the simplex", expected=f"two domains among {list(domains)}",
-            got=unknown or [domain, against], advice="Correct the names.",
+            got=unknown or [domain, other_domain], advice="Correct the names.",
         )  # fmt: skip
-    this = np.eye(1, len(domains), domains.index(domain))[0]
-    if against is not None:
-        other = np.eye(1, len(domains), domains.index(against))[0]
-        room = float(mixture @ this + mixture @ other)
+    vertex = np.eye(1, len(domains), domains.index(domain))[0]
+    if other_domain is not None:
+        other = np.eye(1, len(domains), domains.index(other_domain))[0]
+        room = float(mixture @ vertex + mixture @ other)
         shares = np.linspace(0.0, room, POINTS)
-        rest = mixture * (1 - this) * (1 - other)
-        return shares, rest + shares[:, None] * this + (room - shares)[:, None] * other
-    rest = mixture * (1 - this)
-    rest = rest / rest.sum() if rest.sum() > 0 else (1 - this) / max(len(domains) - 1, 1)
+        rest = mixture * (1 - vertex) * (1 - other)
+        return shares, rest + shares[:, None] * vertex + (room - shares)[:, None] * other
+    rest = mixture * (1 - vertex)
+    rest = rest / rest.sum() if rest.sum() > 0 else (1 - vertex) / max(len(domains) - 1, 1)
     shares = np.linspace(0.0, 1.0, POINTS)
-    return shares, shares[:, None] * this + (1 - shares)[:, None] * rest
+    return shares, shares[:, None] * vertex + (1 - shares)[:, None] * rest
 
 
 def _stretches(x: np.ndarray, flags: np.ndarray) -> list[tuple[float, float]]:

@@ -55,24 +55,24 @@ def plot_loss_by_size(
         reach: how far beyond the largest run, and beyond the design, to go, as a factor.
         carried: whether to show the runs that are not on the curve.
     """
-    fitted, which = posterior.designs, posterior.targets.index(target)
+    fitted, column = posterior.designs, posterior.targets.index(target)
     place = _place(fitted, along)
-    own = float(_place(Designs.of(design), along)[0])
-    low, high = min(place.min(), own) / 1.15, max(place.max(), own) * reach
+    anchor = float(_place(Designs.of(design), along)[0])
+    low, high = min(place.min(), anchor) / 1.15, max(place.max(), anchor) * reach
     curve = np.geomspace(low, high, POINTS)
     weights = design.mixture.on(posterior.domains)
-    bands(ax, curve, posterior.predict(_curve(posterior, design, along, curve)).draws[:, :, which])
-    near = _on_curve(fitted, design.scale, along) & (0.5 * np.abs(fitted.mixture - weights).sum(1) < NEAR_MIXTURE)
+    bands(ax, curve, posterior.predict(_curve(posterior, design, along, curve)).draws[:, :, column])
+    on_curve = _on_curve(fitted, design.scale, along) & (0.5 * np.abs(fitted.mixture - weights).sum(1) < NEAR_MIXTURE)
     if carried:
-        rows = np.flatnonzero(~near & np.isfinite(posterior.runs.loss[:, which]))
-        _draw_carried(posterior, design, along, rows, which, ax)
-    if near.any():
-        measured = posterior.runs.loss[near, which]
-        ax.plot(place[near], measured, "o", color=ORANGE, markersize=5, label="measured", zorder=3)
+        rows = np.flatnonzero(~on_curve & np.isfinite(posterior.runs.loss[:, column]))
+        _draw_carried(posterior, design, along, rows, column, ax)
+    if on_curve.any():
+        measured = posterior.runs.loss[on_curve, column]
+        ax.plot(place[on_curve], measured, "o", color=ORANGE, markersize=5, label="measured", zorder=3)
     shade(ax, place.max(), high)
     if low < place.min() / 1.2:
         shade(ax, low, place.min())
-    ax.axvline(own, ymax=0.5, color="black", linewidth=0.9, linestyle=":", label=_named(design.scale, along))
+    ax.axvline(anchor, ymax=0.5, color="black", linewidth=0.9, linestyle=":", label=_named(design.scale, along))
     ax.set_xlim(low, high)
     _size_axis(ax, design.scale, along)
     ax.set_ylabel("loss (nats/token)")
@@ -95,9 +95,9 @@ def plot_scales(designs: Designs, *, ax: Axes, flagship: Scale | None = None) ->
     dots.set_rasterized(len(counts) > DENSE)
     sizes = cells
     if flagship is not None:
-        at = np.array([[flagship.params], [flagship.tokens]])
-        ax.plot(*at, "*", color=ORANGE, markersize=13, label="to decide at", linestyle="")
-        sizes = np.hstack([cells, at])
+        point = np.array([[flagship.params], [flagship.tokens]])
+        ax.plot(*point, "*", color=ORANGE, markersize=13, label="to decide at", linestyle="")
+        sizes = np.hstack([cells, point])
     (n_low, d_low), (n_high, d_high) = sizes.min(axis=1), sizes.max(axis=1)
     ax.set_xlim(n_low / 1.6, n_high * 1.6)
     ax.set_ylim(d_low / 1.6, d_high * 1.6)
@@ -112,11 +112,11 @@ def _place(designs: Designs, along: Axis) -> np.ndarray:
     return {"params": designs.params, "tokens": designs.tokens, "flops": designs.flops}[along]
 
 
-def _curve(posterior: Posterior | Stack, design: Design, along: Axis, at: np.ndarray) -> Designs:
+def _curve(posterior: Posterior | Stack, design: Design, along: Axis, positions: np.ndarray) -> Designs:
     """The mixture of the design at positions (point) along its curve."""
-    own = _place(Designs.of(design), along)[0]
-    scales = [grow(along)(design.scale, float(value / own)) for value in at]
-    weights = np.tile(design.mixture.on(posterior.domains), (len(at), 1))
+    anchor = _place(Designs.of(design), along)[0]
+    scales = [grow(along)(design.scale, float(value / anchor)) for value in positions]
+    weights = np.tile(design.mixture.on(posterior.domains), (len(positions), 1))
     n, d = np.array([[s.params, s.tokens] for s in scales]).T
     return Designs(posterior.domains, weights, n, d)
 
@@ -128,18 +128,18 @@ def _on_curve(designs: Designs, scale: Scale, along: Axis) -> np.ndarray:
 
 
 def _draw_carried(
-    posterior: Posterior | Stack, design: Design, along: Axis, rows: np.ndarray, which: int, ax: Axes
+    posterior: Posterior | Stack, design: Design, along: Axis, rows: np.ndarray, column: int, ax: Axes
 ) -> None:
     if not rows.size:
         return
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), CARRIED)).round().astype(int))]
     runs = posterior.designs.take(rows)
-    at = _place(runs, along)
-    sizes, index = np.unique(at, return_inverse=True)
-    there = posterior.predict(_curve(posterior, design, along, sizes), noise=False).quantile(0.5)[index, which]
-    here = posterior.predict(runs, noise=False).quantile(0.5)[:, which]
+    positions = _place(runs, along)
+    sizes, index = np.unique(positions, return_inverse=True)
+    curve_loss = posterior.predict(_curve(posterior, design, along, sizes), noise=False).quantile(0.5)[index, column]
+    run_loss = posterior.predict(runs, noise=False).quantile(0.5)[:, column]
     ax.plot(
-        at, posterior.runs.loss[rows, which] * there / here, "o", color=GREY, alpha=0.5, markersize=3,
+        positions, posterior.runs.loss[rows, column] * curve_loss / run_loss, "o", color=GREY, alpha=0.5, markersize=3,
         markeredgewidth=0, label="other runs, carried here", zorder=1.5, rasterized=len(rows) > DENSE,
     )  # fmt: skip
 

@@ -36,8 +36,8 @@ NAME = 18
 
 def plain(name: str, width: int = NAME) -> str:
     """A name from the user's table as a text to draw: clipped, without mathematics, and never hidden from a legend."""
-    shown = "".join(c if c.isprintable() else " " for c in clipped(name, width)).replace("$", r"\$")
-    return f" {shown}" if shown.startswith("_") else shown
+    text = "".join(c if c.isprintable() else " " for c in clipped(name, width)).replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
 
 
 def bands(ax: Axes, x: np.ndarray, draws: np.ndarray, colour: str = BLUE, name: str = "median") -> None:
@@ -73,7 +73,7 @@ def _logarithmic(axis: Axis, label: str, text: Callable[[float], str]) -> None:
     (axis.axes.set_xscale if isinstance(axis, XAxis) else axis.axes.set_yscale)("log")
     low, high = sorted(axis.get_view_interval())
     decades = np.log10(high / max(low, 1e-300))
-    subs = next(subs for most, subs in TICKS if decades <= most)
+    subs = next(subs for limit, subs in TICKS if decades <= limit)
     axis.set_major_locator(LogLocator(10.0, subs=subs, numticks=7))
     axis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))
     axis.set_minor_formatter(NullFormatter())
@@ -109,12 +109,12 @@ def key_above(ax: Axes) -> None:
     _legend(ax, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, borderaxespad=0.2, columnspacing=1.2)
 
 
-def _legend(ax: Axes, **where: Any) -> None:
-    once: dict[str, Any] = {}
+def _legend(ax: Axes, **options: Any) -> None:
+    entries: dict[str, Any] = {}
     for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
-        once.setdefault(label, handle)
-    if once:
-        ax.legend([*once.values()], [*once], frameon=False, fontsize="small", handlelength=1.5, **where)
+        entries.setdefault(label, handle)
+    if entries:
+        ax.legend([*entries.values()], [*entries], frameon=False, fontsize="small", handlelength=1.5, **options)
 
 
 def calm(ax: Axes) -> Axes:

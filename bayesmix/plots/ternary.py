@@ -134,9 +134,9 @@ def _map(
     if spread:
         levels = np.append(0.0, np.geomspace(max(low, high / 300), high, LEVELS - 1))
     shades = colormaps[colours].with_extremes(under=FORBIDDEN)
-    below = value.min() < levels[0]
-    filled = ax.tricontourf(*corner.T, value, levels=levels, cmap=shades, extend="both" if below else "max")
-    if below:
+    underflow = value.min() < levels[0]
+    filled = ax.tricontourf(*corner.T, value, levels=levels, cmap=shades, extend="both" if underflow else "max")
+    if underflow:
         ax.fill([], [], [], color=FORBIDDEN, label="better, but not allowed")
     for axis, name in zip((ax.taxis, ax.laxis, ax.raxis), names, strict=True):
         axis.set_label_text(plain(name))
@@ -156,13 +156,13 @@ def _decimals(levels: np.ndarray) -> int:
 
 def _mark(ax: Any, names: tuple[str, ...], mixtures: Mapping[str, Mixture]) -> None:
     for name, mixture in mixtures.items():
-        own = np.array([mixture.as_dict().get(d, 0.0) for d in names])
-        if own.sum() <= 0:
+        shares = np.array([mixture.as_dict().get(d, 0.0) for d in names])
+        if shares.sum() <= 0:
             continue
         marker, colour = MARKS.get(name, ("o", ORANGE))
         size = 9 if name == "chosen" else 6
         ax.plot(
-            *(own / own.sum())[:, None], marker, color=colour, markersize=size, markeredgecolor="black",
+            *(shares / shares.sum())[:, None], marker, color=colour, markersize=size, markeredgecolor="black",
             markeredgewidth=0.8, linestyle="", label=name, clip_on=False,
         )  # fmt: skip
     ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(-0.2, 1.05))

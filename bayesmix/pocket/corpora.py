@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from bayesmix.deprecation import renamed
 from bayesmix.errors import InputError
 from bayesmix.files import atomic_write
 from bayesmix.pocket import decode, images
@@ -47,6 +48,7 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
 )
 
 
+@renamed(held="held_out")
 @dataclass(frozen=True)
 class Corpus:
     """Sequences of symbols, the first of which marks their kind.
@@ -54,32 +56,32 @@ class Corpus:
     Attributes:
         domains: names of the training domains.
         train: per domain, its sequences (sequence, place).
-        held: per target, the sequences it is measured on (sequence, place).
+        held_out: per target, the sequences it is measured on (sequence, place).
         vocabulary: symbols, rounded up to a multiple of 8.
     """
 
     domains: tuple[str, ...]
     train: tuple[np.ndarray, ...]
-    held: Mapping[str, np.ndarray]
+    held_out: Mapping[str, np.ndarray]
     vocabulary: int
 
     @property
     def natural(self) -> np.ndarray:
         """The corpus' own proportions (domain,)."""
-        sizes = np.array([each.shape[0] for each in self.train], float)
+        sizes = np.array([sequences.shape[0] for sequences in self.train], float)
         return sizes / sizes.sum()
 
     @property
     def tokens(self) -> dict[str, int]:
         """Distinct training tokens of each domain."""
-        return {name: len(each) * PLACES for name, each in zip(self.domains, self.train, strict=True)}
+        return {name: len(sequences) * PLACES for name, sequences in zip(self.domains, self.train, strict=True)}
 
     @property
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits that say which sequences these are."""
         digest = hashlib.sha256()
-        for each in (*self.train, *self.held.values()):
-            digest.update(np.ascontiguousarray(each).tobytes())
+        for sequences in (*self.train, *self.held_out.values()):
+            digest.update(np.ascontiguousarray(sequences).tobytes())
         return digest.hexdigest()[:12]
 
 
@@ -134,7 +136,7 @@ def split(
         vocabulary: number of symbols.
         seed: which blocks are held out.
     """
-    train, held = {}, {}
+    train, held_out = {}, {}
     for number, target in enumerate(setting.targets):
         rng = np.random.default_rng([seed, number])
         count = len(streams[target]) // PLACES
@@ -145,9 +147,9 @@ def split(
         out[rng.permutation(blocks)[: max(1, blocks // EVERY)]] = True
         aside = np.repeat(out, BLOCK)[:count]
         chosen = np.arange(count) if target == setting.unseen else np.flatnonzero(aside)
-        held[target] = sequences[np.sort(rng.permutation(chosen)[:HELD])]
+        held_out[target] = sequences[np.sort(rng.permutation(chosen)[:HELD])]
         train[target] = sequences[~aside]
-    return Corpus(setting.domains, tuple(train[domain] for domain in setting.domains), held, vocabulary)
+    return Corpus(setting.domains, tuple(train[domain] for domain in setting.domains), held_out, vocabulary)
 
 
 def _build(setting: Setting) -> Corpus:
@@ -170,8 +172,8 @@ def _build(setting: Setting) -> Corpus:
 
 
 def _write(corpus: Corpus, path: Path) -> None:
-    arrays = {f"train.{name}": each for name, each in zip(corpus.domains, corpus.train, strict=True)}
-    arrays |= {f"held.{name}": each for name, each in corpus.held.items()}
+    arrays = {f"train.{name}": sequences for name, sequences in zip(corpus.domains, corpus.train, strict=True)}
+    arrays |= {f"held.{name}": sequences for name, sequences in corpus.held_out.items()}
     arrays |= {"vocabulary": np.array(corpus.vocabulary)}
     with atomic_write(path) as draft:
         np.savez_compressed(draft, allow_pickle=False, **arrays)

@@ -33,7 +33,7 @@ def text_symbols(texts: Iterable[str]) -> np.ndarray:
 
 def files(folder: Path, pattern: str) -> list[Path]:
     """The files of that pattern, in the order of their paths."""
-    return sorted(each for each in folder.rglob(pattern) if each.is_file() and not each.is_symlink())
+    return sorted(path for path in folder.rglob(pattern) if path.is_file() and not path.is_symlink())
 
 
 def plain(paths: Iterable[Path]) -> Iterator[str]:
@@ -44,15 +44,15 @@ def plain(paths: Iterable[Path]) -> Iterator[str]:
 def bible(program: Path, text: Path) -> str:
     """The King James Bible as the program that knows its format prints it, without the numbers of verses."""
     command = [str(program / "usr/bin/bible"), "-p", str(text / "usr/lib"), "-f", "gen1:1-rev22:21"]
-    said = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True).stdout
-    return re.sub(r"^\w+:\d+ ", "", said, flags=re.MULTILINE)
+    output = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True).stdout
+    return re.sub(r"^\w+:\d+ ", "", output, flags=re.MULTILINE)
 
 
 def manual(path: Path) -> str:
     """A manual page without the commands of troff."""
     with gzip.open(path, "rt", encoding="utf-8", errors="ignore") as page:
-        kept = [line for line in page if not line.startswith((".", "'"))]
-    return re.sub(r"\\f\[?\w+\]?|\\[&|^%/,]|\\m\[\w*\]|\\s[+-]?\d", "", "".join(kept)).replace("\\-", "-")
+        lines = [line for line in page if not line.startswith((".", "'"))]
+    return re.sub(r"\\f\[?\w+\]?|\\[&|^%/,]|\\m\[\w*\]|\\s[+-]?\d", "", "".join(lines)).replace("\\-", "-")
 
 
 def proofs(path: Path) -> str:
@@ -89,7 +89,7 @@ def codebook(kinds: Iterable[np.ndarray], seed: int = 0, sample: int = 20_000) -
     """64 patches (code, pixel) by k-means, on an equal number of patches of every kind of image."""
     rng = np.random.default_rng(seed)
     pool = [patches(tiles[rng.integers(len(tiles), size=sample // 16)]).reshape(-1, PATCH * PATCH) for tiles in kinds]
-    pixels = np.concatenate([each[rng.permutation(len(each))[:sample]] for each in pool])
+    pixels = np.concatenate([part[rng.permutation(len(part))[:sample]] for part in pool])
     centres, _ = kmeans2(pixels.astype(float), CODES, iter=30, minit="++", rng=rng)
     return centres[np.argsort(centres.mean(axis=1))]
 

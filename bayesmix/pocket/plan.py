@@ -60,16 +60,16 @@ class Job:
 def mixtures(corpus: Corpus) -> dict[str, np.ndarray]:
     """Uniform, natural, one heavy, one light, and scattered ones; name → weights (domain,) of three decimals."""
     count = len(corpus.domains)
-    found = {"uniform": np.full(count, 1 / count), "natural": corpus.natural}
+    recipes = {"uniform": np.full(count, 1 / count), "natural": corpus.natural}
     for number, domain in enumerate(corpus.domains):
         one = np.eye(count)[number]
-        found[f"{domain}-heavy"] = 0.7 * one + 0.3 * (1 - one) / (count - 1)
-        found[f"{domain}-light"] = 0.04 * one + 0.96 * (1 - one) / (count - 1)
+        recipes[f"{domain}-heavy"] = 0.7 * one + 0.3 * (1 - one) / (count - 1)
+        recipes[f"{domain}-light"] = 0.04 * one + 0.96 * (1 - one) / (count - 1)
     points = qmc.Sobol(count, scramble=True, rng=np.random.default_rng(0)).random_base2(5)[:SCATTERED]
     spread = -np.log(points)  # exponentials, whose shares are spread evenly over the simplex
     spread /= spread.sum(axis=1, keepdims=True)
-    found |= {f"sobol-{number + 1:02d}": weights for number, weights in enumerate(spread)}
-    return {name: _rounded(weights) for name, weights in found.items()}
+    recipes |= {f"sobol-{number + 1:02d}": weights for number, weights in enumerate(spread)}
+    return {name: _rounded(weights) for name, weights in recipes.items()}
 
 
 def plan(setting: str, corpus: Corpus) -> list[Job]:
@@ -78,27 +78,27 @@ def plan(setting: str, corpus: Corpus) -> list[Job]:
     All mixtures at all sizes but the largest, which has the held-out ones, uniform, natural and two heavy ones; two
     mixtures at two sizes again with two more seeds. What says most about the laws comes first.
     """
-    named = mixtures(corpus)
-    aside = list(named)[-ASIDE:]
+    recipes = mixtures(corpus)
+    aside = list(recipes)[-ASIDE:]
     heavy = [f"{domain}-heavy" for domain in corpus.domains]
-    few = ["uniform", "natural", *heavy[:2], *aside]
+    core = ["uniform", "natural", *heavy[:2], *aside]
 
     def job(name: str, size: str, seed: int = 0) -> Job:
-        weights = dict(zip(corpus.domains, named[name].tolist(), strict=True))
+        weights = dict(zip(corpus.domains, recipes[name].tolist(), strict=True))
         out = ("both" if name in aside else "size") if size == LARGEST else "mixture" if name in aside else ""
         return Job(
             f"{setting}-{size}-{name}-{seed}", setting, size, seed, TOKENS[setting], weights, mixture=name, hold_out=out
         )
 
     smallest, *middle, last = [size for size in SIZES if size != LARGEST]
-    first = [*few, *(name for name in named if name.endswith(("-heavy", "-light")) and name not in few)]
-    rest = [name for name in named if name not in first]
-    jobs = [job(name, smallest) for name in named] + [job(name, size) for size in middle for name in first]
-    jobs += [job(name, last) for name in few]
+    first = [*core, *(name for name in recipes if name.endswith(("-heavy", "-light")) and name not in core)]
+    rest = [name for name in recipes if name not in first]
+    jobs = [job(name, smallest) for name in recipes] + [job(name, size) for size in middle for name in first]
+    jobs += [job(name, last) for name in core]
     jobs += [job(name, size, seed) for size in REPEATED for name in ("uniform", heavy[0]) for seed in (1, 2)]
     jobs += [job(name, size) for size in middle for name in rest]
-    jobs += [job(name, LARGEST) for name in few]
-    return jobs + [job(name, last) for name in named if name not in few]
+    jobs += [job(name, LARGEST) for name in core]
+    return jobs + [job(name, last) for name in recipes if name not in core]
 
 
 def write_plan(jobs: Iterable[Job], path: str | os.PathLike[str]) -> None:
@@ -157,7 +157,7 @@ def checked_weights(weights: Mapping[str, float], setting: str) -> np.ndarray:
 def _job(row: Mapping[str, str]) -> Job:
     weights = {name.removeprefix("weight."): value for name, value in row.items() if name.startswith("weight.")}
     try:
-        seed, tokens = int(row["seed"]), tuple(int(each) for each in row["tokens"].split())
+        seed, tokens = int(row["seed"]), tuple(int(text) for text in row["tokens"].split())
         shares = {name: float(value) for name, value in weights.items()}
     except ValueError as error:
         raise InputError(

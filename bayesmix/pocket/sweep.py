@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
+from bayesmix.deprecation import renamed
 from bayesmix.errors import InputError
 from bayesmix.pocket.plan import Job
 from bayesmix.runs.tables import write_table
@@ -36,11 +37,12 @@ def read_records(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in whole.splitlines() if line]
 
 
+@renamed(said="on_message")
 def sweep(
     jobs: Sequence[Job],
     out: str | os.PathLike[str],
     processes: int | None = None,
-    said: Callable[[str], None] = lambda _: None,
+    on_message: Callable[[str], None] = lambda _: None,
 ) -> int:
     """Train the jobs that `out` does not hold yet, and append one JSON line for each as it ends.
 
@@ -51,7 +53,7 @@ def sweep(
         jobs: what to train, in this order.
         out: the file of JSON lines.
         processes: how many at a time; default: one for every core.
-        said: is told about every finished run.
+        on_message: called with a line of text at the start and after every finished run.
 
     Returns:
         How many runs were trained.
@@ -60,38 +62,39 @@ def sweep(
         InputError: another sweep writes to `out`, or a worker failed.
     """
     with _locked(out) as file:
-        done = {each["train_run"] for each in read_records(out)}
+        completed = {entry["train_run"] for entry in read_records(out)}
         todo: queue.SimpleQueue[Job] = queue.SimpleQueue()
-        left = [job for job in jobs if job.train_run not in done]
-        for job in left:
+        remaining = [job for job in jobs if job.train_run not in completed]
+        for job in remaining:
             todo.put(job)
-        said(f"{len(done)} of {len(jobs)} runs are done")
-        workers = [_Worker() for _ in range(min(processes or os.cpu_count() or 1, len(left)))]
+        on_message(f"{len(completed)} of {len(jobs)} runs are done")
+        workers = [_Worker() for _ in range(min(processes or os.cpu_count() or 1, len(remaining)))]
         finished: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         threads = [threading.Thread(target=worker.serve, args=(todo, finished), daemon=True) for worker in workers]
         try:
             for thread in threads:
                 thread.start()
-            for number in range(len(left)):
+            for number in range(len(remaining)):
                 record = finished.get()
                 if record is None:
                     raise InputError(
                         "a worker of the sweep ended before its run did",
                         expected="a measured run",
-                        got="; ".join(each.last_words() for each in workers if each.process.poll()) or "no reason",
+                        got="; ".join(worker.last_words() for worker in workers if worker.process.poll())
+                        or "no reason",
                         advice="Finished runs are kept; the same command goes on from there.",
                     )
                 file.write(json.dumps(record) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
-                said(f"{number + 1}/{len(left)} {record['train_run']}")
+                on_message(f"{number + 1}/{len(remaining)} {record['train_run']}")
         finally:
             for worker in workers:
                 worker.process.kill()
             for thread, worker in zip(threads, workers, strict=True):
                 thread.join()
                 worker.close()
-    return len(left)
+    return len(remaining)
 
 
 def write_runs(path: str | os.PathLike[str], out: str | os.PathLike[str]) -> int:
@@ -101,7 +104,7 @@ def write_runs(path: str | os.PathLike[str], out: str | os.PathLike[str]) -> int
         InputError: no run is finished, or the runs are of several settings or corpora.
     """
     records = read_records(path)
-    kinds = sorted({f"{each['setting']} {each['corpus']}" for each in records})
+    kinds = sorted({f"{record['setting']} {record['corpus']}" for record in records})
     if len(kinds) != 1:
         raise InputError(
             f"{path} does not make one table",
@@ -109,7 +112,7 @@ def write_runs(path: str | os.PathLike[str], out: str | os.PathLike[str]) -> int
             got=kinds or "no finished run",
             advice="Sweep each setting into its own file.",
         )
-    records.sort(key=lambda each: (each["params"], each["mixture"], each["seed"]))
+    records.sort(key=lambda record: (record["params"], record["mixture"], record["seed"]))
     columns = table_columns(records)
     write_table(columns, out)
     return len(columns["run_id"])
@@ -122,10 +125,10 @@ def table_columns(records: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
 
 
 def _row(record: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
-    kept = {name: record[name] for name in ("train_run", "seed", "params")}
+    identity = {name: record[name] for name in ("train_run", "seed", "params")}
     return {
         "run_id": f"{record['train_run']}-{point['tokens'] // 1000}k",
-        **kept,
+        **identity,
         "tokens": point["tokens"],
         "tokens_planned": point["tokens"],  # the rate had been brought down to end there
         **{f"weight.{name}": value for name, value in record["weights"].items()},

@@ -75,26 +75,28 @@ def train(corpus: Corpus, size: str | Size, weights: np.ndarray, tokens: Sequenc
         One point for each distinct number of tokens, in increasing order.
     """
     size = find_size(size) if isinstance(size, str) else size
-    stops = sorted({rounded(each) // STEP_TOKENS for each in tokens})
-    order = sequence_order(np.asarray(weights, float), [len(each) for each in corpus.train], BATCH * stops[-1], seed)
+    stops = sorted({rounded(count) // STEP_TOKENS for count in tokens})
+    order = sequence_order(
+        np.asarray(weights, float), [len(sequences) for sequences in corpus.train], BATCH * stops[-1], seed
+    )
     rows = jnp.asarray(np.concatenate(corpus.train)[order].reshape(-1, BATCH, PLACES + 1))
     run, measure = _compiled(size, corpus.vocabulary, stops[-1])
     start = initial(jax.random.key(seed), size, corpus.vocabulary)
     state: State = (start, OPTIMISER.init(start))
-    never, done, spent, points = np.int32(2**30), 0, 0.0, []
+    sentinel, step, spent, points = np.int32(2**30), 0, 0.0, []
     for stop in stops:
         leave = round((1 - COOLDOWN) * stop)
-        state, seconds = _timed(run, state, rows, done, leave, never, never)
-        done, spent = leave, spent + seconds
+        state, seconds = _timed(run, state, rows, step, leave, sentinel, sentinel)
+        step, spent = leave, spent + seconds
         branch, seconds = _timed(run, state, rows, leave, stop, leave, stop)
-        loss = {name: float(measure(branch[0], jnp.asarray(held))) for name, held in corpus.held.items()}
+        loss = {name: float(measure(branch[0], jnp.asarray(sequences))) for name, sequences in corpus.held_out.items()}
         points.append(Point(stop * STEP_TOKENS, loss, spent + seconds))
     return points
 
 
 def _timed(run: Any, state: State, *arguments: Any) -> tuple[State, float]:
     began = time.process_time()
-    state = jax.block_until_ready(run(state, *(jnp.asarray(each) for each in arguments)))
+    state = jax.block_until_ready(run(state, *(jnp.asarray(argument) for argument in arguments)))
     return state, time.process_time() - began
 
 
@@ -111,16 +113,16 @@ def _compiled(size: Size, vocabulary: int, steps: int) -> tuple[Any, Any]:
     ) -> State:
         def one(step: jax.Array, state: State) -> State:
             weights, memory = state
-            slope = jax.grad(lambda each: nats(each, rows[step]).mean())(weights)
+            slope = jax.grad(lambda w: nats(w, rows[step]).mean())(weights)
             change, memory = OPTIMISER.update(slope, memory, weights)
-            change = jax.tree.map(lambda each: -rate(step, leave, stop) * each, change)
+            change = jax.tree.map(lambda leaf: -rate(step, leave, stop) * leaf, change)
             return optax.apply_updates(weights, change), memory  # type: ignore[return-value]
 
         return jax.lax.fori_loop(first, last, one, state)
 
-    def measure(weights: Any, held: jax.Array) -> jax.Array:
-        whole = held.shape[0] // 128 * 128 or held.shape[0]
-        parts = held[:whole].reshape(-1, min(128, whole), held.shape[1])
+    def measure(weights: Any, sequences: jax.Array) -> jax.Array:
+        whole = sequences.shape[0] // 128 * 128 or sequences.shape[0]
+        parts = sequences[:whole].reshape(-1, min(128, whole), sequences.shape[1])
         return jax.lax.map(lambda part: nats(weights, part).mean(), parts).mean()
 
     start = jax.eval_shape(lambda: initial(jax.random.key(0), size, vocabulary))

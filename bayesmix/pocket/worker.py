@@ -63,11 +63,11 @@ def _one_core() -> Iterator[None]:
     if not os.path.isdir("/proc/self/task"):
         yield
         return
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(before)})
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
     yield
     for thread in os.listdir("/proc/self/task"):
-        os.sched_setaffinity(int(thread), before)
+        os.sched_setaffinity(int(thread), cores)
 
 
 if __name__ == "__main__":

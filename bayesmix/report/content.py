@@ -47,6 +47,7 @@ TRADES = 10
 type Status = Literal["ANSWER", "REVIEW", "NO ANSWER"]
 
 
+@renamed(named="mixtures", allowed="feasible_set")
 @dataclass(frozen=True, eq=False)
 class Report:
     """The answer for one scale, with the evidence it rests on.
@@ -55,7 +56,7 @@ class Report:
         posterior: what is believed.
         decision: which mixture, how sure, what else would do.
         prediction: draws of the loss that a run of each named mixture would measure.
-        named: the mixtures of `prediction`, ``chosen`` first.
+        mixtures: name → mixture of `prediction`, ``chosen`` first.
         lint: findings about the runs.
         check: what the parameters rest on; None for a stack, which has no parameters of its own.
         loo_pit: whether the bands hold among the fitted runs; None for a stack.
@@ -64,13 +65,13 @@ class Report:
         appraisal: what candidate runs are worth; None for a stack.
         proposal: the run to make next; None for a stack.
         source: where the posterior came from, in words.
-        allowed: the mixtures that were allowed, in words.
+        feasible_set: the mixtures that were allowed, in words.
     """
 
     posterior: Posterior | Stack
     decision: Decision
     prediction: Prediction
-    named: Mapping[str, Mixture]
+    mixtures: Mapping[str, Mixture]
     lint: LintReport
     check: Check | None
     loo_pit: LooPit | None
@@ -79,7 +80,7 @@ class Report:
     appraisal: CandidateScores | None
     proposal: Proposal | None
     source: str = ""
-    allowed: str = "every mixture"
+    feasible_set: str = "every mixture"
     seed: int = 0
 
     @property
@@ -99,31 +100,31 @@ class Report:
         """Why no answer can be given, in sentences; empty where one can."""
         diagnostics = self.posterior.diagnostics
         failing = [t for t in diagnostics.targets if t.fails]
-        why = [f"{t.target}: {problem}" for t in failing for problem in t.problems]
+        reasons = [f"{t.target}: {problem}" for t in failing for problem in t.problems]
         if not self.decision.optimum.converged:
-            why.append("the optimiser stopped before it reached its tolerance; loosen the constraints")
-        return tuple(why)
+            reasons.append("the optimiser stopped before it reached its tolerance; loosen the constraints")
+        return tuple(reasons)
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """What to look at before acting on an answer, in sentences."""
-        found: list[str] = []
+        remarks: list[str] = []
         if self.lint.failed:
-            found.append("The table of runs has faults that should be mended before it is fitted.")
+            remarks.append("The table of runs has faults that should be mended before it is fitted.")
         targets = self.posterior.diagnostics.targets
         if self.posterior.diagnostics.passed and any(t.problems for t in targets):
-            found.append("The sampler has remarks: the draws can be used, but read them.")
+            remarks.append("The sampler has remarks: the draws can be used, but read them.")
         bent = [t.target for t in targets if t.remarks]
         if bent:
-            more = f" and {len(bent) - NAMED} more targets" if len(bent) > NAMED else ""
-            names = f"{', '.join(bent[:NAMED])}{more}"
-            found.append(f"The law misses the trend of its own runs for {names}: beyond them it is unsafe.")
-        beyond = self.prediction.extrapolation
-        if beyond is not None and beyond.flags[0]:
-            found.append(f"The answer lies beyond the runs ({beyond.flags[0]}): there it rests on the law.")
+            remainder = f" and {len(bent) - NAMED} more targets" if len(bent) > NAMED else ""
+            names = f"{', '.join(bent[:NAMED])}{remainder}"
+            remarks.append(f"The law misses the trend of its own runs for {names}: beyond them it is unsafe.")
+        extrapolation = self.prediction.extrapolation
+        if extrapolation is not None and extrapolation.flags[0]:
+            remarks.append(f"The answer lies beyond the runs ({extrapolation.flags[0]}): there it rests on the law.")
         if self.decision.near_optimal.empty:
-            found.append("No mixture is near the best in most draws: the runs do not tell which is best.")
-        return tuple(found)
+            remarks.append("No mixture is near the best in most draws: the runs do not tell which is best.")
+        return tuple(remarks)
 
     @property
     def headline(self) -> str:
@@ -142,12 +143,12 @@ class Report:
         """The chosen mixture in words, the largest shares by name."""
         mixture = self.decision.mixture
         order = sorted(mixture.domains, key=lambda d: -mixture[d])
-        named = [d for d in order[:NAMED] if mixture[d] >= 0.005]
-        parts = [f"{d} {100 * mixture[d]:.0f}\u00a0%" for d in named]
-        rest = len(order) - len(named)
-        left = 100 * (1 - sum(mixture[d] for d in named))
-        if rest and left >= 0.5:
-            parts.append(f"{rest} other{'s' if rest > 1 else ''} {left:.0f}\u00a0%")
+        domains = [d for d in order[:NAMED] if mixture[d] >= 0.005]
+        parts = [f"{d} {100 * mixture[d]:.0f}\u00a0%" for d in domains]
+        rest = len(order) - len(domains)
+        remainder = 100 * (1 - sum(mixture[d] for d in domains))
+        if rest and remainder >= 0.5:
+            parts.append(f"{rest} other{'s' if rest > 1 else ''} {remainder:.0f}\u00a0%")
         return ", ".join(parts[:-1]) + f" and {parts[-1]}" if len(parts) > 1 else parts[0]
 
     @cached_property
@@ -204,20 +205,20 @@ def make_report(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DiagnosticsWarning)  # the page says it
         decision = decide(posterior, scale, epsilon=epsilon, regret_draws=_look(posterior), **options)
-        few = thinned(posterior, DRAWS) if isinstance(posterior, Posterior) else posterior
-        named = {"chosen": decision.mixture} | {n: c.mixture for n, c in decision.optimum.baselines.items()}
-        prediction = few.predict(Designs.of(*(Design(m, scale) for m in named.values())), seed=seed)
+        subset = thinned(posterior, DRAWS) if isinstance(posterior, Posterior) else posterior
+        mixtures = {"chosen": decision.mixture} | {n: c.mixture for n, c in decision.optimum.baselines.items()}
+        prediction = subset.predict(Designs.of(*(Design(m, scale) for m in mixtures.values())), seed=seed)
         sizes = tuple(pilots) if pilots else usual_pilots(posterior.runs)
-        appraisal, proposal = _next(few, decision, sizes, options) if isinstance(few, Posterior) else (None, None)
+        appraisal, proposal = _next(subset, decision, sizes, options) if isinstance(subset, Posterior) else (None, None)
         feasible = options.get("feasible")
         return Report(
             posterior,
             decision,
             prediction,
-            named,
+            mixtures,
             lint(posterior.runs),
             *(_checked(posterior, scale, seed) if isinstance(posterior, Posterior) else (None, None)),
-            effects(few, decision.optimum.design),
+            effects(subset, decision.optimum.design),
             sizes,
             appraisal,
             proposal,
@@ -253,8 +254,8 @@ def _next(
 def _checked(posterior: Posterior, scale: Scale, seed: int) -> tuple[Check, LooPit]:
     """What the parameters rest on and whether the bands hold, on fewer draws where the table is large."""
     densities = len(set(posterior.runs.train_run)) * len(posterior.targets)
-    few = thinned(posterior, max(FEWEST, LIKELIHOODS // densities))
-    return check(few, seed, scale), loo_pit(few, seed)
+    subset = thinned(posterior, max(FEWEST, LIKELIHOODS // densities))
+    return check(subset, seed, scale), loo_pit(subset, seed)
 
 
 def _table_of(report: Report) -> dict[str, Any]:
@@ -274,7 +275,7 @@ def _table_of(report: Report) -> dict[str, Any]:
             "flops": report.scale.flops,
             "risk": decision.optimum.risk,
             "targets": dict(decision.optimum.targets),
-            "allowed": report.allowed,
+            "allowed": report.feasible_set,
         },
         "runs": {
             "rows": len(runs),
@@ -305,7 +306,7 @@ def _bands(report: Report) -> dict[str, dict[str, dict[str, float]]]:
     return {
         target: {
             name: {figure: float(values[m, t]) for figure, values in figures.items()}
-            for m, name in enumerate(report.named)
+            for m, name in enumerate(report.mixtures)
         }
         for t, target in enumerate(report.posterior.targets)
     }
@@ -313,10 +314,10 @@ def _bands(report: Report) -> dict[str, dict[str, dict[str, float]]]:
 
 def _beyond(prediction: Prediction) -> dict[str, float] | None:
     """How far the chosen design lies beyond the runs."""
-    beyond = prediction.extrapolation
-    if beyond is None:
+    extrapolation = prediction.extrapolation
+    if extrapolation is None:
         return None
-    return {name: float(getattr(beyond, name)[0]) for name in ("params", "tokens", "mixture")}
+    return {name: float(getattr(extrapolation, name)[0]) for name in ("params", "tokens", "mixture")}
 
 
 def _appendix(report: Report) -> dict[str, Any]:

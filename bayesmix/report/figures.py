@@ -49,8 +49,8 @@ class Picture:
 def pictures(report: Report) -> dict[str, list[Picture]]:
     """Section → its figures."""
     return {
-        section: [*made(report)]
-        for section, made in (
+        section: [*builder(report)]
+        for section, builder in (
             ("runs", _runs),
             ("sampler", _sampler),
             ("bands", _bands),
@@ -60,11 +60,11 @@ def pictures(report: Report) -> dict[str, list[Picture]]:
     }
 
 
-def first_targets(report: Report, most: int) -> list[str]:
+def first_targets(report: Report, max_targets: int) -> list[str]:
     """The targets that weigh most, in the order of the table."""
     weights = report.decision.optimum.targets
-    kept = sorted(report.posterior.targets, key=lambda t: -weights[t])[:most]
-    return [t for t in report.posterior.targets if t in kept]
+    top_targets = sorted(report.posterior.targets, key=lambda t: -weights[t])[:max_targets]
+    return [t for t in report.posterior.targets if t in top_targets]
 
 
 def _runs(report: Report) -> Iterator[Picture]:
@@ -85,12 +85,12 @@ def _sampler(report: Report) -> Iterator[Picture]:
         lambda ax: plot_convergence(posterior, ax=ax),
         "Every parameter of every target: chains agree where R-hat is near 1, and have drawn enough far to the right.",
     )
-    few = thinned(posterior, DRAWS)
+    subset = thinned(posterior, DRAWS)
     for place, target in enumerate(first_targets(report, LEARNED)):
         rows = min(PARAMETERS, len(entries(posterior)))
         yield _picture(
             f"learned-{place}",
-            lambda ax, target=target: plot_learned(few, target=target, ax=ax, most=PARAMETERS),
+            lambda ax, target=target: plot_learned(subset, target=target, ax=ax, max_parameters=PARAMETERS),
             f"What the runs taught about the parameters of {target}: a bar over the whole width keeps its prior.",
             height=max(HEIGHT, 1.2 + 0.155 * rows),
         )
@@ -98,10 +98,10 @@ def _sampler(report: Report) -> Iterator[Picture]:
 
 def _bands(report: Report) -> Iterator[Picture]:
     if report.loo_pit is not None:
-        found = report.loo_pit
+        loo_pit = report.loo_pit
         yield _picture(
             "loo-pit",
-            lambda ax: plot_loo_pit(found, ax=ax),
+            lambda ax: plot_loo_pit(loo_pit, ax=ax),
             "Where each fitted run lies in what the others predict for it: in the grey band when bands hold among the "
             "runs. Beyond them only a backtest can tell.",
         )
@@ -128,14 +128,14 @@ def _bands(report: Report) -> Iterator[Picture]:
 
 
 def _decision(report: Report) -> Iterator[Picture]:
-    decision, found = report.decision, report.effects
-    shown = min(len(decision.mixture.domains), DOMAINS)
+    decision, effects = report.decision, report.effects
+    bars = min(len(decision.mixture.domains), DOMAINS)
     yield _picture(
         "shares",
-        lambda ax: plot_shares(decision, ax=ax, most=DOMAINS),
+        lambda ax: plot_shares(decision, ax=ax, max_domains=DOMAINS),
         "The chosen share of every domain, and how far it may move with the others following while the mixture "
         "stays as good.",
-        height=max(2.4, 1.2 + 0.22 * shown),
+        height=max(2.4, 1.2 + 0.22 * bars),
     )
     yield _picture(
         "regret",
@@ -150,10 +150,10 @@ def _decision(report: Report) -> Iterator[Picture]:
             ternary=True,
             height=3.4,
         )
-    rows, columns = min(len(found.targets), TARGETS), min(len(found.domains), DOMAINS)
+    rows, columns = min(len(effects.targets), TARGETS), min(len(effects.domains), DOMAINS)
     yield _picture(
         "effects",
-        lambda ax: plot_effects(found, ax=ax, most=DOMAINS, most_targets=TARGETS),
+        lambda ax: plot_effects(effects, ax=ax, max_domains=DOMAINS, max_targets=TARGETS),
         "Which domain helps (purple) or harms (orange) which target, from the chosen mixture.",
         height=max(HEIGHT, 1.4 + 0.17 * rows),
         width=WIDTH if columns <= 8 else 2 * WIDTH,

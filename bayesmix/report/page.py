@@ -43,14 +43,16 @@ def html(report: Report) -> str:
     script, *_ = environment.loader.get_source(environment, "page.js")  # type: ignore[union-attr]
     table, mixture = report.table, report.decision.mixture
     order = sorted(mixture.domains, key=lambda d: -mixture[d])
-    shown = order[:SHOWN]
-    ends = [mixture[d] for d in shown] + [report.decision.near_optimal.ranges.get(d, (0.0, 0.0))[1] for d in shown]
+    top_domains = order[:SHOWN]
+    ends = [mixture[d] for d in top_domains] + [
+        report.decision.near_optimal.ranges.get(d, (0.0, 0.0))[1] for d in top_domains
+    ]
     return environment.get_template("page.html.j2").render(
         report=report,
         t=table,
         num=_Numbers(table),
         order=order,
-        shown=shown,
+        top_domains=top_domains,
         span=max(ends),  # of the bars in the verdict
         pictures=pictures(report),
         css=Markup(source),  # files of the package: nothing of the user's is in them
@@ -70,11 +72,11 @@ class _Numbers:
         steps = [*_flat(place)]
         for step in steps:
             value = value[step]
-        known = isinstance(value, int | float) and math.isfinite(value)
-        shown = KINDS[kind](float(value)) if known else NONE
+        finite = isinstance(value, int | float) and math.isfinite(value)
+        text = KINDS[kind](float(value)) if finite else NONE
         pointer = "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)
         return Markup('<data value="{}" data-at="{}" title="{}">{}</data>').format(
-            repr(value) if known else "null", pointer, repr(value) if known else "not a finite number", shown
+            repr(value) if finite else "null", pointer, repr(value) if finite else "not a finite number", text
         )
 
 

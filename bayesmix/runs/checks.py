@@ -79,15 +79,16 @@ def row_sums(table: LenientTable) -> Finding | None:
     if not table.domains:
         return None
     total = table.mixture.sum(axis=1)
-    off = np.flatnonzero(np.abs(total - 1) > SUM_TOLERANCE)
-    if not off.size:
+    wrong = np.flatnonzero(np.abs(total - 1) > SUM_TOLERANCE)
+    if not wrong.size:
         return None
-    low, high = total[off].min(), total[off].max()
+    low, high = total[wrong].min(), total[wrong].max()
     message = (
-        f"Weights of {off.size} row(s) sum to {low:.4g} to {high:.4g} instead of 1, first {table.name(int(off[0]))}."
+        f"Weights of {wrong.size} row(s) sum to {low:.4g} to {high:.4g} instead of 1, "
+        f"first {table.name(int(wrong[0]))}."
     )
-    near = "These look like rounding: pass" if max(1 - low, high - 1) < 0.02 else "Correct the rows, or pass"
-    return Finding("row-sum", "fail", message, f"{near} normalize=True (--normalize).", off.size)
+    hint = "These look like rounding: pass" if max(1 - low, high - 1) < 0.02 else "Correct the rows, or pass"
+    return Finding("row-sum", "fail", message, f"{hint} normalize=True (--normalize).", wrong.size)
 
 
 def bad_losses(table: LenientTable) -> Finding | None:
@@ -117,9 +118,9 @@ def duplicate_checkpoints(table: LenientTable) -> Finding | None:
     """Checkpoints whose losses are, to the last digit, those of the checkpoint before."""
     order = np.lexsort((np.arange(len(table)), table.tokens, table.group))
     loss, group, tokens = table.loss[order], table.group[order], table.tokens[order]
-    same = (loss[1:] == loss[:-1]) | (np.isnan(loss[1:]) & np.isnan(loss[:-1]))
+    equal = (loss[1:] == loss[:-1]) | (np.isnan(loss[1:]) & np.isnan(loss[:-1]))
     shared = np.isfinite(loss[1:]).sum(axis=1)
-    repeat = same.all(axis=1) & (shared > 0) & (group[1:] == group[:-1])
+    repeat = equal.all(axis=1) & (shared > 0) & (group[1:] == group[:-1])
     if not table.said_runs:
         repeat &= tokens[1:] != tokens[:-1]  # equal tokens too is a repeated row, and reported as that
     rows = np.sort(order[1:][repeat])
@@ -216,15 +217,15 @@ def constant_domains(table: LenientTable) -> Finding | None:
         return None
     recipes = table.mixture[np.unique(table.recipe, return_index=True)[1]]
     sd, mean = recipes.std(axis=0), recipes.mean(axis=0)
-    still = np.flatnonzero(sd < np.maximum(0.002, 0.02 * mean))
-    if not still.size:
+    constant = np.flatnonzero(sd < np.maximum(0.002, 0.02 * mean))
+    if not constant.size:
         return None
-    names = listed(f"{table.domains[i]} {mean[i]:.3g} +- {sd[i]:.1g}" for i in still)
+    names = listed(f"{table.domains[i]} {mean[i]:.3g} +- {sd[i]:.1g}" for i in constant)
     message = (
-        f"{still.size} domain(s) hardly vary over {len(recipes)} mixtures: {names}. Their effect is not identified."
+        f"{constant.size} domain(s) hardly vary over {len(recipes)} mixtures: {names}. Their effect is not identified."
     )
     return Finding(
-        "constant-domain", "review", message, "Merge them (rename) or vary them in further runs.", still.size
+        "constant-domain", "review", message, "Merge them (rename) or vary them in further runs.", constant.size
     )
 
 
@@ -247,8 +248,8 @@ def pseudo_replicates(table: LenientTable) -> Finding | None:
     rows = int((lengths > 1).sum())
     if not rows:
         return None
-    same = "N, mixture and seed" if table.domains else "N"
-    message = f"{rows} rows share {same} and differ in D. Checkpoints of one run are no independent measurements."
+    key = "N, mixture and seed" if table.domains else "N"
+    message = f"{rows} rows share {key} and differ in D. Checkpoints of one run are no independent measurements."
     advice = "If they are checkpoints, add a train_run column: bands come out far too narrow without it."
     # Without mixtures, several D at one N may as well be separate runs of one ladder.
     return Finding("pseudo-replicates", "review" if table.domains else "info", message, advice, rows)
@@ -276,12 +277,12 @@ def outlying_losses(table: LenientTable) -> Finding | None:
     log_loss = np.log(loss, where=_positive(loss), out=np.full_like(loss, np.nan))
     planes, scales = zip(*(robust_trend(terms, y) for y in log_loss.T), strict=True) if table.targets else ((), ())
     far = np.abs(log_loss - terms @ np.array(planes).reshape(-1, terms.shape[1]).T) > OUTLYING * np.array(scales)
-    found = [f"{table.targets[t]} of {table.name(int(rows[i]))}" for i, t in np.argwhere(far)]
-    if not found:
+    outliers = [f"{table.targets[t]} of {table.name(int(rows[i]))}" for i, t in np.argwhere(far)]
+    if not outliers:
         return None
-    message = f"{len(found)} loss(es) lie far from the trend of the rest: {listed(found)}."
+    message = f"{len(outliers)} loss(es) lie far from the trend of the rest: {listed(outliers)}."
     advice = "Check them; early checkpoints and diverged runs do this."
-    return Finding("outlying-loss", "review", message, advice, len(found))
+    return Finding("outlying-loss", "review", message, advice, len(outliers))
 
 
 def _positive(values: np.ndarray) -> np.ndarray:

@@ -37,16 +37,16 @@ def family(columns: Iterable[str], prefix: str) -> dict[str, str]:
 def near(name: str, candidates: Iterable[str]) -> str | None:
     """The candidate that `name` probably means, or None."""
     plain = {_plain(candidate): candidate for candidate in candidates}
-    found = difflib.get_close_matches(_plain(name), list(plain), n=1, cutoff=0.65)
-    return plain[found[0]] if found else None
+    matches = difflib.get_close_matches(_plain(name), list(plain), n=1, cutoff=0.65)
+    return plain[matches[0]] if matches else None
 
 
-def near_column(wanted: str, columns: Iterable[str]) -> str | None:
-    """The column that probably holds the required column `wanted`, or None."""
+def near_column(required: str, columns: Iterable[str]) -> str | None:
+    """The column that probably holds the contract's column `required`, or None."""
     columns = list(columns)
     by_plain = {_plain(column): column for column in reversed(columns)}
-    others = [by_plain[other] for other in OTHER_NAMES.get(wanted, ()) if other in by_plain]
-    return near(wanted, columns) or (others[0] if others else None)
+    synonyms = [by_plain[other] for other in OTHER_NAMES.get(required, ()) if other in by_plain]
+    return near(required, columns) or (synonyms[0] if synonyms else None)
 
 
 def misspelt(frame: pd.DataFrame) -> dict[str, str]:
@@ -58,7 +58,7 @@ def misspelt(frame: pd.DataFrame) -> dict[str, str]:
     * `train_run` or `seed` in another spelling (``TrainRun``, ``seeds``).
     """
     columns = list(frame.columns)
-    known = {label.lower() for prefix in FAMILIES[:2] for label in family(columns, prefix)}
+    names = {label.lower() for prefix in FAMILIES[:2] for label in family(columns, prefix)}
     meant: dict[str, str] = {}
     for column in columns:
         head, dot, label = column.partition(".")
@@ -69,7 +69,7 @@ def misspelt(frame: pd.DataFrame) -> dict[str, str]:
         absent = not family(columns, prefix) and prefix != "loss_se"
         if absent and prefix == "weight":
             absent = _look_like_shares(frame, list(undotted))
-        meant |= {c: f"{prefix}.{label}" for c, label in undotted.items() if absent or label.lower() in known}
+        meant |= {c: f"{prefix}.{label}" for c, label in undotted.items() if absent or label.lower() in names}
     for name in OPTIONAL:
         if name not in columns:
             meant |= {c: name for c in columns if c not in meant and _singular(c) == _singular(name)}
@@ -87,8 +87,8 @@ def _family_meant(head: str) -> str | None:
 
 def _undotted(columns: list[str], prefix: str) -> dict[str, str]:
     """Column → label of ``weight_web``, ``weights-web``, ``Weight web`` and the like."""
-    taken = r"(?!se[_\-/: ])" if prefix == "loss" else ""
-    pattern = re.compile(rf"(?:{prefix}(?:s|es)?)[_\-/: ]+{taken}(.+)", re.IGNORECASE)
+    lookahead = r"(?!se[_\-/: ])" if prefix == "loss" else ""
+    pattern = re.compile(rf"(?:{prefix}(?:s|es)?)[_\-/: ]+{lookahead}(.+)", re.IGNORECASE)
     return {column: match[1] for column in columns if (match := pattern.fullmatch(column))}
 
 

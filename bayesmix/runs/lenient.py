@@ -40,8 +40,8 @@ class LenientTable:
     def group(self) -> np.ndarray:
         """Number (run) of the training run of each row: as the table says, else equal N, mixture and seed."""
         if self.train_run is not None:
-            own = (f"\x1f{row}" for row in range(len(self)))
-            return pd.factorize(np.array([name or next(own) for name in self.train_run], dtype=object))[0]
+            placeholders = (f"\x1f{row}" for row in range(len(self)))
+            return pd.factorize(np.array([name or next(placeholders) for name in self.train_run], dtype=object))[0]
         seed = np.zeros(len(self)) if self.seed is None else pd.factorize(np.array(self.seed, dtype=object))[0]
         return groups(np.column_stack([self.params, self.recipe, seed]), size=len(self))
 
@@ -124,7 +124,7 @@ def groups(values: np.ndarray, *, size: int) -> np.ndarray:
     return pd.factorize(np.unique(whole_rows, return_inverse=True)[1])[0]
 
 
-def listed(names: Iterable[object], most: int = 3) -> str:
+def listed(names: Iterable[object], limit: int = 3) -> str:
     """The first few names as text."""
     names = [str(name) for name in names]
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

@@ -97,8 +97,8 @@ def load_designs(source: Table, *, normalize: bool = False) -> Designs:
     if not len(frame):
         raise _no_rows(None)
     label = next((name for name in ("id", "run_id") if name in frame), None)
-    named = labels(frame, label) if label else ()
-    ids = tuple(name or str(row) for row, name in enumerate(named)) or tuple(str(row) for row in range(len(frame)))
+    row_labels = labels(frame, label) if label else ()
+    ids = tuple(name or str(row) for row, name in enumerate(row_labels)) or tuple(str(row) for row in range(len(frame)))
     return _designs(frame, ids, normalize=normalize)
 
 
@@ -127,8 +127,8 @@ def read_table(
     if where is not None:
         where = [where] if isinstance(where, str) else list(where)
         frame = _with_planned(frame)  # while all rows of a run are there
-        seen = pd.concat([frame, raw[[c for c in raw if c not in frame]]], axis=1)
-        frame = frame.loc[query(seen, where)]
+        union = pd.concat([frame, raw[[c for c in raw if c not in frame]]], axis=1)
+        frame = frame.loc[query(union, where)]
     if not len(frame):
         raise _no_rows(where)
     return _rename(frame, rename or {})
@@ -166,8 +166,8 @@ def _pair(source: Source, preset: Preset) -> tuple[Table, Table] | None:
         return source[0], source[1]
     if isinstance(source, pd.DataFrame) or not Path(source).is_dir():
         return None
-    found = [sorted(Path(source).glob(pattern)) for pattern in preset.files]
-    for pattern, paths in zip(preset.files, found, strict=True):
+    matches = [sorted(Path(source).glob(pattern)) for pattern in preset.files]
+    for pattern, paths in zip(preset.files, matches, strict=True):
         if len(paths) != 1:
             raise InputError(
                 f"the folder {source} does not hold one pair of tables",
@@ -175,7 +175,7 @@ def _pair(source: Source, preset: Preset) -> tuple[Table, Table] | None:
                 got=[path.name for path in paths] or "none",
                 advice="Give the two paths (mixtures, losses) instead of the folder.",
             )
-    return found[0][0], found[1][0]
+    return matches[0][0], matches[1][0]
 
 
 def _with_constant(frame: pd.DataFrame, name: str, value: float) -> pd.DataFrame:
@@ -199,20 +199,20 @@ def _with_planned(frame: pd.DataFrame) -> pd.DataFrame:
     usual = np.where(run == "", tokens, longest)
     if PLANNED not in frame:
         return frame.assign(**{PLANNED: usual})
-    said, wrong = numbers(frame, PLANNED)
-    return frame if wrong.any() else frame.assign(**{PLANNED: np.where(np.isnan(said), usual, said)})
+    planned, wrong = numbers(frame, PLANNED)
+    return frame if wrong.any() else frame.assign(**{PLANNED: np.where(np.isnan(planned), usual, planned)})
 
 
 def _rename(frame: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
     """Domains and targets under their new names; domains of one name are added up."""
     renamed: dict[str, str] = {}
-    known = {p: family(frame.columns, p) for p in ("weight", "loss")}
+    columns = {p: family(frame.columns, p) for p in ("weight", "loss")}
     for old, new in names.items():
         prefix, _, label = old.partition(".")
-        scope = {prefix: label} if prefix in known and label in known[prefix] else dict.fromkeys(known, old)
-        hits = [p for p, name in scope.items() if name in known[p]]
+        scope = {prefix: label} if prefix in columns and label in columns[prefix] else dict.fromkeys(columns, old)
+        hits = [p for p, name in scope.items() if name in columns[p]]
         if not hits:
-            everything = list(dict.fromkeys([*known["weight"], *known["loss"]]))
+            everything = list(dict.fromkeys([*columns["weight"], *columns["loss"]]))
             raise InputError(
                 "cannot rename what is not there",
                 expected=f"a domain or target among {everything}",
@@ -273,39 +273,39 @@ def _require_columns(frame: pd.DataFrame, required: Sequence[str], *, expected: 
     runs = "run_id" in required
     meant = {name: column for name in missing if (column := near_column(name, frame.columns))}
     hints = ", ".join(f"{column} for {name}" for name, column in meant.items())
-    given = [f"{name}= (--{name})" for name in missing if name != "run_id" and name not in meant]
+    options = [f"{name}= (--{name})" for name in missing if name != "run_id" and name not in meant]
     raise InputError(
         f"the table has no column {' nor '.join(missing)}",
         expected=expected,
         got=_listed(frame.columns),
         advice=(f"Did you mean {hints}? Rename it." if hints else "Add the column.")
-        + (f" If it is the same for all runs, give {' and '.join(given)}." if given and runs else "")
+        + (f" If it is the same for all runs, give {' and '.join(options)}." if options and runs else "")
         + (_preset_hint(frame) if runs else ""),
     )
 
 
 def _preset_hint(frame: pd.DataFrame) -> str:
-    found = recognise(frame.columns)
-    if found:
-        return f" These are the columns of preset='{found.name}' (--preset {found.name})."
+    preset = recognise(frame.columns)
+    if preset:
+        return f" These are the columns of preset='{preset.name}' (--preset {preset.name})."
     return " Other layouts have a preset (--preset olmix, regmix or columns)."
 
 
 def _targets(frame: pd.DataFrame, targets: str | Sequence[str] | None) -> tuple[str, ...]:
-    known = list(family(frame.columns, "loss"))
+    names = list(family(frame.columns, "loss"))
     if targets is None:
-        return tuple(known)
-    wanted = [t.strip() for t in targets.split(",")] if isinstance(targets, str) else list(targets)
-    missing = [t for t in wanted if t not in known]
-    if missing or not wanted:
-        similar = [s for t in missing if (s := near(t, known))]
+        return tuple(names)
+    selection = [t.strip() for t in targets.split(",")] if isinstance(targets, str) else list(targets)
+    missing = [t for t in selection if t not in names]
+    if missing or not selection:
+        similar = [s for t in missing if (s := near(t, names))]
         raise InputError(
             "unknown target" if missing else "no target",
-            expected=f"among {known}",
+            expected=f"among {names}",
             got=missing or "none",
             advice=f"Did you mean {', '.join(similar)}?" if similar else "Check the spelling.",
         )
-    return tuple(dict.fromkeys(wanted))
+    return tuple(dict.fromkeys(selection))
 
 
 def _designs(frame: pd.DataFrame, ids: tuple[str, ...], *, normalize: bool) -> Designs:
@@ -333,18 +333,18 @@ def _ids(frame: pd.DataFrame) -> tuple[str, ...]:
 def _train_run(frame: pd.DataFrame, ids: tuple[str, ...]) -> tuple[str, ...]:
     if "train_run" not in frame:
         return ()
-    return tuple(run or own for run, own in zip(labels(frame, "train_run"), ids, strict=True))
+    return tuple(run or run_id for run, run_id in zip(labels(frame, "train_run"), ids, strict=True))
 
 
 def _loss_se(frame: pd.DataFrame, targets: Sequence[str], ids: tuple[str, ...]) -> np.ndarray | None:
     exact, half = family(frame.columns, "loss_se"), family(frame.columns, "loss_se95")
     stray = [f for name, f in (exact | half).items() if f"loss.{name}" not in frame]
-    both = [name for name in exact if name in half]
-    if stray or both:
+    duplicates = [name for name in exact if name in half]
+    if stray or duplicates:
         raise InputError(
             "a standard error belongs to no loss" if stray else "a target has two kinds of standard error",
             expected="loss_se.<target> or loss_se95.<target> beside loss.<target>",
-            got=stray or both,
+            got=stray or duplicates,
             advice="Rename or drop the column.",
         )
     if not exact and not half:
@@ -388,6 +388,6 @@ def _no_rows(where: str | Iterable[str] | None) -> InputError:
     )
 
 
-def _listed(names: Iterable[str], most: int = 8) -> str:
+def _listed(names: Iterable[str], limit: int = 8) -> str:
     names = list(names)
-    return ", ".join(names[:most]) + (f", … ({len(names)} in all)" if len(names) > most else "") or "no columns"
+    return ", ".join(names[:limit]) + (f", … ({len(names)} in all)" if len(names) > limit else "") or "no columns"

@@ -149,18 +149,18 @@ def join(mixtures: pd.DataFrame, losses: pd.DataFrame, preset: Preset) -> pd.Dat
             advice="Name the id column alike in both; rows are never matched by position.",
         )
     # The key is renamed first, so that no pattern takes it for a domain or a target.
-    left = _renamed(mixtures.rename(columns={key: "run_id"}), preset, weight=preset.weight, loss=None)
-    right = _renamed(losses.rename(columns={key: "run_id"}), preset, weight=None, loss=preset.loss)
-    ids, other_ids = labels(left, "run_id"), labels(right, "run_id")
+    mixture_table = _renamed(mixtures.rename(columns={key: "run_id"}), preset, weight=preset.weight, loss=None)
+    loss_table = _renamed(losses.rename(columns={key: "run_id"}), preset, weight=None, loss=preset.loss)
+    ids, other_ids = labels(mixture_table, "run_id"), labels(loss_table, "run_id")
     _require_distinct_ids(ids, "mixtures")
     _require_distinct_ids(other_ids, "losses")
     _require_partners(ids, other_ids)
-    left["run_id"] = ids
+    mixture_table["run_id"] = ids
     place = {run: row for row, run in enumerate(other_ids)}
-    right = right.iloc[[place[run] for run in ids]].reset_index(drop=True)
-    shared = [name for name in right if name in left and name != "run_id"]
-    _require_agreement(left, right, [name for name in shared if name in ("params", "tokens", *OPTIONAL)])
-    joined = pd.concat([left, right.drop(columns=["run_id", *shared])], axis=1)
+    loss_table = loss_table.iloc[[place[run] for run in ids]].reset_index(drop=True)
+    shared = [name for name in loss_table if name in mixture_table and name != "run_id"]
+    _require_agreement(mixture_table, loss_table, [name for name in shared if name in ("params", "tokens", *OPTIONAL)])
+    joined = pd.concat([mixture_table, loss_table.drop(columns=["run_id", *shared])], axis=1)
     return _with_train_run(joined, preset)
 
 
@@ -172,15 +172,15 @@ def _renamed(frame: pd.DataFrame, preset: Preset, *, weight: str | None, loss: s
         if pattern:
             source |= {f"{prefix}.{label}": c for label, c in _labelled(columns, pattern, preset.metadata).items()}
     for target in ("run_id", "params", "tokens", "train_run"):
-        found = next((c for c in getattr(preset, target) if c in frame and c not in source.values()), None)
-        if found:
-            source[target] = found
+        match = next((c for c in getattr(preset, target) if c in frame and c not in source.values()), None)
+        if match:
+            source[target] = match
     source |= {name: name for prefix in FAMILIES[2:] for name in family(frame.columns, prefix).values()}
-    kept = [c for c in frame.columns if c not in source.values() and c not in source]
-    named = {column: name for name, column in source.items()}
-    order = [c for c in frame.columns if c in named or c in kept]
+    rest = [c for c in frame.columns if c not in source.values() and c not in source]
+    names = {column: name for name, column in source.items()}
+    order = [c for c in frame.columns if c in names or c in rest]
     wide = frame.loc[:, order]
-    wide.columns = [named.get(c, c) for c in order]
+    wide.columns = [names.get(c, c) for c in order]
     return wide
 
 
@@ -212,10 +212,10 @@ def _with_train_run(wide: pd.DataFrame, preset: Preset) -> pd.DataFrame:
     return wide.assign(train_run=[f"run-{group}" for group in number + 1])
 
 
-def _require_distinct_ids(ids: Sequence[str], what: str) -> None:
+def _require_distinct_ids(ids: Sequence[str], table: str) -> None:
     if "" in ids:
         raise InputError(
-            f"a run id is blank in the {what}",
+            f"a run id is blank in the {table}",
             expected="an id in every row",
             got=f"none in row {ids.index('') + 1}",
             advice="Fill it in or delete the row.",
@@ -223,30 +223,30 @@ def _require_distinct_ids(ids: Sequence[str], what: str) -> None:
     twice = [run for run, times in Counter(ids).items() if times > 1]
     if twice:
         raise InputError(
-            f"{len(twice)} run id(s) stand more than once in the {what}",
+            f"{len(twice)} run id(s) stand more than once in the {table}",
             expected="one row per run",
             got=twice[:3],
             advice="Delete the copies; a join would multiply the rows.",
         )
 
 
-def _require_partners(left: Sequence[str], right: Sequence[str]) -> None:
-    for have, lack, what in (
-        (left, set(right), "a mixture but no losses"),
-        (right, set(left), "losses but no mixture"),
+def _require_partners(mixture_ids: Sequence[str], loss_ids: Sequence[str]) -> None:
+    for have, lack, fault in (
+        (mixture_ids, set(loss_ids), "a mixture but no losses"),
+        (loss_ids, set(mixture_ids), "losses but no mixture"),
     ):
         lonely = [run for run in have if run not in lack]
         if lonely:
             raise InputError(
-                f"{len(lonely)} of {len(have)} run(s) have {what}",
+                f"{len(lonely)} of {len(have)} run(s) have {fault}",
                 expected="every run in both tables",
                 got=lonely[:3],
                 advice="Delete these rows, or check that the two files belong together.",
             )
 
 
-def _require_agreement(left: pd.DataFrame, right: pd.DataFrame, columns: Iterable[str]) -> None:
-    wrong = [name for name in columns if labels(left, name) != labels(right, name)]
+def _require_agreement(mixtures: pd.DataFrame, losses: pd.DataFrame, columns: Iterable[str]) -> None:
+    wrong = [name for name in columns if labels(mixtures, name) != labels(losses, name)]
     if wrong:
         raise InputError(
             "the two tables contradict each other",
@@ -256,6 +256,6 @@ def _require_agreement(left: pd.DataFrame, right: pd.DataFrame, columns: Iterabl
         )
 
 
-def _some(names: Iterable[str], most: int = 8) -> str:
+def _some(names: Iterable[str], limit: int = 8) -> str:
     names = list(names)
-    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
+    return ", ".join(names[:limit]) + (", …" if len(names) > limit else "")

@@ -20,14 +20,14 @@ def gross_errors(runs: Runs) -> np.ndarray:
     """
     loss = np.log(runs.loss)
     full = trend_terms(runs.params, runs.tokens, runs.mixture)
-    found = np.zeros(loss.shape, bool)
+    errors = np.zeros(loss.shape, bool)
     for t, log_loss in enumerate(loss.T):
         for terms in (full, full[:, :3]):
             plane, scale = robust_trend(terms, log_loss)
             if np.isfinite(scale):
-                found[:, t] = np.abs(log_loss - terms @ plane) > max(DEVIATIONS * scale, LEAST)
+                errors[:, t] = np.abs(log_loss - terms @ plane) > max(DEVIATIONS * scale, LEAST)
                 break
-    return found
+    return errors
 
 
 def trend_terms(params: np.ndarray, tokens: np.ndarray, mixture: np.ndarray) -> np.ndarray:
@@ -38,13 +38,13 @@ def trend_terms(params: np.ndarray, tokens: np.ndarray, mixture: np.ndarray) -> 
 
 def robust_trend(terms: np.ndarray, log_loss: np.ndarray) -> tuple[np.ndarray, float]:
     """Coefficients of a linear fit that leaves out far points, and the robust sd about it; inf with too few points."""
-    seen = np.flatnonzero(np.isfinite(log_loss))
+    measured = np.flatnonzero(np.isfinite(log_loss))
     plane, scale = np.zeros(terms.shape[1]), np.inf
-    if seen.size < 3 * plane.size:
+    if measured.size < 3 * plane.size:
         return plane, scale
-    some = np.sort(np.random.default_rng(0).permutation(seen)[:SAMPLE])
-    x, y = terms[some], log_loss[some]
-    keep = np.ones(some.size, dtype=bool)
+    sample = np.sort(np.random.default_rng(0).permutation(measured)[:SAMPLE])
+    x, y = terms[sample], log_loss[sample]
+    keep = np.ones(sample.size, dtype=bool)
     for _ in range(3):
         gram = x[keep].T @ x[keep]
         # Weights sum to 1 like the constant, and N may be constant: a trace of ridge makes the fit unique.

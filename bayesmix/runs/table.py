@@ -124,8 +124,8 @@ class Runs:
                 )
 
     def _require_unique_ids(self) -> None:
-        seen: set[str] = set()
-        twice = [i for i in self.designs.ids if i in seen or seen.add(i)]
+        ids: set[str] = set()
+        twice = [i for i in self.designs.ids if i in ids or ids.add(i)]
         if twice:
             raise InputError(
                 f"{len(set(twice))} run id(s) stand more than once",
@@ -155,7 +155,7 @@ class Runs:
         return self.designs.tokens
 
     @property
-    def left(self) -> np.ndarray:
+    def octaves_left(self) -> np.ndarray:
         """Octaves (run) of D from each row to the end of its run's schedule; 0 at the end."""
         assert self.planned is not None
         return np.log2(self.planned / self.tokens)
@@ -163,7 +163,7 @@ class Runs:
     @property
     def unusual(self) -> bool:
         """Whether any run was planned for other tokens than the most that its rows have."""
-        return not np.array_equal(self.left, replace(self, planned=None).left)
+        return not np.array_equal(self.octaves_left, replace(self, planned=None).octaves_left)
 
     @property
     def fingerprint(self) -> str:

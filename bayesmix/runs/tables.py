@@ -74,12 +74,12 @@ def query(frame: pd.DataFrame, where: str | Iterable[str]) -> pd.Series:
     for expression in [where] if isinstance(where, str) else where:
         try:
             # No variables of ours: `@name` in a query must not reach into this module.
-            found = frame.eval(expression, engine="python", local_dict={}, global_dict={})
+            mask = frame.eval(expression, engine="python", local_dict={}, global_dict={})
         except Exception as error:  # pandas and Python raise a dozen kinds here; all mean that the query is wrong
             raise _bad_query(expression, str(error).splitlines()[0] if str(error) else repr(error), frame) from error
-        if not (isinstance(found, pd.Series) and pd.api.types.is_bool_dtype(found.dtype)):
+        if not (isinstance(mask, pd.Series) and pd.api.types.is_bool_dtype(mask.dtype)):
             raise _bad_query(expression, "a value that is not true or false", frame)
-        keep &= found.fillna(False).astype(bool)
+        keep &= mask.fillna(False).astype(bool)
     return keep
 
 
@@ -189,38 +189,38 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         raise _unreadable(path, error) from error
 
 
-def _tidy(frame: pd.DataFrame, what: str) -> pd.DataFrame:
+def _tidy(frame: pd.DataFrame, label: str) -> pd.DataFrame:
     if frame.columns.nlevels > 1 or frame.index.nlevels > 1:
         raise InputError(
-            f"{what} has a hierarchical index",
+            f"{label} has a hierarchical index",
             expected="one row of column names",
             got=f"{max(frame.columns.nlevels, frame.index.nlevels)} levels",
             advice="Flatten it with reset_index() and plain column names.",
         )
     frame = frame.reset_index(drop=frame.index.name is None or frame.index.name in frame.columns)
     frame.columns = [str(name).strip() for name in frame.columns]
-    _require_distinct(list(frame.columns), what)
+    _require_distinct(list(frame.columns), label)
     return frame
 
 
-def _require_distinct(names: Sequence[str], what: str) -> None:
+def _require_distinct(names: Sequence[str], label: str) -> None:
     stripped = [name.strip() for name in names]
     twice = sorted({name for name in stripped if stripped.count(name) > 1})
     if twice:
         raise InputError(
-            f"{what} names a column twice", expected="distinct column names", got=twice, advice="Rename or drop one."
+            f"{label} names a column twice", expected="distinct column names", got=twice, advice="Rename or drop one."
         )
 
 
 def _not_found(path: Path) -> InputError:
-    known = ", ".join(shipped()) or "none"
+    sets = ", ".join(shipped()) or "none"
     if path.is_dir():
         got = "a folder"
         advice = "Give the file in it; for a folder of two files pass preset='olmix' or 'regmix' (--preset)."
     else:
         similar = [name for name in shipped() if near(str(path), [name])]
         got = "no such file"
-        advice = f"Did you mean {similar[0]}?" if similar else f"Check the path. Sets in the package: {known}."
+        advice = f"Did you mean {similar[0]}?" if similar else f"Check the path. Sets in the package: {sets}."
     return InputError(
         f"there is no table at {path}",
         expected="the path of a CSV or Parquet file, or the name of a set in the package",

@@ -41,14 +41,14 @@ def campaign(path: str, tmp_path: Path) -> Campaign:
 
 
 def test_candidates_are_allowed_and_come_from_everywhere(additive: Any) -> None:
-    within = FeasibleSet(bounds={"web": (0.2, 0.6)})
+    feasible = FeasibleSet(bounds={"web": (0.2, 0.6)})
     mine = Mixture({"web": 0.5, "code": 0.25, "books": 0.25})
-    pool = candidates(within, PILOTS, 16, include=[mine]).on(additive)
+    pool = candidates(feasible, PILOTS, 16, include=[mine]).on(additive)
     assert set(pool.origin) == {"sobol", "vertex", "optimum", "replicate", "given"}
-    region = within.at(PILOTS[0], additive.domains)
-    made = [i for i, kind in enumerate(pool.origin) if kind != "replicate"]
-    assert all(region.contains(pool.last.mixture[i]) for i in made)
-    assert {(d.params, d.tokens) for d in (pool[i].scale for i in made)} == {(s.params, s.tokens) for s in PILOTS}
+    region = feasible.at(PILOTS[0], additive.domains)
+    positions = [i for i, kind in enumerate(pool.origin) if kind != "replicate"]
+    assert all(region.contains(pool.last.mixture[i]) for i in positions)
+    assert {(d.params, d.tokens) for d in (pool[i].scale for i in positions)} == {(s.params, s.tokens) for s in PILOTS}
     assert max(pool.last.flops) <= max(s.flops for s in PILOTS) * (1 + 1e-9)
 
 
@@ -72,11 +72,11 @@ def test_a_budget_buys_the_best_set_and_is_kept(additive: Any) -> None:
     recipe = candidates(None, PILOTS, 16)
     cost = Cost(fixed=1e18)
     budget = 3 * float(cost(Pool.of([Design(Mixture.uniform(additive.domains), PILOTS[1])]).designs)[0])
-    within = propose(additive, recipe, acquisition=BY, cost=cost, budget=budget, checks=False)
+    batch = propose(additive, recipe, acquisition=BY, cost=cost, budget=budget, checks=False)
     single = propose(additive, recipe, acquisition=BY, cost=cost, checks=False)
-    assert within.costs.sum() <= budget * (1 + 1e-9)
-    assert within.score >= single.score
-    assert within.decision is not None and 0 <= within.decision.after <= within.decision.before
+    assert batch.costs.sum() <= budget * (1 + 1e-9)
+    assert batch.score >= single.score
+    assert batch.decision is not None and 0 <= batch.decision.remaining_regret <= batch.decision.regret
 
 
 @pytest.mark.parametrize("cost", [0.0, -1.0, np.nan, np.inf])
@@ -87,13 +87,13 @@ def test_a_cost_is_a_number_above_0(additive: Any, cost: float) -> None:
 
 
 def test_nothing_affordable_is_an_answer(additive: Any) -> None:
-    found = propose(additive, candidates(None, PILOTS, 4), acquisition=BY, cost=flops, budget=1.0)
-    assert found.stop and not len(found.runs) and "no candidate is affordable" in str(found)
+    proposal = propose(additive, candidates(None, PILOTS, 4), acquisition=BY, cost=flops, budget=1.0)
+    assert proposal.stop and not len(proposal.runs) and "no candidate is affordable" in str(proposal)
 
 
 def test_a_run_not_worth_its_cost_says_stop(additive: Any) -> None:
-    found = propose(additive, candidates(None, PILOTS, 4), acquisition=BY, cost=Cost(fixed=1e30), checks=False)
-    assert found.stop and "worth its cost" in found.reason
+    dear = propose(additive, candidates(None, PILOTS, 4), acquisition=BY, cost=Cost(fixed=1e30), checks=False)
+    assert dear.stop and "worth its cost" in dear.reason
     cheap = propose(additive, candidates(None, PILOTS, 4), acquisition=BY, cost=Cost(ratio=1e-9), checks=False)
     assert not cheap.stop and "expected regret" in cheap.reason
 
@@ -101,8 +101,8 @@ def test_a_run_not_worth_its_cost_says_stop(additive: Any) -> None:
 def test_pending_runs_lower_what_the_same_run_adds(additive: Any) -> None:
     pool = candidates(None, PILOTS, 8).on(additive)
     first = propose(additive, pool, acquisition=InformationGain(), checks=False)
-    again = propose(additive, first.runs, acquisition=InformationGain(), pending=first.runs, checks=False)
-    assert again.score < 0.6 * first.score
+    second = propose(additive, first.runs, acquisition=InformationGain(), pending=first.runs, checks=False)
+    assert second.score < 0.6 * first.score
 
 
 def test_a_budget_needs_a_unit(additive: Any) -> None:
@@ -129,8 +129,8 @@ def test_ask_tell_ask(campaign: Campaign) -> None:
     design = trial.job
     assert set(design) >= {"mixture", "params", "tokens", "seed", "flops"}
     assert 0.1 - 1e-6 <= design["mixture"]["web"] <= 0.9 + 1e-6
-    told = campaign.tell(trial.id, {"chat": 2.5}, flops=2 * design["flops"])
-    assert told.status == "told"
+    result = campaign.tell(trial.id, {"chat": 2.5}, flops=2 * design["flops"])
+    assert result.status == "told"
     with pytest.raises(InputError, match="ended already"):
         campaign.tell(trial.id, {"chat": 2.5})
     runs = campaign.runs()
@@ -153,9 +153,9 @@ def test_a_later_checkpoint_of_a_run_moves_its_end() -> None:
         designs = Designs((), np.empty((len(ids), 0)), np.full(len(ids), 1e8), np.array(tokens), ids)
         return Runs(designs, ("chat",), np.full((len(ids), 1), 2.0), ("one",) * len(ids))
 
-    np.testing.assert_allclose(joined(rows(1e9, 2e9), rows(4e9)).left, [2, 1, 0])
-    told = replace(rows(1e9, 2e9), planned=np.array([8e9, 8e9]))
-    np.testing.assert_allclose(joined(told, rows(4e9)).left, [3, 2, 0])
+    np.testing.assert_allclose(joined(rows(1e9, 2e9), rows(4e9)).octaves_left, [2, 1, 0])
+    planned = replace(rows(1e9, 2e9), planned=np.array([8e9, 8e9]))
+    np.testing.assert_allclose(joined(planned, rows(4e9)).octaves_left, [3, 2, 0])
 
 
 def campaign_runs(campaign: Campaign) -> Any:

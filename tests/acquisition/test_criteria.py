@@ -33,9 +33,9 @@ def exact_information(posterior: Any, designs: Designs) -> float:
 def decision(posterior: Any, seed: int = 5) -> Stakes:
     """Eight mixtures to choose from."""
     mixtures = np.random.default_rng(seed).dirichlet(np.ones(3), 8)
-    at = Designs(posterior.domains, mixtures, np.full(8, FLAGSHIP.params), np.full(8, FLAGSHIP.tokens))
+    designs = Designs(posterior.domains, mixtures, np.full(8, FLAGSHIP.params), np.full(8, FLAGSHIP.tokens))
     weights = np.full(len(posterior.targets), 1 / len(posterior.targets))
-    return Stakes(FLAGSHIP, mixtures, posterior.loss(at).draws, weights, posterior.domains, 0.1)
+    return Stakes(FLAGSHIP, mixtures, posterior.loss(designs).draws, weights, posterior.domains, 0.1)
 
 
 def test_information_is_the_closed_form() -> None:
@@ -66,9 +66,9 @@ def test_information_is_bracketed() -> None:
     with double():
         run = np.asarray(whiten_all(posterior, pool)[0])  # type: ignore[arg-type]
     exact = exact_information(posterior, pool.designs)
-    found = bracket(run, exact, seed=0, outcomes=1000)
-    assert found.lower - 0.15 < exact < found.upper + 0.15
-    assert not found.saturated
+    bounds = bracket(run, exact, seed=0, outcomes=1000)
+    assert bounds.lower - 0.15 < exact < bounds.upper + 0.15
+    assert not bounds.saturated
 
 
 def test_a_lower_bound_that_cannot_rise_is_called_saturated() -> None:
@@ -83,47 +83,47 @@ def test_checkpoints_of_a_run_are_one_run() -> None:
     whole = Pool(points, np.zeros(3, dtype=int), ("given",))
     with double():
         view = InformationGain().view(posterior, None, 3, 0)  # type: ignore[arg-type]
-    found = score(InformationGain(), view, posterior, whole)  # type: ignore[arg-type]
+    scores = score(InformationGain(), view, posterior, whole)  # type: ignore[arg-type]
     x = features(points)
     scatter = 0.04**2 + SCATTER**2 * np.eye(3)
     exact = len(posterior.targets) * 0.5 * (
         np.linalg.slogdet(scatter + x @ posterior.covariance @ x.T)[1] - np.linalg.slogdet(scatter)[1]
     )  # fmt: skip
     assert len(whole) == 1
-    assert found == pytest.approx([exact], abs=0.05)
+    assert scores == pytest.approx([exact], abs=0.05)
 
 
 def test_runs_are_taken_with_all_their_points() -> None:
     rng = np.random.default_rng(3)
     pool = Pool(some_designs(12), rng.permutation(np.repeat(np.arange(4), 3)), tuple("wxyz"))
     for choice in ([], [2], [3, 1, 1], np.array([True, False, False, True])):
-        taken, runs = pool.take(np.array(choice, dtype=None if len(choice) else int)), np.arange(4)[choice]
-        assert taken.origin == tuple("wxyz"[r] for r in runs)
+        subset, runs = pool.take(np.array(choice, dtype=None if len(choice) else int)), np.arange(4)[choice]
+        assert subset.origin == tuple("wxyz"[r] for r in runs)
         for i, r in enumerate(runs):
             for name in ("mixture", "params", "tokens"):
-                mine, all_of_it = getattr(taken.designs, name), getattr(pool.designs, name)
-                np.testing.assert_array_equal(mine[taken.run == i], all_of_it[pool.run == r])
+                mine, all_of_it = getattr(subset.designs, name), getattr(pool.designs, name)
+                np.testing.assert_array_equal(mine[subset.run == i], all_of_it[pool.run == r])
 
 
 def test_a_shorter_run_beside_a_longer_one_keeps_its_score() -> None:
     """Runs are padded to the same number of checkpoints; the padding tells nothing."""
     posterior = linear(draws=500)
     points = some_designs(4)
-    alone = Pool(points.take(np.arange(1)), np.zeros(1, dtype=int), ("given",))
-    both = Pool(points, np.array([0, 1, 1, 1]), ("given", "given"))
+    single = Pool(points.take(np.arange(1)), np.zeros(1, dtype=int), ("given",))
+    pair = Pool(points, np.array([0, 1, 1, 1]), ("given", "given"))
     with double():
         view = InformationGain().view(posterior, None, 3, 0)  # type: ignore[arg-type]
-    one = score(InformationGain(), view, posterior, alone)  # type: ignore[arg-type]
-    two = score(InformationGain(), view, posterior, both)  # type: ignore[arg-type]
+    one = score(InformationGain(), view, posterior, single)  # type: ignore[arg-type]
+    two = score(InformationGain(), view, posterior, pair)  # type: ignore[arg-type]
     assert two[0] == pytest.approx(one[0], rel=1e-9)
 
 
 def test_prediction_gain_is_at_most_the_information() -> None:
     posterior, pool = linear(), Pool.of(some_designs())
-    at = decision(posterior)
+    stakes = decision(posterior)
     with double():
         all_of_it = score(InformationGain(), InformationGain().view(posterior, None, 1, 0), posterior, pool)  # type: ignore[arg-type]
-        view = PredictionGain(FLAGSHIP).view(posterior, at, 1, 0)  # type: ignore[arg-type]
+        view = PredictionGain(FLAGSHIP).view(posterior, stakes, 1, 0)  # type: ignore[arg-type]
     part = score(PredictionGain(FLAGSHIP), view, posterior, pool)  # type: ignore[arg-type]
     assert (part >= 0).all() and (part <= all_of_it + 1e-9).all()
 
@@ -142,8 +142,8 @@ def test_regret_reduction_is_the_closed_form(noise: float) -> None:
     """EVSI of one comparison is ρ/√(2π) with ρ the sd of the expected difference after the run (Raiffa, Schlaifer)."""
     with double():
         view, theta = two_ways()
-        found = float(RegretReduction.of_one(view, jnp.asarray(theta / noise)[None, :, None]))
-    assert found == pytest.approx(1 / np.sqrt(1 + noise**2) / np.sqrt(2 * np.pi), rel=0.03)
+        value = float(RegretReduction.of_one(view, jnp.asarray(theta / noise)[None, :, None]))
+    assert value == pytest.approx(1 / np.sqrt(1 + noise**2) / np.sqrt(2 * np.pi), rel=0.03)
 
 
 def test_regret_reduction_tends_to_perfect_information_and_stays_below() -> None:
@@ -164,26 +164,26 @@ def test_what_is_pending_is_not_bought_twice() -> None:
     with double():
         view, theta = two_ways()
         run = jnp.asarray(theta / 1e-3)[None, :, None]
-        after, new = view.after(run)
-        again = float(RegretReduction.of_one(after, new(run)))
-        once = float(RegretReduction.of_one(view, run))
-    assert again < 1e-2 * once
+        next_view, new = view.after(run)
+        second = float(RegretReduction.of_one(next_view, new(run)))
+        first = float(RegretReduction.of_one(view, run))
+    assert second < 1e-2 * first
 
 
 def test_three_estimators_agree_where_all_are_right() -> None:
     posterior = linear()
     rough = replace(posterior, theta=posterior.theta * 0.2)  # a small signal, so that weights do not degenerate
-    at = decision(rough)
+    stakes = decision(rough)
     pool = Pool.of(some_designs(1))
-    by = RegretReduction(FLAGSHIP)
+    acquisition = RegretReduction(FLAGSHIP)
     with double():
-        view = by.view(rough, at, 1, 0)  # type: ignore[arg-type]
+        view = acquisition.view(rough, stakes, 1, 0)  # type: ignore[arg-type]
         run = np.asarray(whiten_all(rough, pool)[0])  # type: ignore[arg-type]
-        gaussian = float(by.of_one(view, jnp.asarray(run)))
-    others = [by_regression(at, run, 0), by_importance(at, run, 0)]
-    assert all(other.usable for other in others)
-    assert all(other.agrees(gaussian) for other in others), (gaussian, others)
-    assert 0 < gaussian <= at.evpi * 1.02
+        gaussian = float(acquisition.of_one(view, jnp.asarray(run)))
+    estimates = [by_regression(stakes, run, 0), by_importance(stakes, run, 0)]
+    assert all(estimate.usable for estimate in estimates)
+    assert all(estimate.agrees(gaussian) for estimate in estimates), (gaussian, estimates)
+    assert 0 < gaussian <= stakes.evpi * 1.02
 
 
 @pytest.mark.parametrize("criterion", [InformationGain(), RegretReduction(FLAGSHIP)])
@@ -211,10 +211,10 @@ def test_ten_thousand_candidates_take_seconds(additive: Any) -> None:
     from bayesmix.acquisition.candidates import candidates
 
     scales = [Scale(n, d) for n in (5e7, 1e8, 2e8, 4e8) for d in (2e9, 6e9)]
-    by = RegretReduction(FLAGSHIP)
-    propose(additive, candidates(None, scales, 1000), acquisition=by, cost=flops)  # compiles
+    acquisition = RegretReduction(FLAGSHIP)
+    propose(additive, candidates(None, scales, 1000), acquisition=acquisition, cost=flops)  # compiles
     recipe = candidates(None, scales, 1240)
     assert len(recipe.on(additive)) >= 10_000
-    begin = time.perf_counter()
-    propose(additive, recipe, acquisition=by, cost=flops, checks=False)
-    assert time.perf_counter() - begin < 10.0
+    start = time.perf_counter()
+    propose(additive, recipe, acquisition=acquisition, cost=flops, checks=False)
+    assert time.perf_counter() - start < 10.0

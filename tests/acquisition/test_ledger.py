@@ -41,13 +41,13 @@ def test_killing_at_any_point_loses_nothing_that_was_promised(ledger: Ledger) ->
     for _ in range(KILLS):
         process = worker(ledger, 0)
         assert process.stdout is not None
-        said = [process.stdout.readline() for _ in range(1 + int(rng.integers(4)))]  # "ready" and a few promises
+        lines = [process.stdout.readline() for _ in range(1 + int(rng.integers(4)))]  # "ready" and a few promises
         time.sleep(float(rng.uniform(0, 0.05)))
         process.send_signal(signal.SIGKILL)
-        said += process.stdout.read().splitlines(keepends=True)
+        lines += process.stdout.read().splitlines(keepends=True)
         process.stdout.close()
         process.wait()
-        promised += [line.split() for line in said[1:] if line.endswith("\n")]
+        promised += [line.split() for line in lines[1:] if line.endswith("\n")]
         state = ledger.state()
         status = {trial.id: trial.status for trial in state.trials}
         assert [trial.number for trial in state.trials] == list(range(1, len(state.trials) + 1))
@@ -61,10 +61,10 @@ def test_killing_at_any_point_loses_nothing_that_was_promised(ledger: Ledger) ->
 
 def test_processes_that_ask_at_once_get_different_trials(ledger: Ledger) -> None:
     workers = [worker(ledger, 20) for _ in range(2)]
-    said = [process.communicate(timeout=120)[0] for process in workers]
+    outputs = [process.communicate(timeout=120)[0] for process in workers]
     assert all(process.returncode == 0 for process in workers)
-    asked = [line.split()[1] for text in said for line in text.splitlines() if line.startswith("asked")]
-    assert len(asked) == 40 == len(set(asked))
+    ids = [line.split()[1] for text in outputs for line in text.splitlines() if line.startswith("asked")]
+    assert len(ids) == 40 == len(set(ids))
     assert [trial.job["seed"] for trial in ledger.state().trials] == list(range(1, 41))
 
 

@@ -10,16 +10,16 @@ from bayesmix.acquisition.ledger import Changed, Ledger
 
 def main(path: str, asks: int) -> None:
     """Ask so many times (0: for ever), telling every second trial."""
-    ledger, done = Ledger(Path(path)), 0
+    ledger, count = Ledger(Path(path)), 0
     print("ready", flush=True)
-    while asks == 0 or done < asks:
+    while asks == 0 or count < asks:
         state = ledger.state()
         try:
             (trial,) = ledger.ask([{"params": 1e8, "seed": lambda number: number}], state.version)
         except Changed:
             continue
         print("asked", trial.id, flush=True)
-        done += 1
+        count += 1
         if trial.number % 2:
             ledger.end(trial.id, "told", {"losses": {"t": float(trial.number)}})
             print("told", trial.id, flush=True)

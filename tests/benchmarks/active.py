@@ -124,10 +124,12 @@ class Recorded(Strategy):
     orders: dict[int, list[int]]
 
     @override
-    def pick(self, posterior: Posterior | None, pool: Pool, left: np.ndarray, made: np.ndarray, seed: int) -> int:
+    def pick(
+        self, posterior: Posterior | None, pool: Pool, remaining: np.ndarray, history: np.ndarray, seed: int
+    ) -> int:
         order = self.orders[seed]
-        assert order[: len(made)] == made.tolist()
-        return order[len(made)]
+        assert order[: len(history)] == history.tolist()
+        return order[len(history)]
 
     @property
     @override
@@ -285,7 +287,7 @@ def figure(bench: Bench, found: dict[str, dict[int, Trace]], whole: Trace) -> Pa
     everything = Replays(tuple(t for by_seed in found.values() for t in by_seed.values()))
     deciding = Replays(tuple(t for t in everything.traces if np.isfinite(t.steps[-1].error)))
     for axis, what, factor, of in ((axes[0], "regret", 1, everything), (axes[1], "error", 100, deciding)):
-        plot_regret_by_flops(of, ax=axis, what=what)
+        plot_regret_by_flops(of, ax=axis, metric=what)
         axis.axhline(factor * getattr(whole.steps[-1], what), color="0.5", ls=":", label="whole pool")
         axis.get_legend().remove()
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=7)

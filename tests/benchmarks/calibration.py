@@ -194,7 +194,7 @@ def predictions(split: Split, train: Runs, test: Runs, cache: Path) -> dict[str,
         else:
             posterior = _fit(_model(way, split.law), train, cache / f"{split.name}-{way}.nc")
             default = posterior if way == "default" else default
-            made, fitted = posterior.predict(test.designs, left=test.left), _sampled(posterior)
+            made, fitted = posterior.predict(test.designs, octaves_left=test.octaves_left), _sampled(posterior)
         found[way] = made, fitted
     return found
 
@@ -214,7 +214,9 @@ def _other_far(way: str, posterior: Posterior, test: Runs) -> Prediction:
         prior: Any = posterior.model.priors(len(posterior.domains))["extrapolation"]
         rng = np.random.default_rng(1)
         beyond = np.exp(rng.normal(float(prior.loc), float(prior.scale), beyond.shape)) * rng.normal(size=beyond.shape)
-    return replace(posterior, drift={**posterior.drift, "drift_beyond": beyond}).predict(test.designs, left=test.left)
+    return replace(posterior, drift={**posterior.drift, "drift_beyond": beyond}).predict(
+        test.designs, octaves_left=test.octaves_left
+    )
 
 
 def _sampled(posterior: Posterior) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def records(cache: Path) -> list[Record]:
                 path.write_bytes(pickle.dumps(misses(Model(law), load())))
         record = pickle.loads(path.read_bytes())
         print(name, record, sep="\n", flush=True)
-        if any(miss.axis == "N" for miss in record.each):
+        if any(miss.axis == "N" for miss in record.refits):
             found.append(Record(name, name.split("_")[0], record))
     return found
 
@@ -83,8 +83,8 @@ def records(cache: Path) -> list[Record]:
 def forecast(belief: dist.LogNormal, record: Misses) -> tuple[float, np.ndarray]:
     """Mean log density of every miss given those at smaller cuts, and its place in that forecast (miss × target)."""
     densities, places = [], []
-    for k, miss in enumerate(record.each):
-        log_s, log_weight = weigh(belief, replace(record, each=record.each[:k]))
+    for k, miss in enumerate(record.refits):
+        log_s, log_weight = weigh(belief, replace(record, refits=record.refits[:k]))
         for t in np.flatnonzero(np.isfinite(miss.share)):
             sd = np.sqrt(np.exp(2 * log_s) + miss.sd[t] ** 2)
             densities.append(logsumexp(log_weight[t] + norm.logpdf(miss.share[t], 0, sd)))
@@ -123,7 +123,7 @@ def page(found: list[Record]) -> str:
         places = np.concatenate([forecast(belief, record.misses)[1] for record in own])
         inside = [np.mean(np.abs(places - 0.5) < level / 2) for level in (0.68, 0.9)]
         covers.append(inside)
-        size = np.nanmedian(np.abs(np.concatenate([m.share for record in own for m in record.misses.each])))
+        size = np.nanmedian(np.abs(np.concatenate([m.share for record in own for m in record.misses.refits])))
         prior_says = f"{others[0]:.2f}, {others[1]:.2f}"
         rows.append(f"| {setup} | {len(places)} | {prior_says} | {inside[0]:.2f} | {inside[1]:.2f} | {size:.2f} |")
     mean = np.mean(covers, axis=0)

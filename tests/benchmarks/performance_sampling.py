@@ -108,7 +108,7 @@ def refit(job: Job, law: str) -> Iterator[tuple[str, dict[str, Any]]]:
     rng, compiling = np.random.default_rng(0), Compiling()
     new = np.isin(np.arange(len(runs)), rng.choice(len(runs), NEW_ROWS, replace=False))
     before, first = timed(job, Model(LAWS[law]), runs.take(~new), compiling)
-    again, second = timed(job, Model(LAWS[law]), runs, compiling, near=before)
+    again, second = timed(job, Model(LAWS[law]), runs, compiling, warm_start=before)
     passed = [p.diagnostics.passed for p in (before, again)]
     yield "refit", {"first": first, "again": second, "passed": passed, "share": second["seconds"] / first["seconds"]}
 

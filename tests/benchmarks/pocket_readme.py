@@ -155,13 +155,13 @@ def sampling_error(setting: str, corpus: Corpus) -> str:
     """Standard error of the loss over held-out sequences, for each target, of a model trained for seconds."""
     held = {
         f"{target}/{first}": each[first : first + PART]
-        for target, each in corpus.held.items()
+        for target, each in corpus.held_out.items()
         for first in range(0, len(each), PART)
     }
     even = np.full(len(corpus.domains), 1 / len(corpus.domains))
-    (point,) = train(replace(corpus, held=held), SMALL, even, TOKENS[setting][:1])
+    (point,) = train(replace(corpus, held_out=held), SMALL, even, TOKENS[setting][:1])
     said = []
-    for target in corpus.held:
+    for target in corpus.held_out:
         parts = np.array([loss for name, loss in point.loss.items() if name.startswith(f"{target}/")])
         said.append(f"{target} {100 * parts.std(ddof=1) / len(parts) ** 0.5 / parts.mean():.1f} %")
     return ", ".join(said)

@@ -158,7 +158,7 @@ def test_the_multiplier_has_a_closed_form_when_only_data_helps(best):
 
 
 def test_a_mixture_is_worth_itself(small, best):
-    same = compute_multiplier(small, SCALE, best, than=best)
+    same = compute_multiplier(small, SCALE, best, baseline=best)
     assert (same.q05, same.median, same.q95) == pytest.approx((1, 1, 1), abs=1e-9)
     with pytest.raises(InputError, match="nothing to compare"):
         compute_multiplier(replace(small, natural=None), SCALE, best)

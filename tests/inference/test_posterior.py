@@ -48,8 +48,8 @@ def test_measured_losses_scatter_more_than_expected_ones(additive):
 
 
 def test_what_does_not_fit_a_prediction_is_refused(additive):
-    with pytest.raises(InputError, match="left has the wrong shape"):
-        additive.predict(grid(4), left=np.zeros(1))
+    with pytest.raises(InputError, match="octaves_left has the wrong shape"):
+        additive.predict(grid(4), octaves_left=np.zeros(1))
     with pytest.raises(InputError, match="the model has no discrepancy"):
         replace(additive, drift={}).fall(grid(4))
 

@@ -33,18 +33,18 @@ def bent(by: float, sizes: np.ndarray = SIZES) -> Runs:
 @pytest.mark.parametrize("by", [0.0, 0.4, -0.3])
 def test_a_law_that_fell_by_another_share_than_it_said_is_found(by: float) -> None:
     record = misses(Model(Chinchilla()), bent(by))
-    last = record.each[-1]
+    last = record.refits[-1]
     assert (last.axis, last.cut) == ("N", 8e8)
-    (at_bend,) = [miss for miss in record.each if miss.cut == 4e8]
+    (at_bend,) = [miss for miss in record.refits if miss.cut == 4e8]
     assert at_bend.share[0] == pytest.approx(-by, abs=0.05 + 2 * at_bend.sd[0])
-    assert str(record).count("N ≤") == len(record.each)
+    assert str(record).count("N ≤") == len(record.refits)
 
 
 def test_without_sizes_to_leave_out_tokens_are() -> None:
     record = misses(Model(Chinchilla()), bent(0.0, sizes=np.array([1e8])))
-    assert {miss.axis for miss in record.each} <= {"D"}
+    assert {miss.axis for miss in record.refits} <= {"D"}
     none = misses(Model(Chinchilla()), bent(0.0, sizes=np.array([1e8])).take(np.arange(3)))
-    assert not none.each
+    assert not none.refits
     assert "no record" in str(none)
 
 
@@ -53,7 +53,7 @@ def test_a_miss_may_be_the_scatter_of_what_was_left_out() -> None:
     sizes, scatter = runs.params, np.exp(np.random.default_rng(0).normal(0, 0.01, runs.loss.shape))
     rough = replace(runs, loss=runs.loss * scatter)
     plain, noisy, one = (
-        misses(Model(Chinchilla()), each).each[-1]
+        misses(Model(Chinchilla()), each).refits[-1]
         for each in (runs, rough, replace(rough, train_run=tuple(f"{n:g}" for n in sizes)))
     )
     assert noisy.sd[0] > 3 * plain.sd[0]
@@ -64,9 +64,9 @@ def test_sizes_without_a_loss_of_the_target_are_not_left_out_twice() -> None:
     runs = bent(0.0)
     loss = np.concatenate([runs.loss, np.where(runs.params[:, None] > 4e8, np.nan, runs.loss)], axis=1)
     record = misses(Model(Chinchilla()), Runs(runs.designs, ("whole", "small"), loss))
-    shares = np.array([miss.share for miss in record.each])
-    assert np.isfinite(shares[:, 0]).sum() == len(record.each)
-    assert not np.isfinite(shares[[miss.cut >= 4e8 for miss in record.each], 1]).any()
+    shares = np.array([miss.share for miss in record.refits])
+    assert np.isfinite(shares[:, 0]).sum() == len(record.refits)
+    assert not np.isfinite(shares[[miss.cut >= 4e8 for miss in record.refits], 1]).any()
 
 
 def test_what_is_learned_is_wider_after_large_misses_and_shared_by_targets() -> None:

@@ -48,7 +48,7 @@ def test_thinned_draws_are_draws(additive: Any) -> None:
 def test_scatter_is_that_of_measured_losses(additive: Any) -> None:
     loss = additive.predict(additive.designs, additive.seed, noise=False).draws
     found = scatter(additive, additive.designs, loss)
-    total = np.sqrt(found.own**2 + found.shared**2)
+    total = np.sqrt(found.residual**2 + found.shared**2)
     residual = additive.runs.loss - loss.mean(axis=0)
     assert total.shape == loss.shape[1:]
     assert 0.7 < np.sqrt(np.mean((residual / total) ** 2)) < 1.4

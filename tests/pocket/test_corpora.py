@@ -53,9 +53,9 @@ def test_held_out_sequences_are_not_trained_on() -> None:
     corpus = synthetic()
     for domain, train in zip(corpus.domains, corpus.train, strict=True):
         seen = {each.tobytes() for each in train}
-        assert not any(each.tobytes() in seen for each in corpus.held[domain])
+        assert not any(each.tobytes() in seen for each in corpus.held_out[domain])
         assert (train[:, 0] == SYMBOLS).all() and train.shape[1] == PLACES + 1
-        assert len(corpus.held[domain]) <= min(HELD, len(train) / 8)
+        assert len(corpus.held_out[domain]) <= min(HELD, len(train) / 8)
     assert corpus.natural.sum() == pytest.approx(1)
 
 
@@ -65,7 +65,7 @@ def test_a_corpus_comes_back_from_the_cache(tmp_path: Path, monkeypatch: pytest.
     again = load_corpus("multimodal")
     assert again.fingerprint == corpus.fingerprint
     assert again.vocabulary == corpus.vocabulary
-    assert tuple(again.held) == MULTIMODAL.targets
+    assert tuple(again.held_out) == MULTIMODAL.targets
 
 
 def test_unknown_settings_are_refused() -> None:

@@ -44,15 +44,15 @@ def test_every_file_format_gives_the_same_runs(frame: pd.DataFrame, tmp_path: Pa
 def test_a_filter_does_not_end_a_run_sooner(frame: pd.DataFrame, tmp_path: Path) -> None:
     rows = frame.iloc[:3].assign(train_run="one", params=1e8, tokens=[1e9, 2e9, 4e9])
     early = load_runs(rows, where="tokens < 3e9")
-    np.testing.assert_allclose(early.left, [2, 1])
+    np.testing.assert_allclose(early.octaves_left, [2, 1])
     write_table(runs_columns(early), tmp_path / "early.csv")
     again = load_runs(tmp_path / "early.csv")
     np.testing.assert_array_equal(again.planned, early.planned)
     assert again.fingerprint == early.fingerprint
-    assert not load_runs(rows.assign(tokens_planned=rows["tokens"])).left.any()
+    assert not load_runs(rows.assign(tokens_planned=rows["tokens"])).octaves_left.any()
     partly = rows.assign(tokens_planned=[None, None, 8e9])
-    np.testing.assert_allclose(load_runs(partly).left, [2, 1, 1])  # blank: the most that a row of the run has
-    np.testing.assert_allclose(load_runs(partly, where="tokens < 3e9").left, [2, 1])
+    np.testing.assert_allclose(load_runs(partly).octaves_left, [2, 1, 1])  # blank: the most that a row of the run has
+    np.testing.assert_allclose(load_runs(partly, where="tokens < 3e9").octaves_left, [2, 1])
 
 
 def test_table_without_mixture_is_legal(frame: pd.DataFrame) -> None:

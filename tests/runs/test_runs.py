@@ -85,12 +85,12 @@ def test_a_run_is_planned_for_the_most_that_its_rows_have_unless_said_otherwise(
     designs = Designs((), np.empty((4, 0)), np.full(4, 1e8), np.array([1e9, 2e9, 4e9, 3e9]))
     runs = Runs(designs, ("t",), np.full((4, 1), 2.0), ("a", "a", "a", "b"))
     assert runs.planned.tolist() == [4e9, 4e9, 4e9, 3e9]
-    np.testing.assert_allclose(runs.left, [2, 1, 0, 0])
+    np.testing.assert_allclose(runs.octaves_left, [2, 1, 0, 0])
     early = runs.take(np.arange(2))
     assert early.planned.tolist() == [4e9, 4e9]  # rows left out do not end a run sooner
     assert early.fingerprint != Runs(designs.take(np.arange(2)), ("t",), early.loss, ("a", "a")).fingerprint
     own = replace(runs, planned=designs.tokens)
-    assert not own.left.any() and own.unusual and not runs.unusual
+    assert not own.octaves_left.any() and own.unusual and not runs.unusual
     with pytest.raises(InputError, match="more tokens than were planned"):
         replace(runs, planned=np.full(4, 2e9))
     with pytest.raises(InputError, match="planned has the wrong shape"):
