@@ -3,15 +3,7 @@
 The names below load on first use, so that `import bayesmix` is quick; the stub beside this file lists them.
 """
 
-from typing import Any
-
-import lazy_loader
-
-from bayesmix.deprecation import new_name
+from bayesmix.deprecation import attach_stub
 
 __version__ = "0.1.0"
-_load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
-
-
-def __getattr__(name: str) -> Any:
-    return _load(new_name(name) or name)
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

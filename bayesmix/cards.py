@@ -10,7 +10,6 @@ import inspect
 import os
 import textwrap
 import tomllib
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -24,7 +23,7 @@ import bayesmix.laws
 import bayesmix.noise
 from bayesmix.beliefs import Belief, belief_from, belief_of
 from bayesmix.discrepancy import Discrepancy
-from bayesmix.errors import DataWarning, InputError
+from bayesmix.errors import DataWarning, InputError, warn
 from bayesmix.laws.base import Law
 from bayesmix.laws.repeated import Repeated
 from bayesmix.model import POOLING, RETIRED, Model
@@ -304,7 +303,7 @@ def _with_priors(
     defaults = model.priors(entries or PROBE)
     for site in [site for site in tables if site in RETIRED]:
         message = f"[prior.{site}] of {label} is left out: in its place is {RETIRED[site]}"
-        warnings.warn(message, DataWarning, stacklevel=2)
+        warn(message, DataWarning)
         tables = {name: table for name, table in tables.items() if name != site}
     _require_known(tables, defaults, f"[prior] of {label}")
     overrides: dict[str, dist.Distribution] = {}

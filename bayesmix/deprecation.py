@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
+
+import lazy_loader
+
+from bayesmix.errors import warn
 
 CLASSES = {
     "Appraisal": "CandidateScores",
@@ -40,7 +43,7 @@ def renamed[T: Callable[..., Any]](**names: str) -> Callable[[T], T]:
                 new = names[old]
                 if new in options:
                     raise TypeError(f"{target.__name__}() got both {old}= and {new}=, which are the same argument")
-                warnings.warn(f"{target.__name__}({old}=) is now called {new}=", DeprecationWarning, stacklevel=2)
+                warn(f"{target.__name__}({old}=) is now called {new}=", DeprecationWarning)
                 options[new] = options.pop(old)
             return function(*args, **options)
 
@@ -55,13 +58,18 @@ def renamed_keys(table: Mapping[str, Any], where: str, **names: str) -> dict[str
     """The table of a file with its old keys (old=new) renamed, with a warning."""
     new = dict(table)
     for old in names.keys() & table.keys():
-        warnings.warn(f"the key {old!r} of {where} is now called {names[old]!r}", DeprecationWarning, stacklevel=3)
+        warn(f"the key {old!r} of {where} is now called {names[old]!r}", DeprecationWarning)
         new.setdefault(names[old], new.pop(old))
     return new
 
 
-def new_name(old: str) -> str | None:
-    """What an old public name is called now, with a warning; None where it is not an old name."""
-    if old in CLASSES:
-        warnings.warn(f"bayesmix.{old} is now called {CLASSES[old]}", DeprecationWarning, stacklevel=3)
-    return CLASSES.get(old)
+def attach_stub(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """The names of the stub beside `file`, loaded on first use, as `lazy_loader.attach_stub`; and the old names."""
+    load, names, public = lazy_loader.attach_stub(package, file)
+
+    def load_any(name: str) -> Any:
+        if name in CLASSES:
+            warn(f"{package}.{name} is now called {CLASSES[name]}", DeprecationWarning)
+        return load(CLASSES.get(name, name))
+
+    return load_any, names, public

@@ -1,5 +1,10 @@
 """The errors and warnings a user can meet, split by what to do about them."""
 
+import os
+import warnings
+
+PACKAGE = os.path.join(os.path.dirname(__file__), "")
+
 
 class BayesmixError(Exception):
     """Base of every error bayesmix raises on purpose."""
@@ -43,3 +48,8 @@ class DataWarning(UserWarning):
 
 class DiagnosticsWarning(UserWarning):
     """A result is numerically doubtful: chains disagree, an optimiser stopped early."""
+
+
+def warn(message: str, category: type[Warning]) -> None:
+    """Warn of what the caller of this package wrote: at the innermost line that is not the package's own."""
+    warnings.warn(message, category, skip_file_prefixes=(PACKAGE,))

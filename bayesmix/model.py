@@ -6,8 +6,8 @@ The only file that calls numpyro.sample and numpyro.plate.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, NamedTuple, override
 
 import jax
 import jax.numpy as jnp
@@ -123,8 +123,7 @@ class Data(NamedTuple):
         observed = np.isfinite(loss)
         octaves_left = runs.octaves_left if isinstance(runs, Runs) else np.zeros(len(designs))
         late = reference.late(designs.tokens)
-        _, train_run = np.unique(runs.train_run if isinstance(runs, Runs) else designs.ids, return_inverse=True)
-        train_run = train_run.reshape(-1)
+        train_run = runs.train_run_index if isinstance(runs, Runs) else np.unique(designs.ids, return_inverse=True)[1]
         groups = int(train_run.max(initial=0)) + 1
         arrays: dict[str, Any] = dict(
             mixture=np.concatenate([mixture, np.repeat(mixture[:1], _grown(len(mixture), pad), 0)]),
@@ -313,7 +312,6 @@ class Model:
         prior: overrides of the default priors, site → distribution.
         noise: how measured losses scatter around the expected ones.
         discrepancy: how the law itself is wrong; None believes the law at every scale, which makes bands too narrow.
-        reference: where amplitudes are defined; by default the middle of the runs it is fitted to.
         name: a word for tables and reports; by default the name of the law.
         pooling: "none", or "partial" to let the targets share what they have in common when the model is fitted; see
             `inference.laplace.pooled`.
@@ -323,7 +321,6 @@ class Model:
     prior: Prior = field(default_factory=Prior)
     noise: Noise = field(default_factory=Grouped)
     discrepancy: Discrepancy | None = field(default_factory=Discrepancy)
-    reference: Reference | None = None
     name: str = ""
     pooling: str = "none"
 
@@ -343,26 +340,11 @@ class Model:
                 got=self.noise.name,
                 advice="Leave the noise out, or give discrepancy=None.",
             )
-        if self.reference:
-            object.__setattr__(self, "law", self.law.at(self.reference.domains, self.reference.scale))
 
     @property
     def form(self) -> Form:
         """The static part."""
         return Form(self.law, self.noise, self.discrepancy)
-
-    def cells(self, runs: Runs | Designs) -> Cells | None:
-        """Where these runs pin the discrepancy; needs a reference. None without a discrepancy."""
-        assert self.reference is not None
-        if self.discrepancy is None:
-            return None
-        if isinstance(runs, Runs):  # rows without a loss pin nothing
-            observed = np.isfinite(runs.loss).any(axis=1)
-            runs = runs.take(observed) if observed.any() else runs
-        octaves_left = runs.octaves_left if isinstance(runs, Runs) else np.zeros(len(runs))
-        designs = (runs.designs if isinstance(runs, Runs) else runs).on(self.reference.domains)
-        reference, orthogonal = self.reference, self.discrepancy.orthogonal
-        return Cells.of(designs, octaves_left, reference.scale, reference.mixture, orthogonal)
 
     def priors(self, domains: int) -> dict[str, dist.Distribution]:
         """The prior of every site, defaults and overrides, for one target and the given number of domains.
@@ -394,15 +376,57 @@ class Model:
             sites[site] = belief
         return sites
 
-    def at(self, reference: Reference) -> Model:
+    def at(self, reference: Reference) -> BoundModel:
         """The same model with its amplitudes defined at `reference`."""
-        return replace(self, reference=reference)
+        return BoundModel(**{f.name: getattr(self, f.name) for f in fields(Model)}, reference=reference)
+
+    def bind(self, runs: Runs) -> BoundModel:
+        """The same model with its amplitudes defined in the middle of the runs; as it is where it is bound already."""
+        return self.at(Reference.of(runs))
 
     def __call__(self, runs: Runs, loss: np.ndarray | None = None) -> None:
         """The NumPyro program for these runs; see the class."""
-        model = self if self.reference else self.at(Reference.of(runs))
-        assert model.reference is not None
+        model = self.bind(runs)
         if loss is not None:
             runs = replace(runs, loss=np.asarray(loss))
-        data = Data.of(runs, model.reference, runs.targets, cells=model.cells(runs))
-        program(model.form, model.priors(len(runs.domains)), data, observe=loss is not None)
+        program(model.form, model.priors(len(runs.domains)), model.data(runs), observe=loss is not None)
+
+
+@dataclass(frozen=True, eq=False)
+class BoundModel(Model):
+    """A model whose amplitudes are defined: it can read runs, and is what is fitted.
+
+    Args:
+        reference: where amplitudes are defined.
+    """
+
+    reference: Reference = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "law", self.law.at(self.reference.domains, self.reference.scale))
+
+    @override
+    def bind(self, runs: Runs) -> BoundModel:
+        return self
+
+    @property
+    def unbound(self) -> Model:
+        """The same model before it has seen any runs."""
+        return Model(**{f.name: getattr(self, f.name) for f in fields(Model)})
+
+    def cells(self, runs: Runs | Designs) -> Cells | None:
+        """Where these runs pin the discrepancy; None without a discrepancy."""
+        if self.discrepancy is None:
+            return None
+        if isinstance(runs, Runs):  # rows without a loss pin nothing
+            observed = np.isfinite(runs.loss).any(axis=1)
+            runs = runs.take(observed) if observed.any() else runs
+        octaves_left = runs.octaves_left if isinstance(runs, Runs) else np.zeros(len(runs))
+        designs = (runs.designs if isinstance(runs, Runs) else runs).on(self.reference.domains)
+        reference, orthogonal = self.reference, self.discrepancy.orthogonal
+        return Cells.of(designs, octaves_left, reference.scale, reference.mixture, orthogonal)
+
+    def data(self, runs: Runs, pad: bool = False) -> Data:
+        """The runs as the program reads them, with all their targets; see `Data`."""
+        return Data.of(runs, self.reference, runs.targets, pad, self.cells(runs))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor, as_completed
 from contextlib import AbstractContextManager, nullcontext
@@ -11,7 +10,7 @@ from multiprocessing import get_context
 from typing import Any
 
 from bayesmix.compute import keep_compiled_programs
-from bayesmix.errors import WorkerError
+from bayesmix.errors import WorkerError, warn
 
 ATTEMPTS = 2
 """How often an item is given to an executor whose workers die."""
@@ -60,10 +59,9 @@ def spread[Item, Result](
         remaining = [position for position in remaining if position not in results]
         if not remaining:
             if attempt:
-                warnings.warn(
+                warn(
                     f"done at the second attempt: {_named(retries, names)}. {_said(previous)}",
                     RuntimeWarning,
-                    stacklevel=3,
                 )
             return [results[position] for position in range(len(items))]
         if isinstance(reason, CancelledError):  # no scheduler: Dask would take work that it never answers

@@ -14,8 +14,7 @@ from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
-TOGETHER = ("cli", "report")
-"""Folders with slow fixtures of their own: with pytest -n, one worker runs all of it. Else it is a file a worker."""
+MOST_MAPS = 40_000
 
 # A first example compiles, so a deadline would measure XLA; in CI the same commit must meet the same examples.
 hypothesis.settings.register_profile("bayesmix", deadline=None, derandomize="CI" in os.environ)
@@ -35,10 +34,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by what they use: `shared` by fixture, `benchmark` by folder; and by who may share their fixtures."""
+    """Mark tests by what they use: `shared` by fixture, `benchmark` by folder."""
     for item in items:
-        folder = item.path.relative_to(ROOT / "tests").parts[0]
-        item.add_marker(pytest.mark.xdist_group(folder if folder in TOGETHER else item.path.name))
         if "shared_data" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.shared)
         if ROOT / "tests" / "benchmarks" in item.path.parents:
@@ -47,9 +44,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _forget_programs() -> Iterator[None]:
-    """Drop the compiled programs of a module: each takes memory maps, and a process may have some 65,000 of them."""
+    """Drop traced and compiled programs near the limit of memory maps: each takes some, a process may have 65,530."""
     yield
-    if "jax" in sys.modules:
+    maps = Path("/proc/self/maps")
+    if "jax" in sys.modules and maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPS:
         import jax
 
         jax.clear_caches()

@@ -215,9 +215,7 @@ def is_thin(node: ast.stmt) -> bool:
     match node:
         case ast.Expr(value=ast.Constant(value=str())):
             return True
-        case (
-            ast.ImportFrom(module="typing" | "importlib" | "__future__") | ast.Import(names=[ast.alias("lazy_loader")])
-        ):
+        case ast.ImportFrom(module="typing" | "importlib" | "__future__" | "bayesmix.deprecation"):
             return True
         case ast.ImportFrom(names=names):
             return all(alias.asname == alias.name for alias in names)

@@ -23,8 +23,9 @@ class Ball:
 
 @pytest.mark.parametrize("make", [ball, lambda **options: Ball(**options).radius])
 def test_an_old_keyword_is_taken_for_the_new_one(make) -> None:
-    with pytest.warns(DeprecationWarning, match=r"near=\) is now called radius="):
+    with pytest.warns(DeprecationWarning, match=r"near=\) is now called radius=") as record:
         assert make(near=2.0) == 2.0
+    assert record[0].filename == __file__  # where the old name was written
     assert make(radius=3.0) == 3.0
 
 

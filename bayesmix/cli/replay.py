@@ -67,7 +67,7 @@ def replay(
     of_targets = options.weights(weights or [], None)
     keep_compiled_programs()
     settings: dict[str, Any] = {"targets": of_targets, "initial": first, "count": count, "refit": update}
-    looks = max(min(count or len(chosen), len(set(chosen.train_run))) - first + 1, 1)
+    looks = max(min(count or len(chosen), len(chosen.train_runs)) - first + 1, 1)
     with (
         workers(processes) as executor,
         bar(doing="replaying", total=seeds * len(policies) * looks, unit="fit") as progress,

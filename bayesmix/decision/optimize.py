@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypedDict
@@ -22,7 +21,7 @@ from bayesmix.decision.risk import Risk
 from bayesmix.decision.solve import named, problem, solve, why_not_convex, with_baseline
 from bayesmix.deprecation import renamed
 from bayesmix.design import Mixture, Scale
-from bayesmix.errors import DiagnosticsError, DiagnosticsWarning, InfeasibleError, InputError
+from bayesmix.errors import DiagnosticsError, DiagnosticsWarning, InfeasibleError, InputError, warn
 
 NOT_FINITE = "the loss of some allowed mixtures is not finite"
 PRICES = (10.0, 100.0, 1000.0)
@@ -193,4 +192,4 @@ def _complain(minimum: Minimum, strict: bool) -> None:
     message = f"the optimiser stopped before its tolerance, with {gap}; loosen `tolerance` or the constraints"
     if strict:
         raise DiagnosticsError(message)
-    warnings.warn(message, DiagnosticsWarning, stacklevel=3)
+    warn(message, DiagnosticsWarning)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
@@ -22,7 +22,7 @@ from bayesmix.inference.posterior import Posterior
 from bayesmix.inference.reweight import log_likelihood_of_new
 from bayesmix.inference.splits import GroupBy, Split, split
 from bayesmix.inference.storage import log_densities
-from bayesmix.model import Model
+from bayesmix.model import BoundModel
 from bayesmix.parallel import spread
 from bayesmix.runs.table import Runs
 
@@ -205,7 +205,7 @@ def compare(
     runs = _common_runs(posteriors)
     failed = [name for name, posterior in posteriors.items() if not posterior.diagnostics.passed]
     loo, pareto_k = (np.stack(values) for values in zip(*(_psis(p) for p in posteriors.values()), strict=True))
-    labels = tuple(np.unique(runs.train_run).tolist())
+    labels = runs.train_runs
     if group_by is None:
         return Comparison(tuple(posteriors), runs.targets, labels, loo, pareto_k, failed=tuple(failed))
     splits = split(runs, group_by, folds=folds, steps=steps, seed=seed)
@@ -224,30 +224,21 @@ def compare(
     return Comparison(tuple(posteriors), runs.targets, labels, loo, pareto_k, left_out, group_by, names, tuple(failed))
 
 
-def _unseen(runs: Runs, options: dict[str, Any], item: tuple[Model, Split]) -> tuple[np.ndarray, bool]:
+def _unseen(runs: Runs, options: dict[str, Any], item: tuple[BoundModel, Split]) -> tuple[np.ndarray, bool]:
     """Log density of the runs that a split leaves out, by a refit of their own, and whether its diagnostics pass."""
     model, part = item
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DiagnosticsWarning)
         warnings.simplefilter("ignore", DataWarning)  # said of the whole table already
-        refit = fit(replace(model, reference=None), runs.take(part.train), **options)
+        refit = fit(model.unbound, runs.take(part.train), **options)
     return log_predictive_density(refit, runs.take(part.test)), refit.diagnostics.passed
 
 
 def log_predictive_density(posterior: Posterior, runs: Runs) -> np.ndarray:
-    """log of the mean over the draws of the density of each unseen training run (train_run, target), labels sorted."""
+    """log of the mean over the draws of the density of each unseen training run (train_run, target)."""
     values = log_likelihood_of_new(posterior, runs)
-    order = np.argsort(list(dict.fromkeys(runs.train_run)))
-    log_density = logsumexp(values[:, order], axis=0) - np.log(len(values))
-    return np.where(_measured(runs), log_density, np.nan)
-
-
-def _measured(runs: Runs) -> np.ndarray:
-    """Whether a training run has a loss (train_run, target), labels sorted."""
-    labels, index = np.unique(runs.train_run, return_inverse=True)
-    measured = np.zeros((len(labels), len(runs.targets)), bool)
-    np.logical_or.at(measured, index.reshape(-1), np.isfinite(runs.loss))
-    return measured
+    log_density = logsumexp(values, axis=0) - np.log(len(values))
+    return np.where(runs.measured, log_density, np.nan)
 
 
 def stacking(log_density: np.ndarray, tolerance: float = 1e-8, steps: int = 100_000) -> np.ndarray:
@@ -269,12 +260,12 @@ def stacking(log_density: np.ndarray, tolerance: float = 1e-8, steps: int = 100_
 
 
 def _psis(posterior: Posterior) -> tuple[np.ndarray, np.ndarray]:
-    """PSIS-LOO log density and Pareto k (train_run, target), labels sorted."""
+    """PSIS-LOO log density and Pareto k (train_run, target)."""
     values = log_densities(posterior)["loss"]
     draw_index = np.asarray(values["draw"])  # long likelihoods are thinned
     elpd, k = np.full((2, *values.shape[2:]), np.nan)
     for t, target in enumerate(posterior.targets):
-        measured = np.flatnonzero(_measured(posterior.runs)[:, t])
+        measured = np.flatnonzero(posterior.runs.measured[:, t])
         log_likelihood = np.asarray(values.isel(target=t, train_run=measured), float)
         theta = {site: draws[:, draw_index, t] for site, draws in posterior.draws.items()}
         data = arviz_base.from_dict({"posterior": theta, "log_likelihood": {target: log_likelihood}})

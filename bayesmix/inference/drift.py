@@ -13,7 +13,7 @@ from bayesmix.brownian import octaves
 from bayesmix.compute import double, one_blas_thread
 from bayesmix.design import Designs
 from bayesmix.discrepancy import Cells, Draws, Misfit, draw
-from bayesmix.model import DRIFT, Data, Form, Model, relative_errors
+from bayesmix.model import DRIFT, BoundModel, Data, Form, relative_errors
 from bayesmix.runs.table import Runs
 
 SITES = ("drift_surface", "drift_schedule", "drift_paths", "drift_beyond")
@@ -28,12 +28,12 @@ TREND = 0.03
 
 @one_blas_thread
 def drift_draws(
-    model: Model, runs: Runs, draws: Mapping[str, np.ndarray], weight: np.ndarray, seed: int
+    model: BoundModel, runs: Runs, draws: Mapping[str, np.ndarray], weight: np.ndarray, seed: int
 ) -> dict[str, np.ndarray]:
     """The drift (chain, draw, target, ...) given the parameters of every draw and the runs; empty without one.
 
     Args:
-        model: with a reference.
+        model: bound to the runs.
         runs: what it was fitted to.
         draws: parameters (chain, draw, target, ...).
         weight: of the training runs (train_run, target), as the likelihood had it.
@@ -44,9 +44,7 @@ def drift_draws(
     chains, size = next(iter(draws.values())).shape[:2]
     by_target: list[Draws | None] = []
     with double():
-        assert model.reference is not None
-        cells = model.cells(runs)
-        data = Data.of(runs, model.reference, runs.targets, pad=True, cells=cells)._replace(weight=weight)  # type: ignore
+        data = model.data(runs, pad=True)._replace(weight=weight)  # type: ignore
         for t in range(len(runs.targets)):
             if data.misfit is None:
                 by_target.append(None)
@@ -59,12 +57,12 @@ def drift_draws(
 
 
 def drift_sites(
-    model: Model, runs: Runs, by_target: Sequence[Draws | None], extrapolation: np.ndarray, seed: int
+    model: BoundModel, runs: Runs, by_target: Sequence[Draws | None], extrapolation: np.ndarray, seed: int
 ) -> dict[str, np.ndarray]:
     """Draws (chain, draw, ...) of the drift of each target, without padding: site → (chain, draw, target, ...).
 
     Args:
-        model: with a reference.
+        model: bound to the runs.
         runs: what it was fitted to.
         by_target: None where the drift does not differ between the runs.
         extrapolation: scale of t (chain, draw, target).

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -14,16 +13,15 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from bayesmix.compute import double, keep_compiled_programs
+from bayesmix.compute import keep_compiled_programs
 from bayesmix.deprecation import renamed
 from bayesmix.design import TIED
-from bayesmix.errors import DataWarning, DiagnosticsError, DiagnosticsWarning, InputError
+from bayesmix.errors import DataWarning, DiagnosticsError, DiagnosticsWarning, InputError, warn
 from bayesmix.inference.drift import drift_sites
-from bayesmix.inference.laplace import pooled
+from bayesmix.inference.laplace import problems_of
 from bayesmix.inference.posterior import Posterior
-from bayesmix.inference.prequential import with_record
 from bayesmix.inference.sampler import Chain, Problem, Settings, sample
-from bayesmix.model import Data, Model, Reference
+from bayesmix.model import BoundModel, Model
 from bayesmix.parallel import spread
 from bayesmix.runs.table import Runs
 
@@ -90,17 +88,11 @@ def fit(
     keep_compiled_programs()
     if warm_start:
         runs, model = _require_same(warm_start, model, runs), model.at(warm_start.reference)
-    model = model if model.reference else model.at(Reference.of(runs))
-    assert model.reference is not None
-    with double():
-        priors = pooled(model, runs, seed=seed).priors(len(runs.domains))
-        priors = with_record(model, runs, priors, seed=seed)
-        data = Data.of(runs, model.reference, runs.targets, pad=True, cells=model.cells(runs))
-    starts = [_draws_of(warm_start, target) if warm_start else None for target in runs.targets]
-    problems = [
-        Problem(model.form, prior, data.target(t), start)
-        for t, (prior, start) in enumerate(zip(priors, starts, strict=True))
-    ]
+    bound = model.bind(runs)
+    problems = problems_of(bound, runs, seed=seed)
+    if warm_start:
+        starts = [_draws_of(warm_start, target) for target in runs.targets]
+        problems = [problem._replace(warm_start=start) for problem, start in zip(problems, starts, strict=True)]
     settings = Settings(chains, warmup, draws, target_accept, extensions=extensions)
     target_draws = chains * (settings.extent(1) if warm_start else settings.total)
     with _bar(progress, len(problems) * target_draws) as bar:
@@ -110,12 +102,12 @@ def fit(
             task = partial(_sample_one, settings=settings, seed=seed)
             arrays = list(map(_as_numbers, problems))
             results = spread(task, arrays, executor, lambda _: bar[0](target_draws), runs.targets)
-    posterior = _collect(model, runs, results, seed)
+    posterior = _collect(bound, runs, results, seed)
     if not posterior.diagnostics.passed:
         if strict:
             raise DiagnosticsError(str(posterior.diagnostics))
         failed = [t.target for t in posterior.diagnostics.targets if t.fails]
-        warnings.warn(f"diagnostics fail for {failed}; print(posterior) says why", DiagnosticsWarning, stacklevel=2)
+        warn(f"diagnostics fail for {failed}; print(posterior) says why", DiagnosticsWarning)
     return posterior
 
 
@@ -153,7 +145,7 @@ def _as_numbers(problem: Problem) -> Problem:
     return problem._replace(prior=prior, data=data)
 
 
-def _collect(model: Model, runs: Runs, by_target: list[list[Chain]], seed: int) -> Posterior:
+def _collect(model: BoundModel, runs: Runs, by_target: list[list[Chain]], seed: int) -> Posterior:
     draws = {
         site: np.stack([np.stack([chain.theta[site][:, 0] for chain in chains]) for chains in by_target], axis=2)
         for site in by_target[0][0].theta
@@ -188,18 +180,16 @@ def _warn_about(model: Model, runs: Runs) -> None:
             )
     for name, exponent, values in (("N", "alpha", runs.params), ("D", "beta", runs.tokens)):
         if len(np.unique(values)) < 3:
-            warnings.warn(
+            warn(
                 f"the runs have {len(np.unique(values))} distinct {name}: {exponent} is not identified and keeps its "
                 f"prior; run at least three values of {name} to extrapolate in it",
                 DataWarning,
-                stacklevel=3,
             )
     if abs(runs.designs.tie) > TIED:
-        warnings.warn(
+        warn(
             f"N and D are tied (correlation of logs {runs.designs.tie:.2f}): alpha and beta are only known together; "
             "vary tokens at one size",
             DataWarning,
-            stacklevel=3,
         )
 
 

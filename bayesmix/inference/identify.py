@@ -103,7 +103,7 @@ def check(posterior: Posterior, seed: int = 0, scale: Scale | None = None) -> Ch
     basis, runs, model = bases(posterior, scale, seed), posterior.runs, posterior.model
     advice = [*_design_advice(runs), *_parameter_advice(posterior, informed)]
     record = misses(model, runs, seed=posterior.seed) if model.discrepancy and model.discrepancy.prequential else None
-    return Check(informed, effective, len(runs), len(set(runs.train_run)), tuple(advice), basis, record)
+    return Check(informed, effective, len(runs), len(runs.train_runs), tuple(advice), basis, record)
 
 
 def entries(posterior: Posterior) -> dict[str, tuple[str, int | None]]:
@@ -175,10 +175,9 @@ def _sensitivity(
 def _effective_runs(posterior: Posterior) -> dict[str, float]:
     """Σ n/(1 + (n − 1)·ρ) over training runs of n points, with ρ the mean part of the scatter that a run shares."""
     runs = posterior.runs
-    labels, index = np.unique(runs.train_run, return_inverse=True)
     worth = {}
     for t, target in enumerate(runs.targets):
-        counts = np.bincount(index.reshape(-1), np.isfinite(runs.loss[:, t]), len(labels))
+        counts = np.bincount(runs.train_run_index, np.isfinite(runs.loss[:, t]), len(runs.train_runs))
         shared = 0.0
         if "run_effect" in posterior.draws:
             effect, residual = (posterior.draws[site][:, :, t] ** 2 for site in ("run_effect", "sigma"))

@@ -22,7 +22,7 @@ from bayesmix.inference.prequential import SITE, with_record
 from bayesmix.inference.reweight import smoothed
 from bayesmix.inference.sampler import Problem, as_arrays, settle
 from bayesmix.inference.start import whitening
-from bayesmix.model import Data, Form, Model, Reference
+from bayesmix.model import BoundModel, Data, Form, Model
 from bayesmix.priors import Prior
 from bayesmix.runs.table import Runs
 
@@ -53,13 +53,8 @@ def laplace(
         The posterior as one chain of independent draws, and Pareto k̂ of each target (target). Where k̂ is 0.7 or more
         the draws are those of the approximation alone in effect: use `fit`.
     """
-    model = model if model.reference else model.at(Reference.of(runs))
-    assert model.reference is not None
-    with double():
-        priors = pooled(model, runs, seed=seed).priors(len(runs.domains))
-        priors = with_record(model, runs, priors, seed=seed)
-        data = Data.of(runs, model.reference, runs.targets, pad=True, cells=model.cells(runs))
-        fits = [_one(Problem(model.form, prior, data.target(t)), seed, draws, starts) for t, prior in enumerate(priors)]
+    model = model.bind(runs)
+    fits = [_one(problem, seed, draws, starts) for problem in problems_of(model, runs, seed=seed)]
     theta = {site: np.stack([parameters[site][:, 0] for parameters, *_ in fits], axis=1)[None] for site in fits[0][0]}
     weight = np.concatenate([np.asarray(problem.data.weight) for _, _, problem in fits], axis=1)
     nothing = np.zeros((1, draws, len(runs.targets)))
@@ -69,6 +64,20 @@ def laplace(
         model, runs, theta, stats, seed, versions, drift=drift_draws(model, runs, theta, weight, seed)
     )
     return posterior, np.array([khat for _, khat, _ in fits])
+
+
+def problems_of(model: BoundModel, runs: Runs, *, seed: int = 0) -> list[Problem]:
+    """The posterior of every target as the sampler reads it, with priors that pooling and the record have changed.
+
+    Args:
+        model: bound to the runs.
+        runs: the measured points.
+        seed: of the refits.
+    """
+    with double():
+        priors = with_record(model, runs, pooled(model, runs, seed=seed).priors(len(runs.domains)), seed=seed)
+        data = model.data(runs, pad=True)
+    return [Problem(model.form, prior, data.target(t)) for t, prior in enumerate(priors)]
 
 
 def pooled(model: Model, runs: Runs, *, seed: int = 0, draws: int = 400) -> Model:
@@ -82,7 +91,7 @@ def pooled(model: Model, runs: Runs, *, seed: int = 0, draws: int = 400) -> Mode
     targets the bands are a little too narrow for it.
 
     Args:
-        model: with a reference.
+        model: may be bound to the runs.
         runs: at least three targets, where there is pooling.
         seed: of the separate fits.
         draws: of each of them.

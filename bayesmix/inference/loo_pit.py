@@ -125,10 +125,9 @@ def loo_pit(posterior: Posterior, seed: int = 0) -> LooPit:
     """
     runs = posterior.runs
     density = log_densities(posterior)["loss"]
-    labels, index = np.unique(runs.train_run, return_inverse=True)
-    ends = np.full((len(labels), len(runs.targets)), -1)  # the last measured row of each run
+    ends = np.full((len(runs.train_runs), len(runs.targets)), -1)  # the last measured row of each run
     for row in np.argsort(runs.tokens, kind="stable"):
-        ends[index[row], np.isfinite(runs.loss[row])] = row
+        ends[runs.train_run_index[row], np.isfinite(runs.loss[row])] = row
     rows = np.unique(ends[ends >= 0])
     predicted = posterior.predict(runs.designs.take(rows), seed, octaves_left=runs.octaves_left[rows]).draws
     chains, draw_index = density.sizes["chain"], np.asarray(density["draw"])  # long likelihoods are thinned
@@ -150,7 +149,7 @@ def loo_pit(posterior: Posterior, seed: int = 0) -> LooPit:
             values[measured, t] = np.asarray(psis_loo_pit(data, var_names="loss")["loss"])
             left_out: Any = psis_loo(data, pointwise=True, var_name="loss")
             pareto_k[measured, t] = np.asarray(left_out.pareto_k)
-    return LooPit(values, pareto_k, tuple(labels.tolist()), runs.targets)
+    return LooPit(values, pareto_k, runs.train_runs, runs.targets)
 
 
 def _shape(values: np.ndarray) -> str:

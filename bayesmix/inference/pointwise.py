@@ -27,11 +27,10 @@ def log_likelihood_by_train_run(posterior: Posterior, step: int = 1) -> np.ndarr
     runs, model = posterior.runs, posterior.model
     draws = {site: value[:, ::step] for site, value in {**posterior.draws, **posterior.drift}.items()}
     chains, size = next(iter(draws.values())).shape[:2]
-    groups = len(set(runs.train_run))
+    groups = len(runs.train_runs)
     out = np.empty((chains, size, groups, len(runs.targets)), np.float32)
     with double():
-        cells = model.cells(runs)
-        data = jax.tree.map(jnp.asarray, Data.of(runs, posterior.reference, runs.targets, cells=cells))
+        data = jax.tree.map(jnp.asarray, model.data(runs))
         for t in range(len(runs.targets)):
             theta = {site: jnp.asarray(v[:, :, t].reshape(-1, 1, *v.shape[3:])) for site, v in draws.items()}
             values = np.asarray(_by_train_run(model.form, theta, data.target(t)))

@@ -18,7 +18,7 @@ from bayesmix.inference import drift
 from bayesmix.inference.diagnostics import Diagnostics, diagnose
 from bayesmix.inference.prediction import Prediction
 from bayesmix.laws.base import Law
-from bayesmix.model import Data, Model, Reference, expected_loss, reference_loss
+from bayesmix.model import BoundModel, Data, Reference, expected_loss, reference_loss
 from bayesmix.noise import Noise, Rows
 from bayesmix.runs.table import Runs
 
@@ -31,7 +31,7 @@ class Posterior:
     """What is believed after the runs were seen, as draws.
 
     Attributes:
-        model: the model, with the reference its amplitudes refer to.
+        model: the model, bound to the runs.
         runs: the runs it was fitted to.
         draws: site → values (chain, draw, target, ...), in the units of the site.
         stats: sampler statistics → values (chain, draw, target): diverging, energy, steps, accept.
@@ -41,7 +41,7 @@ class Posterior:
         drift: how the law is wrong in every draw: site → values (chain, draw, target, ...); empty without discrepancy.
     """
 
-    model: Model
+    model: BoundModel
     runs: Runs
     draws: Mapping[str, np.ndarray]
     stats: Mapping[str, np.ndarray]
@@ -68,7 +68,6 @@ class Posterior:
     @property
     def reference(self) -> Reference:
         """Where amplitudes are defined."""
-        assert self.model.reference is not None
         return self.model.reference
 
     @property

@@ -24,7 +24,7 @@ from bayesmix.design import count
 from bayesmix.inference.geometry import Geometry
 from bayesmix.inference.sampler import Problem, as_arrays, mode
 from bayesmix.inference.start import Optimum, whitening
-from bayesmix.model import Data, Form, Model, Reference, expected_loss, reference_loss
+from bayesmix.model import Data, Form, Model, expected_loss, reference_loss
 from bayesmix.noise import Rows, StudentT
 from bayesmix.priors import Prior, family
 from bayesmix.runs.table import Runs
@@ -117,15 +117,14 @@ def misses(model: Model, runs: Runs, *, seed: int = 0) -> Misses:
         runs: the table.
         seed: of the starts of the optimisations.
     """
-    reference = model.reference or Reference.of(runs)
-    sites = model.law.priors(len(runs.domains)) | StudentT().priors()
-    refit_model = Model(
-        model.law, Prior({k: v for k, v in model.prior.items() if k in sites}), StudentT(), None, reference
-    )
+    bound = model.bind(runs)
+    sites = bound.law.priors(len(runs.domains)) | StudentT().priors()
+    prior_of_law = Prior({site: prior for site, prior in bound.prior.items() if site in sites})
+    refit_model = Model(bound.law, prior_of_law, StudentT(), None).at(bound.reference)
     entries = []
     with double():
         prior = as_arrays(Prior(refit_model.priors(len(runs.domains))))
-        whole = Data.of(runs, reference, runs.targets, pad=True)
+        whole = refit_model.data(runs, pad=True)
         cuts = [
             (axis, values <= cut)
             for axis, values in (("N", runs.params), ("D", runs.tokens))

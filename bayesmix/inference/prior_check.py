@@ -10,7 +10,7 @@ import numpy as np
 
 from bayesmix.compute import double
 from bayesmix.inference.geometry import Geometry
-from bayesmix.model import Data, Model, Reference, expected_loss
+from bayesmix.model import Data, Model, expected_loss
 from bayesmix.runs.table import Runs
 
 
@@ -73,9 +73,9 @@ def prior_check(model: Model, runs: Runs, *, draws: int = 1000, seed: int = 0) -
         draws: prior draws.
         seed: of the draws.
     """
-    reference = model.reference or Reference.of(runs)
+    model = model.bind(runs)
     with double():
-        data = jax.tree.map(jnp.asarray, Data.of(runs, reference, runs.targets))
+        data = jax.tree.map(jnp.asarray, Data.of(runs, model.reference, runs.targets))
         geometry = Geometry(model.form, model.priors(len(runs.domains)), data)
 
         def one(key: jax.Array) -> jax.Array:

@@ -107,17 +107,16 @@ def log_likelihood(posterior: Posterior, runs: Runs) -> np.ndarray:
 
 
 def log_likelihood_of_new(posterior: Posterior, runs: Runs) -> np.ndarray:
-    """Log-likelihood (draw, train_run, target) of runs that the posterior has not seen, in order of first appearance.
+    """Log-likelihood (draw, train_run, target) of runs that the posterior has not seen.
 
     Under the draw's own drift; effects of training runs are integrated out.
     """
     loss = posterior.predict(runs.designs, posterior.seed, noise=False, octaves_left=runs.octaves_left).draws
-    numbers = {name: i for i, name in enumerate(dict.fromkeys(runs.train_run))}
-    group = np.array([numbers[name] for name in runs.train_run])
+    groups, group = len(runs.train_runs), runs.train_run_index
     with double():
         theta = {site: jnp.asarray(value) for site, value in posterior.flat.items()}
         late, se = late_of(posterior, runs.designs), jnp.asarray(runs.loss_se)
-        return np.asarray(_log_likelihood(posterior.model.noise, len(numbers), theta, loss, runs.loss, late, se, group))
+        return np.asarray(_log_likelihood(posterior.model.noise, groups, theta, loss, runs.loss, late, se, group))
 
 
 @partial(jax.jit, static_argnums=(0, 1))

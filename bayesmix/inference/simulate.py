@@ -12,19 +12,17 @@ from numpyro import handlers
 from bayesmix.compute import double
 from bayesmix.design import Designs
 from bayesmix.inference.geometry import draw_prior
-from bayesmix.model import Data, Model, Reference, program
+from bayesmix.model import BoundModel, Data, Model, Reference, program
 from bayesmix.runs.table import Runs
 
 
 def reference_of(designs: Designs, targets: Sequence[str], unit: float = 1.0) -> Reference:
     """The reference that runs of these designs would have, with the same unit of loss for every target."""
-    blank = np.full((len(designs), len(targets)), unit)
-    return Reference.of(Runs(designs, tuple(targets), blank))
+    return Reference.of(_blank(designs, targets, unit))
 
 
-def draw_parameters(model: Model, targets: Sequence[str], domains: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """One draw of all parameters from the prior, site → (target, ...); needs a model with a reference."""
-    assert model.reference is not None
+def draw_parameters(model: BoundModel, targets: Sequence[str], domains: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """One draw of all parameters from the prior, site → (target, ...)."""
     with double():
         unit = jnp.array([model.reference.loss[t] for t in targets])
         theta = draw_prior(model.priors(domains), len(targets), jax.random.key(seed))
@@ -45,24 +43,28 @@ def simulate(
     """Losses that the model would measure at the given designs.
 
     Args:
-        model: law, prior and noise; without a reference it takes the middle of the designs.
+        model: law, prior and noise; one that is not bound to runs is bound to the designs.
         designs: the runs to simulate.
         targets: names of the targets.
         parameters: site → value (target, ...), amplitudes in units of loss; by default one draw from the prior.
-        unit: size of a loss in nats, where the model has no reference.
+        unit: size of a loss in nats, where the model is not bound.
         seed: of the parameters and of the noise.
 
     Returns:
         Runs with a loss for every design and target.
     """
-    reference = model.reference or reference_of(designs, targets, unit)
-    model = model.at(reference)
+    bound = model.bind(_blank(designs, targets, unit))
     if parameters is None:
-        parameters = draw_parameters(model, targets, len(designs.domains), seed)
+        parameters = draw_parameters(bound, targets, len(designs.domains), seed)
     with double():
-        data = Data.of(designs, reference, tuple(targets), cells=model.cells(designs))
+        data = Data.of(designs, bound.reference, tuple(targets), cells=bound.cells(designs))
         fixed = handlers.substitute(program, {site: jnp.asarray(v, float) for site, v in parameters.items()})
         seeded = handlers.seed(fixed, jax.random.key(seed + 1))
-        trace = handlers.trace(seeded).get_trace(model.form, model.priors(len(designs.domains)), data, observe=False)
+        trace = handlers.trace(seeded).get_trace(bound.form, bound.priors(len(designs.domains)), data, observe=False)
         loss = np.asarray(trace["loss"]["value"])
     return Runs(designs, tuple(targets), loss)
+
+
+def _blank(designs: Designs, targets: Sequence[str], unit: float) -> Runs:
+    """Runs whose losses are all one unit."""
+    return Runs(designs, tuple(targets), np.full((len(designs), len(targets)), unit))

@@ -33,7 +33,7 @@ class Split(NamedTuple):
 def groups(runs: Runs, group_by: GroupBy) -> np.ndarray:
     """The group of every row (run), as integers from 0; sizes and tokens are numbered from small to large."""
     if group_by == "run":
-        labels = np.unique(np.array(runs.train_run), return_inverse=True)[1]
+        labels = runs.train_run_index
     elif group_by == "mixture":
         labels = np.unique(runs.mixture.round(9), axis=0, return_inverse=True)[1]
     elif group_by in get_args(GroupBy):

@@ -162,13 +162,11 @@ def _attributes(posterior: Posterior) -> dict[str, str | int | float]:
 def log_densities(posterior: Posterior) -> xr.Dataset:
     """Log density of the losses of each training run, given the parameters and the drift of every draw."""
     runs = posterior.runs
-    labels, index = np.unique(runs.train_run, return_inverse=True)
+    labels = np.array(runs.train_runs)
     chains, draws = next(iter(posterior.draws.values())).shape[:2]
     step = max(1, -(-chains * draws * len(labels) * len(runs.targets) // LOG_LIKELIHOOD_VALUES))
-    observed = np.zeros((len(labels), len(runs.targets)), bool)
-    np.logical_or.at(observed, index.reshape(-1), np.isfinite(runs.loss))
     values = log_likelihood_by_train_run(posterior, step)
-    values[:, :, ~observed] = np.nan
+    values[:, :, ~runs.measured] = np.nan
     coords = {
         "chain": np.arange(chains),
         "draw": np.arange(draws)[::step],

@@ -253,7 +253,7 @@ def _next(
 
 def _checked(posterior: Posterior, scale: Scale, seed: int) -> tuple[Check, LooPit]:
     """What the parameters rest on and whether the bands hold, on fewer draws where the table is large."""
-    densities = len(set(posterior.runs.train_run)) * len(posterior.targets)
+    densities = len(posterior.runs.train_runs) * len(posterior.targets)
     subset = thinned(posterior, max(FEWEST, LIKELIHOODS // densities))
     return check(subset, seed, scale), loo_pit(subset, seed)
 
@@ -279,7 +279,7 @@ def _table_of(report: Report) -> dict[str, Any]:
         },
         "runs": {
             "rows": len(runs),
-            "train_runs": len(set(runs.train_run)),
+            "train_runs": len(runs.train_runs),
             "domains": len(runs.domains),
             "targets": len(runs.targets),
             "params": [float(runs.params.min()), float(runs.params.max())],

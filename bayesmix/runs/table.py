@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -81,12 +82,29 @@ class Runs:
                 advice="Correct the row or leave the value blank.",
             )
 
+    @cached_property
+    def train_runs(self) -> tuple[str, ...]:
+        """Labels (train_run) of the training runs, sorted."""
+        return tuple(sorted(set(self.train_run)))
+
+    @cached_property
+    def train_run_index(self) -> np.ndarray:
+        """Position (run) in `train_runs` of the training run of every row."""
+        position = {label: i for i, label in enumerate(self.train_runs)}
+        return np.array([position[label] for label in self.train_run], dtype=int)
+
+    @property
+    def measured(self) -> np.ndarray:
+        """Whether any loss of a training run was measured (train_run, target)."""
+        measured = np.zeros((len(self.train_runs), len(self.targets)), bool)
+        np.logical_or.at(measured, self.train_run_index, np.isfinite(self.loss))
+        return measured
+
     def _planned(self) -> np.ndarray:
         """Tokens (run) of the schedules, checked."""
-        _, index = np.unique(self.train_run, return_inverse=True)
-        longest = np.zeros(index.max(initial=-1) + 1)
-        np.maximum.at(longest, index.reshape(-1), self.tokens)
-        planned = longest[index.reshape(-1)]
+        longest = np.zeros(len(self.train_runs))
+        np.maximum.at(longest, self.train_run_index, self.tokens)
+        planned = longest[self.train_run_index]
         if self.planned is not None:
             usual, planned = planned, np.array(self.planned, dtype=np.float64)
             if planned.shape != (len(self),):
@@ -230,7 +248,7 @@ class Runs:
         if not len(self):
             return f"no measured points: {len(self.domains)} domains, {len(self.targets)} targets"
         return (
-            f"{len(self)} measured points of {len(set(self.train_run))} training runs: "
+            f"{len(self)} measured points of {len(self.train_runs)} training runs: "
             f"{len(self.domains)} domains, {len(self.targets)} targets, "
             f"N {count(n.min())} to {count(n.max())} ({len(np.unique(n))} sizes), "
             f"D {count(d.min())} to {count(d.max())}"

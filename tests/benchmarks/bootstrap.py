@@ -72,10 +72,9 @@ class _LeastSquares:
     def of(cls, law: Law, runs: Runs, designs: Designs, seed: int) -> Iterator[_LeastSquares]:
         """One for every target."""
         model = Model(law, noise=StudentT(), discrepancy=None).at(Reference.of(runs))
-        assert model.reference is not None
         prior = model.priors(len(runs.domains))
         there = jax.tree.map(jnp.asarray, Data.of(designs, model.reference, runs.targets))
-        data = Data.of(runs, model.reference, runs.targets, pad=True)
+        data = model.data(runs, pad=True)
         for t in range(len(runs.targets)):
             problem = Problem(model.form, prior, data.target(t))
             yield cls(problem, settle(problem, seed)[1][0].z, there.target(t), len(runs), len(designs))

@@ -78,10 +78,9 @@ def domains(job: Job) -> Iterator[tuple[str, Any]]:
 def step_cost(runs: Runs) -> dict[str, Any]:
     """Seconds of one leapfrog step of the default model of the joint law, whitened as the sampler's are."""
     model = Model(Joint()).at(Reference.of(runs))
-    assert model.reference is not None
     with double():
         prior = as_arrays(dict(model.priors(len(runs.domains))))
-        data = as_arrays(Data.of(runs, model.reference, runs.targets, pad=True, cells=model.cells(runs)))
+        data = as_arrays(model.data(runs, pad=True))
         geometry = Geometry(model.form, prior, data)
         z = jnp.asarray(ravel_pytree(geometry.from_theta(geometry.draw(jax.random.key(0))))[0])
         walk = partial(_walk, model.form, prior, data, z, jnp.eye(len(z)))

@@ -24,8 +24,8 @@ from bayesmix.compute import double
 from bayesmix.inference.geometry import Geometry
 from bayesmix.inference.sampler import Problem, as_arrays, settle
 from bayesmix.inference.start import whitening
-from bayesmix.model import Data, Model, Reference
-from bayesmix.noise import MOST_NU, StudentT
+from bayesmix.model import BoundModel, Reference
+from bayesmix.noise import MOST_NU
 from bayesmix.runs.table import Runs
 from tests.benchmarks.performance import Job
 from tests.benchmarks.performance_measure import Compiling, peak, quality
@@ -125,11 +125,10 @@ class Ours(NamedTuple):
     density: np.ndarray  # (point) of the parameters
 
     @classmethod
-    def of(cls, model: Model, runs: Runs) -> Ours:
+    def of(cls, model: BoundModel, runs: Runs) -> Ours:
         """At the best fit, at points around it as far as posterior draws are, and at draws of the prior."""
         with double():
-            assert model.reference is not None
-            data = Data.of(runs, model.reference, runs.targets, pad=True)
+            data = model.data(runs, pad=True)
             problem = Problem(model.form, model.priors(len(runs.domains)), data)
             best = settle(problem, 0, 3)[1][0]
             geometry = Geometry(model.form, as_arrays(dict(problem.prior)), as_arrays(data))
@@ -166,7 +165,7 @@ def numpyro(job: Job, law: str) -> Iterator[tuple[str, dict[str, Any]]]:
     mcmc = MCMC(NUTS(partial(raw, prior, scaled)), num_warmup=settings[0], num_samples=settings[1], num_chains=CHAINS,
                 progress_bar=False, jit_model_args=True)  # fmt: skip
     for target, runs, model in _targets(job, law):
-        at, ours = Table.of(runs, _reference(model)), Ours.of(model, runs)
+        at, ours = Table.of(runs, model.reference), Ours.of(model, runs)
         apart = ours.apart(lambda p, at=at: float(log_density(raw, (prior, scaled, at), {}, p)[0]))
         begun = time.perf_counter()
         mcmc.warmup(jax.random.key(0), at, extra_fields=("num_steps",), collect_warmup=True)
@@ -200,7 +199,7 @@ def _by_nutpie(
     for target, runs, model in _targets(job, law):
         if target not in targets:
             continue
-        at, ours = Table.of(runs, _reference(model)), Ours.of(model, runs)
+        at, ours = Table.of(runs, model.reference), Ours.of(model, runs)
         begun = time.perf_counter()
         written = rewritten(law == "joint", at)
         if compiled is None:
@@ -255,17 +254,12 @@ def resampled(runs: Runs, rng: np.random.Generator) -> Runs:
     return Runs(fresh, runs.targets, loss)
 
 
-def _targets(job: Job, law: str) -> Iterator[tuple[str, Runs, Model]]:
+def _targets(job: Job, law: str) -> Iterator[tuple[str, Runs, BoundModel]]:
     """Every target that is not done, with the model at the reference that `fit` would take."""
     for target in (runs := few(job)).targets:
         if target not in job.done:
             one = runs.only([target])
             yield target, one, parametric(law).at(Reference.of(one))
-
-
-def _reference(model: Model) -> Reference:
-    assert model.reference is not None and isinstance(model.noise, StudentT)
-    return model.reference
 
 
 def _unconstrained(model: Any, point: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -39,7 +39,18 @@ from bayesmix.parallel import processes, spread
 
 ROOT = Path(__file__).resolve().parents[2]
 DESCRIBED = [  # what the artefact speaks of; a change of any of it makes the artefact out of date
-    *("compute", "discrepancy", "model", "noise", "priors", "simplex", "laws/additive", "laws/base", "laws/pieces"),
+    *(
+        "brownian",
+        "compute",
+        "discrepancy",
+        "model",
+        "noise",
+        "priors",
+        "simplex",
+        "laws/additive",
+        "laws/base",
+        "laws/pieces",
+    ),
     *(f"inference/{name}" for name in ("drift", "fit", "geometry", "sampler", "simulate", "start", "weigh")),
     "runs/robust",
 ]

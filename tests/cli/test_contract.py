@@ -200,8 +200,8 @@ def test_promises_and_every_other_constraint_stand_in_a_file(posterior: Path, tm
     file = tmp_path / "allowed.toml"
     file.write_text(
         'epochs = 2\nsupport = true\nlinear = ["web - code <= 0.5"]\n[bounds]\nweb = [0.1, 0.9]\n[stock]\nweb = 4e9\n'
-        '[groups.all]\ndomains = ["web", "code"]\nbounds = [0.5, 1.0]\n[near]\nmixture = { web = 0.5, code = 0.5 }\n'
-        'radius = 0.2\nmeasure = "tv"\n[[promises]]\nthan = "uniform"\nmargin = 0.05\nprobability = 0.9\n',
+        '[groups.all]\ndomains = ["web", "code"]\nbounds = [0.5, 1.0]\n[trust_region]\nmixture = { web = 0.5, code = 0.5 }\n'
+        'radius = 0.2\nmeasure = "tv"\n[[promises]]\nbaseline = "uniform"\nmargin = 0.05\nprobability = 0.9\n',
         encoding="utf-8",
     )
     said = call("optimize", posterior, *QUICK, "--targets", "prose", "--constraints", file, "--json")
@@ -285,17 +285,17 @@ def test_wrong_questions_are_exit_2(command: str, arguments: tuple, match: str, 
         "bounds = 3",
         "[bounds]\nweb = 0.3",
         "[groups.x]\ndomains = ['web']",
-        "[near]\nmixture = 'natural'",
-        "[near]\nmixture = {web = 1.0}\nradius = 'wide'",
+        "[trust_region]\nmixture = 'natural'",
+        "[trust_region]\nmixture = {web = 1.0}\nradius = 'wide'",
         "epochs = 'four'",
         "[stock]\nweb = -1",
         "[fixed]\nweb = 2",
         "[[promises]]\nwho = 'me'",
         "promises = 3",
         "linear = 'web <= 1'",
-        "[near]\nmixture = 3\nradius = 0.1",
+        "[trust_region]\nmixture = 3\nradius = 0.1",
         "[groups.x]\ndomains = 3\nbounds = [0, 1]",
-        "[[promises]]\nthan = 'uniform'\ntargets = 3",
+        "[[promises]]\nbaseline = 'uniform'\ntargets = 3",
     ],
 )
 def test_a_constraints_file_that_is_not_understood_is_exit_2(

@@ -95,8 +95,12 @@ def test_one_can_only_go_as_far_as_the_constraints():
         ({"groups": {"all": (DOMAINS, (0.0, 0.9))}}, "group all <= 0.9", ""),
         ({"stock": dict.fromkeys(DOMAINS, 1e9)}, "stock of web (1B tokens, 1 epochs) <= 0.01", "stock of books"),
         ({"linear": ["web + code >= 0.8"], "fixed": {"wiki": 0.3}}, "web + code >= 0.8", "share of wiki = 0.3"),
-        ({"near": (NATURAL, 0.1, "tv"), "fixed": {"code": 0.9}}, "share of code = 0.9", "total variation of 0.1"),
-        ({"near": (NATURAL, 0.1, "kl"), "fixed": {"code": 0.9}}, "within 0.1 nats (kl)", "Widen"),
+        (
+            {"trust_region": (NATURAL, 0.1, "tv"), "fixed": {"code": 0.9}},
+            "share of code = 0.9",
+            "total variation of 0.1",
+        ),
+        ({"trust_region": (NATURAL, 0.1, "kl"), "fixed": {"code": 0.9}}, "within 0.1 nats (kl)", "Widen"),
     ],
 )
 def test_constraints_without_a_mixture_are_refused_by_name(constraints, tightest, others):
@@ -169,7 +173,7 @@ def test_a_toml_table_says_the_same():
     )
     runs = Designs(DOMAINS, np.eye(4), np.full(4, 1e8), np.full(4, 1e9))
     allowed = FeasibleSet.from_dict(table, natural=NATURAL, runs=runs)
-    assert allowed.near == TrustRegion(NATURAL, 0.2, "tv")
+    assert allowed.trust_region == TrustRegion(NATURAL, 0.2, "tv")
     assert allowed.groups["rare"] == (("wiki", "books"), (0.0, 0.5))
     assert allowed.support is runs
     assert allowed.at(SCALE, DOMAINS).polytope.upper[2] == pytest.approx(0.02)

@@ -249,13 +249,13 @@ def test_several_valleys_are_searched():
     assert best.value <= draws[:, 40:].mean(axis=1).min() + 1e-6
 
 
-@pytest.mark.parametrize("constraint", [{}, {"support": True}, {"near": "kl"}, {"near": "tv"}])
+@pytest.mark.parametrize("constraint", [{}, {"support": True}, {"measure": "kl"}, {"measure": "tv"}])
 def test_the_law_of_the_paper_is_infinite_at_corners_and_certified_all_the_same(constraint):
     stub = posterior(draws=40, targets=2, domains=6, constant=0.0, spread=0.5, seed=2)
     stub = replace(stub, gamma=0.3 * stub.gamma)
     within = {
         "support": stub.designs if "support" in constraint else None,
-        "near": (stub.natural, 0.05, constraint["near"]) if "near" in constraint else None,
+        "trust_region": (stub.natural, 0.05, constraint["measure"]) if "measure" in constraint else None,
     }
     best = optimize(stub, SCALE, feasible=FeasibleSet(**within), risk=CVaR(0.9))
     assert best.converged

@@ -19,7 +19,6 @@ import bayesmix as bm
 from bayesmix.inference.drift import drift_draws
 from bayesmix.inference.fit import fit
 from bayesmix.inference.geometry import draw_prior
-from bayesmix.model import Data
 from tests.cli.words import calls_in, understood
 from tests.docs.pages import ROOT, blocks, pages, run, with_output
 
@@ -34,8 +33,7 @@ def name(page: Path) -> str:
 def unsampled(model: bm.Model, runs: bm.Runs, *, seed: int = 0, **settings: Any) -> bm.Posterior:
     """Draws of the prior, with the arguments of `fit`: a fit takes long, and is tested elsewhere."""
     inspect.signature(fit).bind(model, runs, seed=seed, **settings)
-    model = model if model.reference else model.at(bm.Reference.of(runs))
-    assert model.reference is not None
+    model = model.bind(runs)
     keys = jax.random.split(jax.random.key(seed), DRAWS)
     with jax.enable_x64(True):
         drawn = jax.vmap(lambda key: draw_prior(model.priors(len(runs.domains)), len(runs.targets), key))(keys)
@@ -49,7 +47,7 @@ def unsampled(model: bm.Model, runs: bm.Runs, *, seed: int = 0, **settings: Any)
     energy = np.random.default_rng(seed).normal(size=calm.shape)
     stats = {name: calm for name in ("diverging", "steps", "accept", "potential")} | {"energy": energy}
     with jax.enable_x64(True):
-        data = Data.of(runs, model.reference, runs.targets, pad=True, cells=model.cells(runs))
+        data = model.data(runs, pad=True)
     return bm.Posterior(
         model, runs, draws, stats, seed, drift=drift_draws(model, runs, draws, np.asarray(data.weight), seed)
     )

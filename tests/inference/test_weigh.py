@@ -19,7 +19,7 @@ from bayesmix.inference.geometry import Geometry
 from bayesmix.inference.sampler import Problem, as_arrays, settle
 from bayesmix.inference.weigh import rescaled
 from bayesmix.laws.chinchilla import Chinchilla
-from bayesmix.model import Data, Model, Reference, log_likelihood
+from bayesmix.model import Model, Reference, log_likelihood
 from bayesmix.noise import Grouped, Rows
 from bayesmix.priors import Prior
 from bayesmix.runs.table import Runs
@@ -67,10 +67,8 @@ def test_beside_a_drift_a_run_gone_wrong_hardly_counts() -> None:
     found = {}
     for name, runs in {"clean": clean, "wrong": wrong_by(clean, label, 1.1)}.items():
         settled = model.at(Reference.of(clean))
-        assert settled.reference
         with double():
-            prior, cells = settled.priors(3), settled.cells(runs)
-            data = Data.of(runs, settled.reference, runs.targets, pad=True, cells=cells)
+            prior, data = settled.priors(3), settled.data(runs, pad=True)
         problem, best = settle(Problem(settled.form, prior, data), seed=0, starts=2)
         position = sorted(set(runs.train_run)).index(label)
         found[name] = np.asarray(problem.data.weight)[:, 0], position, best[0].z
@@ -96,9 +94,8 @@ def test_weights_are_drawn_around_what_is_expected_of_them() -> None:
 def test_a_move_of_sigma_with_the_weights_is_judged_by_the_prior_alone() -> None:
     model, runs = Model(Chinchilla()), simulated(Model(Chinchilla())).only(["chat"])
     model = model.at(Reference.of(runs))
-    assert model.reference
     prior = as_arrays(Prior(model.priors(len(runs.domains))))
-    data = as_arrays(Data.of(runs, model.reference, runs.targets, pad=True, cells=model.cells(runs)))
+    data = as_arrays(model.data(runs, pad=True))
     data = data._replace(weight=jax.random.gamma(jax.random.key(0), 2.0, data.weight.shape) / 2)
     before = Geometry(model.form, prior, data)
     z = ravel_pytree(before.from_theta(before.draw(jax.random.key(1))))[0]
@@ -148,8 +145,7 @@ def test_beside_a_drift_of_no_size_scatter_is_believed_as_without_one() -> None:
 def test_without_drift_weights_are_no_matter() -> None:
     model, runs = Model(Chinchilla(), discrepancy=None), simulated(Model(Chinchilla()))
     model = model.at(Reference.of(runs))
-    assert model.reference
-    data = Data.of(runs, model.reference, runs.targets)
+    data = model.data(runs)
     theta = {site: jax.numpy.asarray(value) for site, value in truth_of(model).items()}
     heavier = data._replace(weight=2.0 * data.weight)
     np.testing.assert_array_equal(log_likelihood(model.form, theta, data), log_likelihood(model.form, theta, heavier))
