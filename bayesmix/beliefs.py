@@ -13,7 +13,7 @@ import numpyro.distributions as dist
 from scipy import stats
 
 from bayesmix.errors import InputError
-from bayesmix.runs.contract import near
+from bayesmix.runs.contract import closest
 
 PROB = 0.9
 SIGNED = {"mean", "low", "high", "shift"}  # arguments that may be negative or zero
@@ -173,7 +173,7 @@ def belief_from(table: Mapping[str, Any], label: str) -> Belief:
     """
     name = str(table.get("distribution", ""))
     if name not in FAMILIES:
-        similar = near(name, FAMILIES) if name else None
+        similar = closest(name, FAMILIES) if name else None
         raise InputError(
             f"{label} has no known distribution",
             expected=f"distribution = one of {', '.join(FAMILIES)}",

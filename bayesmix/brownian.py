@@ -16,14 +16,14 @@ AMPLITUDE, EXPONENTS = 0.15, (0.3, 0.4)
 
 
 @dataclass(frozen=True, eq=False)
-class Path:
+class BrownianPath:
     """Knots of the paths along one axis, in octaves from the reference, ascending, beyond the runs too."""
 
     knots: np.ndarray
     inside: np.ndarray  # (step) whether each piece between two knots is inside the runs
 
     @classmethod
-    def of(cls, x: np.ndarray) -> Path:
+    def of(cls, x: np.ndarray) -> BrownianPath:
         """Values of the runs, at most a few, and one knot an octave beyond them."""
         values = np.unique(np.round(x, 2))
         if len(values) > 1:

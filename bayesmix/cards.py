@@ -29,7 +29,7 @@ from bayesmix.laws.repeated import Repeated
 from bayesmix.model import POOLING, RETIRED, Model
 from bayesmix.noise import Grouped, Noise
 from bayesmix.priors import Prior
-from bayesmix.runs.contract import near
+from bayesmix.runs.contract import closest
 
 ABOUT = ("name", "title", "description")
 KEYS = (
@@ -217,7 +217,7 @@ def _find(card: str | os.PathLike[str]) -> Path:
     path = path / "model.toml" if path.is_dir() else path
     if path.is_file():
         return path
-    similar = near(str(card), model_names())
+    similar = closest(str(card), model_names())
     raise InputError(
         f"there is no model card {card}",
         expected=f"one of {', '.join(model_names())}, or the path of a card",
@@ -405,7 +405,7 @@ def _require_known(table: Mapping[str, Any], names: Iterable[str], label: str) -
     names = list(names)
     unknown = [key for key in table if key not in names]
     if unknown:
-        similar = near(unknown[0], names)
+        similar = closest(unknown[0], names)
         raise InputError(
             f"unknown key {unknown[0]!r} in {label}",
             expected=", ".join(names) or "none",
@@ -418,7 +418,7 @@ def _one_of(name: Any, choices: Iterable[str], label: str) -> str:
     choices = list(choices)
     if name in choices:
         return name
-    similar = near(str(name), choices) if name else None
+    similar = closest(str(name), choices) if name else None
     raise InputError(
         f"{label} is unknown",
         expected=f"one of {', '.join(choices)}",

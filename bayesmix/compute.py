@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
     import jax
 
 
-def double() -> AbstractContextManager[None]:
+PACKAGES = ("bayesmix", "numpyro", "jax", "arviz", "numpy")
+
+
+def enable_x64() -> AbstractContextManager[None]:
     """Compute in float64 inside the `with` block, in this thread, and leave JAX's global setting alone."""
     import jax
 
@@ -77,6 +81,11 @@ def keep_compiled_programs(folder: str | None = None) -> None:
     home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     jax.config.update("jax_compilation_cache_dir", folder or str(home / "bayesmix" / "jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+
+def package_versions() -> dict[str, str]:
+    """Package → version, of those that results depend on."""
+    return {package: importlib.metadata.version(package) for package in PACKAGES}
 
 
 def padded(size: int, minimum: int = 32) -> int:

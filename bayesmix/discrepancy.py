@@ -29,7 +29,7 @@ import numpy as np
 import numpyro.distributions as dist
 from jax.scipy.linalg import cho_solve, solve_triangular
 
-from bayesmix.brownian import MOST_STEPS, Path, brownian, law_bends, octaves, square_root
+from bayesmix.brownian import MOST_STEPS, BrownianPath, brownian, law_bends, octaves, square_root
 from bayesmix.compute import padded
 from bayesmix.design import Designs, Scale
 
@@ -247,7 +247,7 @@ def draw(theta: Theta, errors: Errors, misfit: Misfit, key: jax.Array) -> Draws:
     return _scaled(theta, misfit, mean + scatter)
 
 
-def draw_prior(theta: Theta, misfit: Misfit, key: jax.Array) -> Draws:
+def draw_effects(theta: Theta, misfit: Misfit, key: jax.Array) -> Draws:
     """One draw of the discrepancy before any run is seen."""
     size = misfit.common.shape[2] + misfit.psi.shape[1] * misfit.apart.shape[2]
     return _scaled(theta, misfit, jax.random.normal(key, (size,)))
@@ -378,7 +378,7 @@ class Cells:
     width: float
     points: np.ndarray
     directions: np.ndarray
-    along: tuple[Path, Path]
+    along: tuple[BrownianPath, BrownianPath]
     ends: np.ndarray
     low: np.ndarray
     high: np.ndarray
@@ -404,7 +404,7 @@ class Cells:
                 break
         ends = np.unique(np.minimum(SCHEDULE, octaves_left.max(initial=0.0)))
         sizes = np.stack([designs.params, designs.tokens], axis=1)
-        along = Path.of(x[:, 0]), Path.of(x[:, 1])
+        along = BrownianPath.of(x[:, 0]), BrownianPath.of(x[:, 1])
         directions = _directions(designs.mixture)
         return cls(scale, centre, width, points, directions, along, ends, sizes.min(0), sizes.max(0), orthogonal)
 

@@ -17,7 +17,7 @@ import numpyro.distributions as dist
 
 from bayesmix.compute import padded
 from bayesmix.design import TIED, Designs, Scale
-from bayesmix.discrepancy import Cells, Discrepancy, Errors, Misfit, Scales, draw_prior, effect, marginal_log_prob
+from bayesmix.discrepancy import Cells, Discrepancy, Errors, Misfit, Scales, draw_effects, effect, marginal_log_prob
 from bayesmix.errors import InputError
 from bayesmix.laws.base import Extent, Law
 from bayesmix.noise import Grouped, Noise, Rows
@@ -274,7 +274,7 @@ class Measured(dist.Distribution):
         loss = expected_loss(self.form.law, theta, self.data)
         if self.form.discrepancy and self.data.misfit is not None:
             keys = jax.random.split(drift_key, targets)
-            discrepancy = jax.vmap(draw_prior, (0, None, 0))({k: theta[k] for k in DRIFT}, self.data.misfit, keys)
+            discrepancy = jax.vmap(draw_effects, (0, None, 0))({k: theta[k] for k in DRIFT}, self.data.misfit, keys)
             at_centre = reference_loss(self.form.law, theta, self.data)
             effects = jax.vmap(effect, (0, 1, 1, None, None), 1)
             loss = loss + effects(discrepancy, loss, at_centre, self.data.misfit, self.data.train_run)

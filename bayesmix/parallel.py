@@ -1,4 +1,4 @@
-"""`spread`: the same task for many items, here or wherever an executor runs it."""
+"""`parallel_map`: the same task for many items, here or wherever an executor runs it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAMED = 5
 """How many lost items an error names."""
 
 
-def spread[Item, Result](
+def parallel_map[Item, Result](
     task: Callable[[Item], Result],
     items: Sequence[Item],
     executor: Executor | None = None,

@@ -22,7 +22,14 @@ def bars() -> Iterator[None]:
         SHOWN.reset(token)
 
 
-def bar(items: Iterable[Any] | None = None, *, doing: str, total: int | None = None, unit: str = "step") -> Any:
+def bar(
+    items: Iterable[Any] | None = None,
+    *,
+    doing: str,
+    total: int | None = None,
+    unit: str = "step",
+    visible: bool | None = None,
+) -> Any:
     """A tqdm bar on stderr over `items`, or with a `total` to be updated by hand.
 
     Args:
@@ -30,9 +37,20 @@ def bar(items: Iterable[Any] | None = None, *, doing: str, total: int | None = N
         doing: what takes so long, as "refits".
         total: how many steps there are, where `items` cannot say.
         unit: of what there are so many.
+        visible: whether to show it at once, and leave it when it is full; by default as `bars` says, after two
+            seconds, and gone when it is full.
     """
     from tqdm import tqdm
 
+    explicit = visible is not None
     return tqdm(
-        items, desc=doing, total=total, unit=unit, delay=PATIENCE, ncols=80, leave=False, disable=not SHOWN.get()
+        items,
+        desc=doing,
+        total=total,
+        unit=unit,
+        delay=0 if explicit else PATIENCE,
+        ncols=80,
+        leave=explicit,
+        smoothing=0.05,
+        disable=not (visible if explicit else SHOWN.get()),
     )

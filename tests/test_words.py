@@ -34,6 +34,17 @@ def test_names_are_nouns(file: Path) -> None:
     assert not found, "\n".join(f"{file}:{line}: {name}" for line, name in found)
 
 
+def test_a_function_or_class_is_defined_once() -> None:
+    """One name, one meaning; commands of the program are called as the verbs they run."""
+    homes: dict[str, list[str]] = {}
+    for file in sorted(PACKAGE.rglob("*.py")):
+        if file.parent.name != "cli":
+            for node in ast.parse(file.read_text("utf-8")).body:
+                if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                    homes.setdefault(node.name, []).append(str(file.relative_to(PACKAGE)))
+    assert not {name: files for name, files in homes.items() if len(files) > 1}
+
+
 def test_the_words_are_looked_for() -> None:
     tree = ast.parse("class A:\n    near: int\ndef f(by, other):\n    found = [each for each in other]")
     assert {name for name, _ in names(tree)} & WORDS == {"near", "by", "found", "each"}

@@ -9,11 +9,11 @@ import numpy as np
 
 from bayesmix.acquisition.candidates import Candidates
 from bayesmix.acquisition.cost import CostOf, flops
-from bayesmix.acquisition.criteria import Acquisition, score
+from bayesmix.acquisition.criteria import Acquisition, score_pool
 from bayesmix.acquisition.pool import Pool
 from bayesmix.acquisition.propose import DRAWS
 from bayesmix.acquisition.stakes import Stakes
-from bayesmix.compute import double
+from bayesmix.compute import enable_x64
 from bayesmix.deprecation import renamed
 from bayesmix.inference.posterior import Posterior
 from bayesmix.inference.reweight import thinned
@@ -87,8 +87,12 @@ def score_candidates(
     subsample = thinned(posterior, max_draws)
     pool = candidates.on(subsample, seed) if isinstance(candidates, Candidates) else candidates
     stakes = acquisition.stakes(subsample)
-    with double():
+    with enable_x64():
         view = acquisition.view(subsample, stakes, int(np.bincount(pool.run).max()), seed)
     return CandidateScores(
-        pool, score(acquisition, view, subsample, pool), np.asarray(cost(pool.last), float), acquisition.unit, stakes
+        pool,
+        score_pool(acquisition, view, subsample, pool),
+        np.asarray(cost(pool.last), float),
+        acquisition.unit,
+        stakes,
     )

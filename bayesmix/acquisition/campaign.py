@@ -33,7 +33,7 @@ ATTEMPTS = 5
 SEEDS = 1_000_003
 """A prime: the seed of a trial is seed · prime + number, so that no two trials of two campaigns share one soon."""
 
-Refit = Callable[[Posterior, Runs, int], Posterior]
+RefitPosterior = Callable[[Posterior, Runs, int], Posterior]
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class Campaign:
         return CampaignConfig.from_dict(self.ledger.spec)
 
     @renamed(anyway="force")
-    def ask(self, count: int = 1, *, refit: Refit | None = None, force: bool = False) -> Answer:
+    def ask(self, count: int = 1, *, refit: RefitPosterior | None = None, force: bool = False) -> Answer:
         """Choose the next runs and register them as pending before they are returned.
 
         What was told is taken into account: by weighting the draws where that is valid, else by a new fit.
@@ -258,7 +258,9 @@ class Campaign:
         spec = self.spec
         return _spent(self.ledger.state().trials, _cost(spec, self.ledger.state()))
 
-    def _propose(self, spec: CampaignConfig, base: Posterior, state: State, count: int, refit: Refit) -> Proposal:
+    def _propose(
+        self, spec: CampaignConfig, base: Posterior, state: State, count: int, refit: RefitPosterior
+    ) -> Proposal:
         completed = state.of("told")
         posterior = _updated(base, _runs(completed, base), spec.seed, refit) if completed else base
         cost = _cost(spec, state)
@@ -363,7 +365,7 @@ def _runs(trials: tuple[Trial, ...], posterior: Posterior) -> Runs:
     return Runs(designs, posterior.targets, loss, tuple(t.id for t, *_ in rows), seeds)
 
 
-def _updated(base: Posterior, runs: Runs, seed: int, refit: Refit) -> Posterior:
+def _updated(base: Posterior, runs: Runs, seed: int, refit: RefitPosterior) -> Posterior:
     """The posterior after what was told: the draws weighted where that is valid, else fitted again."""
     posterior, khat = reweighted(base, runs, seed)
     return posterior if khat < KHAT else refit(base, joined(base.runs, runs), seed)

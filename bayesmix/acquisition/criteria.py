@@ -1,4 +1,4 @@
-r"""Criteria: the mathematics of one candidate run; `score` vmaps it over a pool.
+r"""Criteria: the mathematics of one candidate run; `score_pool` vmaps it over a pool.
 
 All of them see Gaussian moments of the posterior draws (`bayesmix.acquisition.moments`), exact when the law is linear
 in its parameters and the posterior Gaussian. Higher is better.
@@ -19,7 +19,7 @@ import numpy as np
 from bayesmix.acquisition.moments import Pending, gram, learned, logdet, nodes, pending, whitened
 from bayesmix.acquisition.pool import Pool
 from bayesmix.acquisition.stakes import Stakes, stakes
-from bayesmix.compute import double
+from bayesmix.compute import enable_x64
 from bayesmix.decision.feasible import FeasibleSet
 from bayesmix.deprecation import renamed
 from bayesmix.design import Mixture, Scale
@@ -247,7 +247,7 @@ def each(of_one: Callable[[View, jax.Array], jax.Array], view: View, runs: jax.A
     return jax.vmap(partial(of_one, view))(runs)
 
 
-def score(
+def score_pool(
     acquisition: Acquisition, view: View, posterior: Posterior, pool: Pool, updates: Sequence[Pending] = ()
 ) -> np.ndarray:
     """The score of every run of a pool (run); the order of the pool is no matter.
@@ -262,7 +262,7 @@ def score(
     # runs of one mixture together: its share of the law is then computed once for all its scales
     order = np.lexsort(np.roll(pool.keys, -2, axis=1).T[::-1])
     scores = np.zeros(len(pool))
-    with double():
+    with enable_x64():
         plain = replace(view, seed=0, n_pending=0)  # one compiled program, however many are pending
         parts = [
             np.asarray(each(acquisition.of_one, plain, after_all(updates, chunk)))[:real]

@@ -14,7 +14,7 @@ from bayesmix.design import Scale, count
 
 
 @dataclass(frozen=True, eq=False)
-class Decision:
+class DecisionValue:
     """What a set of runs does to the decision at the flagship.
 
     Attributes:
@@ -57,7 +57,7 @@ class Proposal:
     scores: np.ndarray
     costs: np.ndarray
     candidates: int
-    decision: Decision | None
+    decision: DecisionValue | None
     checks: tuple[Estimate, ...]
     first: float
     bracket: Bracket | None

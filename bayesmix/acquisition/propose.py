@@ -11,13 +11,13 @@ import numpy as np
 
 from bayesmix.acquisition.candidates import Candidates
 from bayesmix.acquisition.cost import CostOf
-from bayesmix.acquisition.criteria import Acquisition, RegretReduction, View, after_all, after_one, each, score
+from bayesmix.acquisition.criteria import Acquisition, RegretReduction, View, after_all, after_one, each, score_pool
 from bayesmix.acquisition.moments import Pending, gram, logdet, whiten_all
 from bayesmix.acquisition.pool import Pool
-from bayesmix.acquisition.proposal import Decision, Proposal
+from bayesmix.acquisition.proposal import DecisionValue, Proposal
 from bayesmix.acquisition.second import bracket, by_importance, by_regression
 from bayesmix.acquisition.stakes import Stakes
-from bayesmix.compute import double
+from bayesmix.compute import enable_x64
 from bayesmix.deprecation import renamed
 from bayesmix.design import Design, Designs, count
 from bayesmix.errors import InputError
@@ -94,7 +94,7 @@ def propose(
             advice="Look at what `cost` returns.",
         )
     stakes = acquisition.stakes(subsample)
-    with double():
+    with enable_x64():
         view = acquisition.view(subsample, stakes, int(np.bincount(pool.run).max()), seed)
         updates: list[Pending] = []
         for run in () if pending is None or not len(pending) else whiten_all(subsample, pending):
@@ -103,9 +103,9 @@ def propose(
     afford = costs <= (np.inf if budget is None else budget)
     if not afford.any():
         return _nothing(pool, acquisition, costs, budget)
-    first = np.where(afford, score(acquisition, view, subsample, pool, updates), -np.inf)
+    first = np.where(afford, score_pool(acquisition, view, subsample, pool, updates), -np.inf)
     positions = shortlist(first, costs, pool) if max_runs > 1 else np.array([_best(first / costs, pool)])
-    with double():
+    with enable_x64():
         selection = pool.take(positions)
         runs = after_all(updates, whiten_all(subsample, selection))
         search = _Search(acquisition, selection, costs[positions], np.inf if budget is None else budget, max_runs)
@@ -274,11 +274,13 @@ def _report(
     )
 
 
-def _decision(stakes: Stakes, view: View, batch: _Set) -> Decision:
+def _decision(stakes: Stakes, view: View, batch: _Set) -> DecisionValue:
     pending_gain = float(view.level.min() - jnp.mean(jnp.min(view.level + view.shift, axis=1)))
     regret = max(stakes.evpi - pending_gain, 0.0)
     gain = min(batch.value, regret)  # no run is worth more than perfect information, whatever the Gaussian says
-    return Decision(stakes.flagship, regret, regret - gain, stakes.in_flops(gain), _between(stakes, view, batch.view))
+    return DecisionValue(
+        stakes.flagship, regret, regret - gain, stakes.in_flops(gain), _between(stakes, view, batch.view)
+    )
 
 
 def _between(stakes: Stakes, start: View, end: View) -> tuple[str, str] | None:
@@ -293,7 +295,7 @@ def _between(stakes: Stakes, start: View, end: View) -> tuple[str, str] | None:
     return (min(pair), max(pair))
 
 
-def _reason(search: _Search, batch: _Set, decision: Decision | None, cost: float, priced: bool, stop: bool) -> str:
+def _reason(search: _Search, batch: _Set, decision: DecisionValue | None, cost: float, priced: bool, stop: bool) -> str:
     runs = "this run" if len(batch.chosen) == 1 else f"these {len(batch.chosen)} runs"
     verb = "s" if len(batch.chosen) == 1 else ""
     if decision is None:

@@ -22,11 +22,11 @@ from bayesmix.inference.laplace import laplace
 from bayesmix.inference.posterior import Posterior
 from bayesmix.inference.reweight import KHAT
 from bayesmix.model import Model
-from bayesmix.parallel import spread
+from bayesmix.parallel import parallel_map
 from bayesmix.runs.table import Runs
 
 
-class Refit(Protocol):
+class RefitModel(Protocol):
     """How what is believed is brought up to date after runs were revealed."""
 
     def __call__(self, model: Model, runs: Runs, seed: int) -> tuple[Posterior, float]:
@@ -51,7 +51,7 @@ def by_laplace_or_nuts(model: Model, runs: Runs, seed: int) -> tuple[Posterior, 
     return (posterior, khat) if khat < KHAT else by_nuts(model, runs, seed)
 
 
-REFITS: dict[str, Refit] = {"laplace": by_laplace, "nuts": by_nuts, "laplace-or-nuts": by_laplace_or_nuts}
+REFITS: dict[str, RefitModel] = {"laplace": by_laplace, "nuts": by_nuts, "laplace-or-nuts": by_laplace_or_nuts}
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def replay(
     initial: int = 10,
     count: int | None = None,
     looks: Callable[[int], bool] = lambda runs: True,
-    refit: Refit | str = "laplace",
+    refit: RefitModel | str = "laplace",
     cost: CostOf = flops,
     seed: int = 0,
 ) -> Trace:
@@ -170,7 +170,7 @@ def replay(
         history.append(strategy.pick(posterior, units, remaining, np.array(history), seed))
 
 
-def refit_named(refit: Refit | str) -> Refit:
+def refit_named(refit: RefitModel | str) -> RefitModel:
     """A way to refit by its name, or the function itself."""
     if not isinstance(refit, str):
         return refit
@@ -324,7 +324,9 @@ def replays(
     """
     items = [(strategy, seed) for seed in seeds for strategy in strategies]
     names = [f"{strategy.name} with seed {seed}" for strategy, seed in items]
-    return Replays(tuple(spread(partial(_replay, model, pool, test_runs, options), items, executor, on_trace, names)))
+    return Replays(
+        tuple(parallel_map(partial(_replay, model, pool, test_runs, options), items, executor, on_trace, names))
+    )
 
 
 def _replay(model: Model, pool: Runs, test_runs: Runs, options: Mapping[str, Any], item: tuple[Strategy, int]) -> Trace:

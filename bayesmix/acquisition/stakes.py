@@ -11,7 +11,7 @@ from bayesmix.acquisition.moments import expected_losses
 from bayesmix.decision.feasible import FeasibleSet
 from bayesmix.decision.objective import target_weights
 from bayesmix.decision.perdraw import lowest_per_draw
-from bayesmix.decision.solve import named, problem, solve, why_not_convex
+from bayesmix.decision.solve import baselines_by_name, problem, solve, why_not_convex
 from bayesmix.decision.worth import grow
 from bayesmix.design import Designs, Mixture, Scale
 from bayesmix.inference.posterior import Posterior
@@ -111,7 +111,7 @@ def _hopeful(
     best = solve(task, region, convex=convex, tolerance=1e-4 * float(np.abs(task.losses(region.centre)).mean()))
     surface = posterior.surface(flagship, max_draws=count)
     optima, _ = lowest_per_draw(surface, min(count, posterior.n_draws), weights, region, convex=convex, tolerance=1e-5)
-    baselines = [m.on(posterior.domains) for m in named(posterior, None).values()]
+    baselines = [m.on(posterior.domains) for m in baselines_by_name(posterior, None).values()]
     feasible_baselines = [h for h in baselines if region.contains(h)]
     mixtures = np.vstack([best.mixture, optima, *(h[None] for h in feasible_baselines)])
     return mixtures / mixtures.sum(axis=1, keepdims=True)

@@ -86,7 +86,7 @@ def asked(
 
 def named(posterior: Posterior | Stack, baselines: Mapping[str, Mixture]) -> dict[str, Mixture]:
     """Every mixture that has a name here: uniform, natural when it is known, and those of --against."""
-    from bayesmix.decision.solve import named as always
+    from bayesmix.decision.solve import baselines_by_name as always
 
     return always(posterior, baselines)
 
@@ -252,11 +252,11 @@ def mixture(path: str) -> Mixture:
 
 def _mixture_of_table(path: str) -> Mixture:
     from bayesmix.design import Mixture
-    from bayesmix.runs.contract import family
+    from bayesmix.runs.contract import columns_of
     from bayesmix.runs.tables import read_frame
 
     frame = read_frame(path)
-    columns = family(frame.columns, "weight")
+    columns = columns_of(frame.columns, "weight")
     if len(frame) != 1 or not columns:
         raise InputError(
             f"{path} holds no single mixture",

@@ -28,7 +28,7 @@ from bayesmix.decision.objective import WorstTarget as WorstTarget
 from bayesmix.decision.objective import criterion as criterion
 from bayesmix.decision.optimize import optimize as optimize
 from bayesmix.decision.optimum import Band as Band
-from bayesmix.decision.optimum import Comparison as Comparison
+from bayesmix.decision.optimum import BaselineComparison as BaselineComparison
 from bayesmix.decision.optimum import Optimum as Optimum
 from bayesmix.decision.pareto import Front as Front
 from bayesmix.decision.pareto import pareto as pareto

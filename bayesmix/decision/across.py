@@ -10,7 +10,7 @@ import numpy as np
 from scipy.optimize import OptimizeResult, minimize_scalar
 
 from bayesmix.decision.feasible import FeasibleSet
-from bayesmix.decision.interface import Posterior
+from bayesmix.decision.interface import PosteriorLike
 from bayesmix.decision.optimize import Options, optimize
 from bayesmix.decision.optimum import Optimum, clipped
 from bayesmix.decision.perdraw import lowest_per_draw
@@ -77,7 +77,9 @@ class Path:
 
 
 @renamed(within="feasible", promises="chance_constraints", against="baselines", look="regret_draws")
-def path(posterior: Posterior, scales: Sequence[Scale], *, regret_draws: int = 200, **options: Unpack[Options]) -> Path:
+def path(
+    posterior: PosteriorLike, scales: Sequence[Scale], *, regret_draws: int = 200, **options: Unpack[Options]
+) -> Path:
     """The optimum at every scale, with bands of its shares from `regret_draws` draws; options as for `optimize`."""
     optima, bands = [], []
     for scale in bar(scales, doing="path", unit="scale"):
@@ -86,7 +88,7 @@ def path(posterior: Posterior, scales: Sequence[Scale], *, regret_draws: int = 2
     return Path(tuple(optima), np.stack(bands))
 
 
-def _best_shares(posterior: Posterior, optimum: Optimum, look: int, options: Options) -> np.ndarray:
+def _best_shares(posterior: PosteriorLike, optimum: Optimum, look: int, options: Options) -> np.ndarray:
     """5 % and 95 % quantile (2, domain) of the share in the best mixture of each draw."""
     region = (options.get("feasible") or FeasibleSet()).at(optimum.scale, posterior.domains)
     task = problem(posterior, optimum.scale, targets=optimum.targets, max_draws=look)
@@ -128,7 +130,7 @@ class ComputeOptimum:
 
 @renamed(within="feasible", promises="chance_constraints", against="baselines")
 def compute_optimal(
-    posterior: Posterior, flops: float, *, params: tuple[float, float], points: int = 7, **options: Unpack[Options]
+    posterior: PosteriorLike, flops: float, *, params: tuple[float, float], points: int = 7, **options: Unpack[Options]
 ) -> ComputeOptimum:
     """Parameters, tokens and mixture together that minimise the risk under ``6·N·D = flops``.
 
@@ -176,7 +178,7 @@ def compute_optimal(
     return ComputeOptimum(optimum, flops, (band[0], band[1], band[2]), at_edge)
 
 
-def _losses(posterior: Posterior, scale: Scale, mixture: Mixture, options: Options) -> np.ndarray:
+def _losses(posterior: PosteriorLike, scale: Scale, mixture: Mixture, options: Options) -> np.ndarray:
     task = problem(posterior, scale, targets=options.get("targets"), max_draws=options.get("max_draws"))
     return task.combined(task.losses(mixture.on(posterior.domains)))
 
@@ -221,7 +223,7 @@ class Crossover:
 
 
 def crossover(
-    posterior: Posterior,
+    posterior: PosteriorLike,
     first: Mixture,
     second: Mixture,
     scales: Sequence[Scale],

@@ -10,7 +10,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from bayesmix.decision.equivalence import NearOptimalSet, near_optimal
-from bayesmix.decision.interface import Posterior
+from bayesmix.decision.interface import PosteriorLike
 from bayesmix.decision.optimize import Options, optimize
 from bayesmix.decision.optimum import Optimum, clipped
 from bayesmix.decision.regret import RegretReport, SplitRisk, regret, split_risk
@@ -111,7 +111,7 @@ class Decision:
 
 @renamed(within="feasible", promises="chance_constraints", against="baselines", look="regret_draws")
 def decide(
-    posterior: Posterior,
+    posterior: PosteriorLike,
     scale: Scale,
     *,
     epsilon: float | None = None,

@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bayesmix.compute import double
+from bayesmix.compute import enable_x64
 from bayesmix.decision.feasible import FeasibleSet
-from bayesmix.decision.interface import Posterior, Surface
+from bayesmix.decision.interface import PosteriorLike, Surface
 from bayesmix.decision.level import minimise_convex
 from bayesmix.decision.objective import DrawRegret
 from bayesmix.decision.polytope import divergence
@@ -82,7 +82,7 @@ class NearOptimalSet:
 
 @renamed(within="feasible")
 def near_optimal(
-    posterior: Posterior,
+    posterior: PosteriorLike,
     scale: Scale,
     *,
     epsilon: float | None = None,
@@ -134,7 +134,7 @@ def near_optimal(
     )
 
 
-def _centre(posterior: Posterior, task: Problem, region: Region, probability: float) -> tuple[np.ndarray, float]:
+def _centre(posterior: PosteriorLike, task: Problem, region: Region, probability: float) -> tuple[np.ndarray, float]:
     """The mixture with the smallest quantile of regret, started from its convex neighbour, the CVaR."""
     start = None
     if not why_not_convex(posterior, Problem(task.surface, task.objective, CVaR(probability), task.weights)):
@@ -210,7 +210,7 @@ class _Seek:
 
     def _regrets(self, mixtures: np.ndarray) -> np.ndarray:
         task = self.task
-        with double():
+        with enable_x64():
             arguments = task.surface, jnp.asarray(mixtures), jnp.asarray(task.weights), jnp.asarray(task.baseline)
             return np.asarray(_regrets(*arguments, task.risk))
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from bayesmix.decision.interface import Posterior
+from bayesmix.decision.interface import PosteriorLike
 from bayesmix.decision.optimum import Band
 from bayesmix.decision.solve import problem
 from bayesmix.design import Mixture, Scale
@@ -36,7 +36,7 @@ def quantise(mixture: Mixture, units: int) -> Mixture:
 
 
 def rounding_loss(
-    posterior: Posterior,
+    posterior: PosteriorLike,
     scale: Scale,
     mixture: Mixture,
     rounded: Mixture,

@@ -35,7 +35,7 @@ class Surface(Protocol):
         ...
 
 
-class Posterior(Protocol):
+class PosteriorLike(Protocol):
     """Labelled draws of the loss at any scale. Draw i is the same state of the world at every scale."""
 
     @property

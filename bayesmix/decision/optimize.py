@@ -9,16 +9,16 @@ from typing import TypedDict
 import jax.numpy as jnp
 import numpy as np
 
-from bayesmix.compute import double
+from bayesmix.compute import enable_x64
 from bayesmix.decision.feasible import FeasibleSet
-from bayesmix.decision.interface import Posterior
+from bayesmix.decision.interface import PosteriorLike
 from bayesmix.decision.level import Minimum
 from bayesmix.decision.objective import ChanceConstraint, Objective, criterion_text
-from bayesmix.decision.optimum import Band, Comparison, Optimum
+from bayesmix.decision.optimum import Band, BaselineComparison, Optimum
 from bayesmix.decision.problem import Penalty, Problem
 from bayesmix.decision.region import Region
 from bayesmix.decision.risk import Risk
-from bayesmix.decision.solve import named, problem, solve, why_not_convex, with_baseline
+from bayesmix.decision.solve import baselines_by_name, problem, solve, why_not_convex, with_baseline
 from bayesmix.deprecation import renamed
 from bayesmix.design import Mixture, Scale
 from bayesmix.errors import DiagnosticsError, DiagnosticsWarning, InfeasibleError, InputError, warn
@@ -47,7 +47,7 @@ class Options(TypedDict, total=False):
 
 @renamed(within="feasible", promises="chance_constraints", against="baselines")
 def optimize(
-    posterior: Posterior,
+    posterior: PosteriorLike,
     scale: Scale,
     *,
     targets: Mapping[str, float] | None = None,
@@ -97,7 +97,7 @@ def optimize(
     reason = why_not_convex(posterior, task)
     nats = tolerance * float(np.abs(task.losses(region.centre) @ task.weights).mean())
     task = with_baseline(task, region, not reason, nats)
-    all_baselines = named(posterior, baselines)
+    all_baselines = baselines_by_name(posterior, baselines)
     minimum = _with_promises(task, region, chance_constraints, posterior, not reason, nats, starts, seed)
     if not minimum.converged:
         _complain(minimum, strict)
@@ -116,23 +116,23 @@ def optimize(
         converged=minimum.converged,
         spread=minimum.spread,
         evaluations=minimum.evaluations,
-        baselines={name: compare(task, m, minimum.mixture) for name, m in all_baselines.items()},
+        baselines={name: compare_with(task, m, minimum.mixture) for name, m in all_baselines.items()},
         chances={str(p): chance(task, p, minimum.mixture, posterior) for p in chance_constraints},
     )
 
 
-def compare(task: Problem, other: Mixture, best: np.ndarray) -> Comparison:
+def compare_with(task: Problem, other: Mixture, best: np.ndarray) -> BaselineComparison:
     """Another mixture beside the weights `best` (domain), draw by draw."""
     mine, theirs = (task.combined(task.losses(h)) for h in (best, other.on(task.surface.domains)))
-    return Comparison.of(other, theirs, mine)
+    return BaselineComparison.of(other, theirs, mine)
 
 
-def chance(task: Problem, promise: ChanceConstraint, mixture: np.ndarray, posterior: Posterior) -> float:
+def chance(task: Problem, promise: ChanceConstraint, mixture: np.ndarray, posterior: PosteriorLike) -> float:
     """The probability with which a promise holds for the weights `mixture` (domain)."""
     return float(np.mean((task.losses(mixture) <= _ceiling(task, promise, posterior)).all(axis=1)))
 
 
-def _ceiling(task: Problem, promise: ChanceConstraint, posterior: Posterior) -> np.ndarray:
+def _ceiling(task: Problem, promise: ChanceConstraint, posterior: PosteriorLike) -> np.ndarray:
     baseline = promise.baseline or posterior.natural
     if baseline is None:
         raise InputError(
@@ -158,7 +158,7 @@ def _with_promises(
     task: Problem,
     region: Region,
     constraints: Sequence[ChanceConstraint],
-    posterior: Posterior,
+    posterior: PosteriorLike,
     convex: bool,
     tolerance: float,
     starts: int,
@@ -171,7 +171,7 @@ def _with_promises(
     levels = tuple(p.probability for p in constraints)
     chances = [0.0]
     for price in PRICES:
-        with double():
+        with enable_x64():
             penalties = tuple(Penalty(jnp.asarray(c), price) for c in ceilings)
         priced = replace(task, penalties=penalties, levels=levels)
         minimum = solve(priced, region, convex=convex, tolerance=tolerance, starts=starts, seed=seed)

@@ -35,7 +35,7 @@ class Band:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class BaselineComparison:
     """Another mixture beside the optimum, draw by draw.
 
     Attributes:
@@ -98,7 +98,7 @@ class Optimum:
     converged: bool
     spread: float | None
     evaluations: int
-    baselines: Mapping[str, Comparison]
+    baselines: Mapping[str, BaselineComparison]
     chances: Mapping[str, float]
 
     @property

@@ -7,7 +7,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from bayesmix.decision.interface import Posterior
+from bayesmix.decision.interface import PosteriorLike
 from bayesmix.decision.optimize import Options, optimize
 from bayesmix.decision.optimum import Optimum, clipped
 from bayesmix.deprecation import renamed
@@ -52,7 +52,7 @@ class Front:
 
 @renamed(within="feasible", promises="chance_constraints", against="baselines")
 def pareto(
-    posterior: Posterior, scale: Scale, first: str, second: str, *, points: int = 11, **options: Unpack[Options]
+    posterior: PosteriorLike, scale: Scale, first: str, second: str, *, points: int = 11, **options: Unpack[Options]
 ) -> Front:
     """The Pareto front of two targets at a scale, by the weighted sum of their losses.
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bayesmix.compute import double
+from bayesmix.compute import enable_x64
 from bayesmix.decision.descent import descend, spread_starts
 from bayesmix.decision.interface import Surface
 from bayesmix.decision.region import Region
@@ -48,7 +48,7 @@ def lowest_per_draw(
     """
 
     def evaluate(mixtures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        with double():
+        with enable_x64():
             losses, slope = _each(surface, jnp.asarray(mixtures), jnp.asarray(weights))
         return np.asarray(losses), np.asarray(slope)
 

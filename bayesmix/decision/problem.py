@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bayesmix.compute import double
+from bayesmix.compute import enable_x64
 from bayesmix.decision.interface import Surface
 from bayesmix.decision.objective import Objective
 from bayesmix.decision.risk import CVaR, Risk
@@ -48,12 +48,12 @@ class Problem:
 
     def value(self, mixture: np.ndarray) -> float:
         """The objective of one mixture (domain)."""
-        with double():
+        with enable_x64():
             return float(_value(*self._given(mixture), self.objective, self.risk, self.levels))
 
     def value_and_slope(self, mixture: np.ndarray) -> tuple[float, np.ndarray]:
         """The objective of one mixture (domain) and a (sub)gradient (domain)."""
-        with double():
+        with enable_x64():
             value, slope = _value_and_slope(*self._given(mixture), self.objective, self.risk, self.levels)
         return float(value), np.asarray(slope)
 
@@ -64,14 +64,14 @@ class Problem:
 
     def losses(self, mixture: np.ndarray) -> np.ndarray:
         """Loss draws (draw, target) of one mixture (domain)."""
-        with double():
+        with enable_x64():
             return np.asarray(_losses(self.surface, jnp.asarray(mixture)))[
                 slice(None) if self.rows is None else self.rows
             ]
 
     def combined(self, losses: np.ndarray) -> np.ndarray:
         """Draws (draw) of the combined loss, without baseline."""
-        with double():
+        with enable_x64():
             return np.asarray(_combined(jnp.asarray(losses), jnp.asarray(self.weights), self.objective))
 
     def on(self, rows: np.ndarray | None) -> Self:

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from bayesmix.decision.feasible import FeasibleSet
-from bayesmix.decision.interface import Posterior
+from bayesmix.decision.interface import PosteriorLike
 from bayesmix.decision.objective import Objective
 from bayesmix.decision.optimum import Band
 from bayesmix.decision.perdraw import lowest_per_draw
 from bayesmix.decision.problem import Problem
 from bayesmix.decision.region import Region
 from bayesmix.decision.risk import Risk
-from bayesmix.decision.solve import CHOSEN, named, problem, solve, why_not_convex, with_baseline
+from bayesmix.decision.solve import CHOSEN, baselines_by_name, problem, solve, why_not_convex, with_baseline
 from bayesmix.deprecation import renamed
 from bayesmix.design import Mixture, Scale
 
@@ -85,7 +85,7 @@ class RegretReport:
 
 @renamed(within="feasible", against="baselines")
 def regret(
-    posterior: Posterior,
+    posterior: PosteriorLike,
     scale: Scale,
     mixture: Mixture,
     *,
@@ -114,7 +114,7 @@ def regret(
     convex = not why_not_convex(posterior, task)
     optima, lowest = lowest_per_draw(task.surface, len(chosen), task.weights, region, convex=convex)
     now = solve(task, region, convex=convex, tolerance=1e-6 * float(np.abs(chosen).mean())).value
-    all_baselines = named(posterior, baselines)
+    all_baselines = baselines_by_name(posterior, baselines)
     losses = {name: task.combined(task.losses(m.on(posterior.domains))) for name, m in all_baselines.items()}
     ranking = np.argmin(np.stack([chosen, *losses.values()]), axis=0)
     return RegretReport(
@@ -153,7 +153,7 @@ class SplitRisk:
 
 @renamed(within="feasible")
 def split_risk(
-    posterior: Posterior,
+    posterior: PosteriorLike,
     scale: Scale,
     *,
     targets: Mapping[str, float] | None = None,

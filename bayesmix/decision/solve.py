@@ -9,7 +9,7 @@ import numpy as np
 
 from bayesmix.decision.bundle import minimise_locally
 from bayesmix.decision.descent import descend, spread_starts
-from bayesmix.decision.interface import Posterior
+from bayesmix.decision.interface import PosteriorLike
 from bayesmix.decision.level import Minimum, minimise_convex
 from bayesmix.decision.objective import Custom, Objective, WeightedLoss, target_weights
 from bayesmix.decision.perdraw import lowest_per_draw
@@ -27,7 +27,7 @@ SNAPS = (1e-3, 1e-4, 1e-5, 1e-6)
 
 
 def problem(
-    posterior: Posterior,
+    posterior: PosteriorLike,
     scale: Scale,
     *,
     targets: Mapping[str, float] | None = None,
@@ -42,7 +42,7 @@ def problem(
     return Problem(surface, objective or WeightedLoss(), risk or Mean(), weights)
 
 
-def named(posterior: Posterior, baselines: Mapping[str, Mixture] | None) -> dict[str, Mixture]:
+def baselines_by_name(posterior: PosteriorLike, baselines: Mapping[str, Mixture] | None) -> dict[str, Mixture]:
     """The mixtures every answer is compared with: uniform, natural when it is known, and those given.
 
     Raises:
@@ -59,7 +59,7 @@ def named(posterior: Posterior, baselines: Mapping[str, Mixture] | None) -> dict
     return {**mixtures, **(baselines or {})}
 
 
-def why_not_convex(posterior: Posterior, task: Problem) -> str:
+def why_not_convex(posterior: PosteriorLike, task: Problem) -> str:
     """Why no certificate can be given for a problem, or nothing when one can."""
     if not posterior.convex:
         return "the loss of some draws is not convex in the mixture, so no bound on the gap is known"

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bayesmix.decision.interface import Posterior
+from bayesmix.decision.interface import PosteriorLike
 from bayesmix.decision.optimum import Band
 from bayesmix.decision.solve import problem
 from bayesmix.deprecation import renamed
@@ -57,7 +57,7 @@ class Multiplier:
 
 @renamed(than="baseline")
 def compute_multiplier(
-    posterior: Posterior,
+    posterior: PosteriorLike,
     scale: Scale,
     mixture: Mixture,
     *,

@@ -6,8 +6,8 @@ from bayesmix.inference.compare import Comparison as Comparison
 from bayesmix.inference.compare import compare as compare
 from bayesmix.inference.diagnostics import Diagnostics as Diagnostics
 from bayesmix.inference.fit import fit as fit
+from bayesmix.inference.posterior import LossSurface as LossSurface
 from bayesmix.inference.posterior import Posterior as Posterior
-from bayesmix.inference.posterior import Surface as Surface
 from bayesmix.inference.prediction import Prediction as Prediction
 from bayesmix.inference.prior_check import PriorCheck as PriorCheck
 from bayesmix.inference.prior_check import prior_check as prior_check

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from scipy.stats import binom
-from tqdm import tqdm
 
 from bayesmix.deprecation import renamed
 from bayesmix.design import Designs
@@ -21,7 +20,8 @@ from bayesmix.inference.prediction import Prediction
 from bayesmix.inference.score import LEVELS, Score, score
 from bayesmix.inference.splits import GroupBy, Split, split
 from bayesmix.model import Model
-from bayesmix.parallel import spread
+from bayesmix.parallel import parallel_map
+from bayesmix.progress import bar
 from bayesmix.runs.table import Runs
 
 
@@ -178,9 +178,11 @@ def backtest(
     """
     splits = split(runs, group_by, folds=folds, steps=steps, seed=seed)
     options = {"seed": seed, "chains": chains, "warmup": warmup, "draws": draws, "target_accept": target_accept}
-    with tqdm(total=len(splits), disable=not progress, unit="fit", desc="refits", ncols=80) as bar:
+    with bar(doing="refits", total=len(splits), unit="fit", visible=progress) as refits:
         names = [part.name for part in splits]
-        results = spread(partial(_predicted, model, runs, options), splits, executor, lambda _: bar.update(), names)
+        results = parallel_map(
+            partial(_predicted, model, runs, options), splits, executor, lambda _: refits.update(), names
+        )
     predictions = [prediction for prediction, _ in results]
     failed = [f"without {part.name}" for part, (_, passed) in zip(splits, results, strict=True) if not passed]
     rows = np.concatenate([np.flatnonzero(part.test) for part in splits])

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import jax.numpy as jnp
 import numpy as np
 
-from bayesmix.compute import double
+from bayesmix.compute import enable_x64
 from bayesmix.design import Designs, Scale, count
 from bayesmix.inference.posterior import Posterior, flat_draws
 from bayesmix.inference.prequential import SITE
@@ -178,7 +178,7 @@ def log_priors(posterior: Posterior) -> dict[str, np.ndarray]:
     law = posterior.model.law
     unit = np.array([posterior.reference.loss[t] for t in posterior.targets])
     densities = {}
-    with double():
+    with enable_x64():
         for site, belief in posterior.model.priors(len(posterior.domains)).items():
             if site == SITE or (posterior.model.pooling != "none" and site not in law.amplitudes):
                 continue

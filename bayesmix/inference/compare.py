@@ -13,20 +13,19 @@ import arviz_base
 import numpy as np
 from arviz_stats.loo import loo as psis_loo
 from scipy.special import logsumexp
-from tqdm import tqdm
 
 from bayesmix.deprecation import renamed
 from bayesmix.errors import DataWarning, DiagnosticsWarning, InputError
 from bayesmix.inference.fit import fit
 from bayesmix.inference.posterior import Posterior
-from bayesmix.inference.reweight import log_likelihood_of_new
+from bayesmix.inference.reweight import KHAT, log_likelihood_of_new
 from bayesmix.inference.splits import GroupBy, Split, split
 from bayesmix.inference.storage import log_densities
 from bayesmix.model import BoundModel
-from bayesmix.parallel import spread
+from bayesmix.parallel import parallel_map
+from bayesmix.progress import bar
 from bayesmix.runs.table import Runs
 
-GOOD_K = 0.7
 """Above it PSIS-LOO is not to be relied on (Vehtari et al. 2024, arXiv 1507.02646)."""
 
 
@@ -129,7 +128,7 @@ class Comparison:
 
     def _bad(self, law: int) -> float:
         k = self.pareto_k[law]
-        return float((k[np.isfinite(k)] > GOOD_K).mean())
+        return float((k[np.isfinite(k)] > KHAT).mean())
 
     def __str__(self) -> str:
         width = max([len(law) for law in self.laws] + [3])
@@ -137,7 +136,7 @@ class Comparison:
         method = f"left out by {self.group_by}, {len(self.splits)} refit(s) a law" if self.group_by else "PSIS-LOO"
         lines = [
             f"elpd of {points} runs × targets not seen ({method}); higher is better",
-            f"{'law':<{width}}  weight       elpd  from best ± se     by LOO  k > {GOOD_K}",
+            f"{'law':<{width}}  weight       elpd  from best ± se     by LOO  k > {KHAT}",
         ]
         for i in self.order:
             law = self.laws[i]
@@ -213,8 +212,10 @@ def compare(
     options = {"seed": seed, "chains": chains, "warmup": warmup, "draws": draws}
     items = [(posterior.model, part) for posterior in posteriors.values() for part in splits]
     task_names = [f"{name} without {part.name}" for name in posteriors for part in splits]
-    with tqdm(total=len(items), disable=not progress, unit="fit", desc="refits", ncols=80) as bar:
-        results = iter(spread(partial(_unseen, runs, options), items, executor, lambda _: bar.update(), task_names))
+    with bar(doing="refits", total=len(items), unit="fit", visible=progress) as refits:
+        results = iter(
+            parallel_map(partial(_unseen, runs, options), items, executor, lambda _: refits.update(), task_names)
+        )
     for law, name in enumerate(posteriors):
         for part in splits:
             density, passed = next(results)

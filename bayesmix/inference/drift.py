@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayesmix.brownian import octaves
-from bayesmix.compute import double, one_blas_thread
+from bayesmix.compute import enable_x64, one_blas_thread
 from bayesmix.design import Designs
 from bayesmix.discrepancy import Cells, Draws, Misfit, draw
 from bayesmix.model import DRIFT, BoundModel, Data, Form, relative_errors
@@ -43,7 +43,7 @@ def drift_draws(
         return {}
     chains, size = next(iter(draws.values())).shape[:2]
     by_target: list[Draws | None] = []
-    with double():
+    with enable_x64():
         data = model.data(runs, pad=True)._replace(weight=weight)  # type: ignore
         for t in range(len(runs.targets)):
             if data.misfit is None:

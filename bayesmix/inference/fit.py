@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -11,21 +10,19 @@ from functools import partial
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
-from bayesmix.compute import keep_compiled_programs
+from bayesmix.compute import keep_compiled_programs, package_versions
 from bayesmix.deprecation import renamed
 from bayesmix.design import TIED
 from bayesmix.errors import DataWarning, DiagnosticsError, DiagnosticsWarning, InputError, warn
 from bayesmix.inference.drift import drift_sites
 from bayesmix.inference.laplace import problems_of
 from bayesmix.inference.posterior import Posterior
-from bayesmix.inference.sampler import Chain, Problem, Settings, sample
+from bayesmix.inference.sampler import Chain, Settings, TargetProblem, sample
 from bayesmix.model import BoundModel, Model
-from bayesmix.parallel import spread
+from bayesmix.parallel import parallel_map
+from bayesmix.progress import bar
 from bayesmix.runs.table import Runs
-
-PACKAGES = ("bayesmix", "numpyro", "jax", "arviz", "numpy")
 
 
 @renamed(near="warm_start")
@@ -95,13 +92,13 @@ def fit(
         problems = [problem._replace(warm_start=start) for problem, start in zip(problems, starts, strict=True)]
     settings = Settings(chains, warmup, draws, target_accept, extensions=extensions)
     target_draws = chains * (settings.extent(1) if warm_start else settings.total)
-    with _bar(progress, len(problems) * target_draws) as bar:
+    with _bar(progress, len(problems) * target_draws) as report:
         if executor is None:
-            results = sample(problems, settings, seed, *bar)
+            results = sample(problems, settings, seed, *report)
         else:
             task = partial(_sample_one, settings=settings, seed=seed)
             arrays = list(map(_as_numbers, problems))
-            results = spread(task, arrays, executor, lambda _: bar[0](target_draws), runs.targets)
+            results = parallel_map(task, arrays, executor, lambda _: report[0](target_draws), runs.targets)
     posterior = _collect(bound, runs, results, seed)
     if not posterior.diagnostics.passed:
         if strict:
@@ -133,13 +130,13 @@ def _draws_of(warm_start: Posterior, target: str) -> dict[str, np.ndarray]:
     return {site: value[:, warm_start.targets.index(target)] for site, value in warm_start.flat.items()}
 
 
-def _sample_one(problem: Problem, settings: Settings, seed: int) -> list[Chain]:
+def _sample_one(problem: TargetProblem, settings: Settings, seed: int) -> list[Chain]:
     """One target, in a worker."""
     (chains,) = sample([problem], settings, seed, lambda draws: None, lambda draws: None)
     return chains
 
 
-def _as_numbers(problem: Problem) -> Problem:
+def _as_numbers(problem: TargetProblem) -> TargetProblem:
     """With NumPy's arrays: JAX's would come out of a pickle in single precision."""
     prior, data = jax.tree.map(np.asarray, (dict(problem.prior), problem.data))
     return problem._replace(prior=prior, data=data)
@@ -156,8 +153,7 @@ def _collect(model: BoundModel, runs: Runs, by_target: list[list[Chain]], seed: 
     }
     drift = [jax.tree.map(lambda *parts: np.stack(parts), *(chain.drift for chain in chains)) for chains in by_target]
     sites = drift_sites(model, runs, drift, draws["extrapolation"], seed) if model.discrepancy else {}
-    versions = {package: importlib.metadata.version(package) for package in PACKAGES}
-    return Posterior(model, runs, draws, stats, seed, versions, drift=sites)
+    return Posterior(model, runs, draws, stats, seed, package_versions(), drift=sites)
 
 
 def _warn_about(model: Model, runs: Runs) -> None:
@@ -196,14 +192,14 @@ def _warn_about(model: Model, runs: Runs) -> None:
 @contextmanager
 def _bar(show: bool, total: int) -> Iterator[tuple[Callable[[int], None], Callable[[int], None]]]:
     """A progress bar: how to say that draws are done, and how to say that more are to come."""
-    with tqdm(total=total, disable=not show, unit="draw", desc="sampling", smoothing=0.05, ncols=80) as bar:
+    with bar(doing="sampling", total=total, unit="draw", visible=show) as draws_bar:
 
         def advance(draws: int) -> None:
-            bar.update(draws)
+            draws_bar.update(draws)
 
         def extend(draws: int) -> None:
             if draws:
-                bar.total += draws
-                bar.set_description("longer, as chains disagree")
+                draws_bar.total += draws
+                draws_bar.set_description("longer, as chains disagree")
 
         yield advance, extend

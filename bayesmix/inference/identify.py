@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from arviz_stats.psense import psense_summary
 
-from bayesmix.compute import double
+from bayesmix.compute import enable_x64
 from bayesmix.design import TIED, Scale
 from bayesmix.inference.basis import Bases, bases, log_priors
 from bayesmix.inference.geometry import draw_prior
@@ -147,7 +147,7 @@ def _informed(posterior: Posterior, seed: int) -> tuple[Informed, ...]:
 
 def prior_draws(posterior: Posterior, seed: int) -> dict[str, np.ndarray]:
     """Draws (draw, ...) of the sites of the law from the prior of one target, amplitudes in units of its loss."""
-    with double():
+    with enable_x64():
         priors = posterior.model.law.priors(len(posterior.domains))
         beliefs = {s: b for s, b in posterior.model.priors(len(posterior.domains)).items() if s in priors}
         draws = draw_prior(beliefs, PRIOR_DRAWS, jax.random.key(seed))

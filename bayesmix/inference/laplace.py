@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -12,15 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.distributions import MultivariateStudentT
 
-from bayesmix.compute import double, one_blas_thread
+from bayesmix.compute import enable_x64, one_blas_thread, package_versions
 from bayesmix.errors import InputError
 from bayesmix.inference.drift import drift_draws
 from bayesmix.inference.geometry import Geometry
 from bayesmix.inference.pool import shared_priors
 from bayesmix.inference.posterior import Posterior
 from bayesmix.inference.prequential import SITE, with_record
-from bayesmix.inference.reweight import smoothed
-from bayesmix.inference.sampler import Problem, as_arrays, settle
+from bayesmix.inference.reweight import smoothed, systematic
+from bayesmix.inference.sampler import TargetProblem, as_arrays, settle
 from bayesmix.inference.start import whitening
 from bayesmix.model import BoundModel, Data, Form, Model
 from bayesmix.priors import Prior
@@ -59,14 +58,12 @@ def laplace(
     weight = np.concatenate([np.asarray(problem.data.weight) for _, _, problem in fits], axis=1)
     nothing = np.zeros((1, draws, len(runs.targets)))
     stats = {name: nothing for name in ("energy", "steps", "accept", "potential")} | {"diverging": nothing > 0}
-    versions = {package: importlib.metadata.version(package) for package in ("bayesmix", "jax", "numpyro")}
-    posterior = Posterior(
-        model, runs, theta, stats, seed, versions, drift=drift_draws(model, runs, theta, weight, seed)
-    )
+    drift = drift_draws(model, runs, theta, weight, seed)
+    posterior = Posterior(model, runs, theta, stats, seed, package_versions(), drift=drift)
     return posterior, np.array([khat for _, khat, _ in fits])
 
 
-def problems_of(model: BoundModel, runs: Runs, *, seed: int = 0) -> list[Problem]:
+def problems_of(model: BoundModel, runs: Runs, *, seed: int = 0) -> list[TargetProblem]:
     """The posterior of every target as the sampler reads it, with priors that pooling and the record have changed.
 
     Args:
@@ -74,10 +71,10 @@ def problems_of(model: BoundModel, runs: Runs, *, seed: int = 0) -> list[Problem
         runs: the measured points.
         seed: of the refits.
     """
-    with double():
+    with enable_x64():
         priors = with_record(model, runs, pooled(model, runs, seed=seed).priors(len(runs.domains)), seed=seed)
         data = model.data(runs, pad=True)
-    return [Problem(model.form, prior, data.target(t)) for t, prior in enumerate(priors)]
+    return [TargetProblem(model.form, prior, data.target(t)) for t, prior in enumerate(priors)]
 
 
 def pooled(model: Model, runs: Runs, *, seed: int = 0, draws: int = 400) -> Model:
@@ -112,25 +109,25 @@ def pooled(model: Model, runs: Runs, *, seed: int = 0, draws: int = 400) -> Mode
     # the record is for the fit itself
     discrepancy = model.discrepancy and replace(model.discrepancy, prequential=False)
     flat = laplace(replace(unpooled, discrepancy=discrepancy), runs, seed=seed, draws=draws)[0].flat
-    with double():
+    with enable_x64():
         priors = unpooled.priors(len(runs.domains))
         shared = shared_priors(priors, flat, priors.keys() - unpooled.law.amplitudes - {SITE})
     return replace(unpooled, prior=Prior(unpooled.prior | shared))
 
 
-def _one(problem: Problem, seed: int, draws: int, starts: int) -> tuple[dict[str, np.ndarray], float, Problem]:
+def _one(
+    problem: TargetProblem, seed: int, draws: int, starts: int
+) -> tuple[dict[str, np.ndarray], float, TargetProblem]:
     problem, (best, *_) = settle(problem, seed, starts)
     key, uniform_key = jax.random.split(jax.random.key(seed))
     lower = np.asarray(whitening(best.hessian))
-    with double():
+    with enable_x64():
         fixed = as_arrays(Prior(problem.prior)), as_arrays(problem.data)
         theta, log_ratio = _propose(
             problem.form, *fixed, jnp.asarray(best.z), jnp.asarray(lower), key, OVERSAMPLING * draws
         )
     importance = smoothed(np.asarray(np.where(np.isfinite(log_ratio), log_ratio, -np.inf)))
-    uniform = float(jax.random.uniform(uniform_key))
-    places = (uniform + np.arange(draws)) / draws
-    chosen = np.searchsorted(np.cumsum(importance.weights)[:-1], places)
+    chosen = systematic(importance.weights, draws, float(jax.random.uniform(uniform_key)))
     chosen = np.random.default_rng(seed).permutation(chosen)
     return {site: np.asarray(value)[chosen] for site, value in theta.items()}, float(importance.khat), problem
 

@@ -15,13 +15,13 @@ from arviz_stats.loo import loo as psis_loo
 from arviz_stats.loo import loo_pit as psis_loo_pit
 
 from bayesmix.inference.posterior import Posterior
+from bayesmix.inference.reweight import KHAT
 from bayesmix.inference.storage import log_densities
 
 FALSE_ALARM = 0.05
 """Chance that the ECDF of uniform values leaves its band somewhere."""
 FEWEST = 10
 """Fewer training runs say nothing about the shape."""
-ROUGH = 0.7
 
 
 class Ecdf(NamedTuple):
@@ -95,7 +95,7 @@ class LooPit:
         return {
             target: {
                 "inside_90": self.inside(target),
-                "rough": int((self.pareto_k[:, t] > ROUGH).sum()),
+                "rough": int((self.pareto_k[:, t] > KHAT).sum()),
                 "problem": self.problems.get(target),
             }
             for t, target in enumerate(self.targets)
@@ -105,8 +105,8 @@ class LooPit:
         inside = np.mean([self.inside(target) for target in self.targets])
         lines = [f"each training run predicted from the others: {inside:.0%} lie inside their 90% band"]
         lines += [f"{target}: {problem}" for target, problem in self.problems.items()]
-        rough = np.mean(self.pareto_k[np.isfinite(self.pareto_k)] > ROUGH)
-        lines += [f"{rough:.0%} of these predictions are rough (Pareto k above {ROUGH})"] if rough > 0.1 else []
+        rough = np.mean(self.pareto_k[np.isfinite(self.pareto_k)] > KHAT)
+        lines += [f"{rough:.0%} of these predictions are rough (Pareto k above {KHAT})"] if rough > 0.1 else []
         return "\n".join(lines)
 
     __repr__ = __str__

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bayesmix.compute import double
+from bayesmix.compute import enable_x64
 from bayesmix.discrepancy import effect
 from bayesmix.inference.drift import SITES, draws_of
 from bayesmix.inference.posterior import Posterior
@@ -29,7 +29,7 @@ def log_likelihood_by_train_run(posterior: Posterior, step: int = 1) -> np.ndarr
     chains, size = next(iter(draws.values())).shape[:2]
     groups = len(runs.train_runs)
     out = np.empty((chains, size, groups, len(runs.targets)), np.float32)
-    with double():
+    with enable_x64():
         data = jax.tree.map(jnp.asarray, model.data(runs))
         for t in range(len(runs.targets)):
             theta = {site: jnp.asarray(v[:, :, t].reshape(-1, 1, *v.shape[3:])) for site, v in draws.items()}

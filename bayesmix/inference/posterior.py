@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bayesmix.compute import double, padded_down
+from bayesmix.compute import enable_x64, padded_down
 from bayesmix.design import Design, Designs, Mixture, Scale
 from bayesmix.discrepancy import Cells
 from bayesmix.errors import InputError
@@ -154,7 +154,7 @@ class Posterior:
         expected = self._expected(self._on_domains(designs), seed)
         return expected, self._measured(expected, seed)
 
-    def surface(self, scale: Scale, *, max_draws: int | None = None, noise: bool = False) -> Surface:
+    def surface(self, scale: Scale, *, max_draws: int | None = None, noise: bool = False) -> LossSurface:
         """Loss as a function of the mixture at one scale, for every draw: what decisions are made on.
 
         The law's own uncertainty and its discrepancy count. A draw is the same state of the world at every scale.
@@ -177,8 +177,8 @@ class Posterior:
         if noise:
             scatter = np.maximum(self._scattered(np.ones_like(factor)[:, None], designs, self.seed)[:, 0], 0.0)
             factor, tilt = factor * scatter, tilt * scatter[..., None]
-        with double():
-            return Surface(
+        with enable_x64():
+            return LossSurface(
                 {site: jnp.asarray(value[keep]) for site, value in self.flat.items()},
                 jnp.asarray(factor[keep]),
                 jnp.asarray(tilt[keep]),
@@ -251,7 +251,7 @@ class Posterior:
     def _law_draws(self, designs: Designs, at_reference: bool = False) -> np.ndarray:
         rows = padded_down(CHUNK // (self.n_draws * len(self.targets)))
         parts = []
-        with double():
+        with enable_x64():
             theta = {site: jnp.asarray(value) for site, value in self.flat.items()}
             for start in range(0, len(designs), rows):
                 part = designs.take(np.arange(start, min(start + rows, len(designs))))
@@ -263,7 +263,7 @@ class Posterior:
     def _scattered(self, loss: np.ndarray, designs: Designs, seed: int) -> np.ndarray:
         rows = max(1, CHUNK // max(1, loss[:, :1].size))
         late = self.reference.late(designs.tokens)
-        with double():
+        with enable_x64():
             theta = {site: jnp.asarray(value) for site, value in self.flat.items() if site in self._noise_sites}
             keys = jax.random.split(jax.random.key(seed), -(-loss.shape[1] // rows))
             parts = [
@@ -314,7 +314,7 @@ def _scatter(noise: Noise, theta: dict[str, jax.Array], loss: jax.Array, late: j
     meta_fields=("law", "domains", "targets"),
 )
 @dataclass(frozen=True, eq=False)
-class Surface:
+class LossSurface:
     """Loss draws as a function of the mixture at one scale; a JAX pytree, so it passes through `jit` and `grad`.
 
     factor·L(h) + (h − h̄)·tilt, with L the law: convex where the law is.

@@ -18,12 +18,12 @@ import numpyro.distributions as dist
 from scipy.special import logsumexp
 from scipy.stats import norm
 
-from bayesmix.compute import double, one_blas_thread
+from bayesmix.compute import enable_x64, one_blas_thread
 from bayesmix.deprecation import renamed
 from bayesmix.design import count
 from bayesmix.inference.geometry import Geometry
-from bayesmix.inference.sampler import Problem, as_arrays, mode
-from bayesmix.inference.start import Optimum, whitening
+from bayesmix.inference.sampler import TargetProblem, as_arrays, mode
+from bayesmix.inference.start import Mode, whitening
 from bayesmix.model import Data, Form, Model, expected_loss, reference_loss
 from bayesmix.noise import Rows, StudentT
 from bayesmix.priors import Prior, family
@@ -122,7 +122,7 @@ def misses(model: Model, runs: Runs, *, seed: int = 0) -> Misses:
     prior_of_law = Prior({site: prior for site, prior in bound.prior.items() if site in sites})
     refit_model = Model(bound.law, prior_of_law, StudentT(), None).at(bound.reference)
     entries = []
-    with double():
+    with enable_x64():
         prior = as_arrays(Prior(refit_model.priors(len(runs.domains))))
         whole = refit_model.data(runs, pad=True)
         cuts = [
@@ -174,7 +174,7 @@ def _of_target(
         mask = np.pad(cuts[i], (0, len(data.n) - len(cuts[i])))
         subset = data._replace(observed=np.asarray(data.observed) & mask[:, None])
         try:
-            best = mode(Problem(form, prior, subset), seed, STARTS, start)
+            best = mode(TargetProblem(form, prior, subset), seed, STARTS, start)
         except RuntimeError:
             continue
         start = best.z
@@ -183,7 +183,7 @@ def _of_target(
 
 
 def _miss(
-    form: Form, prior: Any, data: Data, runs: Runs, target: int, fitted: np.ndarray, best: Optimum
+    form: Form, prior: Any, data: Data, runs: Runs, target: int, fitted: np.ndarray, best: Mode
 ) -> tuple[float, float]:
     loss = runs.loss[:, target]
     sizes = [np.asarray(v) for v in (data.n, data.d)]
@@ -243,7 +243,7 @@ def weigh(belief: dist.LogNormal, record: Misses) -> tuple[np.ndarray, np.ndarra
     return log_s, log_weight - whole
 
 
-def learned(belief: dist.Distribution, record: Misses) -> Sequence[dist.Distribution]:
+def updated_priors(belief: dist.Distribution, record: Misses) -> Sequence[dist.Distribution]:
     """The prior of `extrapolation` for each target, after the record of all targets; the same where nothing is learned.
 
     It is the LogNormal with the mean and variance of log s that `weigh` gives. Another family is kept as it is.
@@ -270,4 +270,4 @@ def with_record(
     """
     if SITE not in priors or not (model.discrepancy and model.discrepancy.prequential):
         return [priors] * len(runs.targets)
-    return [{**priors, SITE: belief} for belief in learned(priors[SITE], misses(model, runs, seed=seed))]
+    return [{**priors, SITE: belief} for belief in updated_priors(priors[SITE], misses(model, runs, seed=seed))]

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bayesmix.compute import double
+from bayesmix.compute import enable_x64
 from bayesmix.inference.geometry import Geometry
 from bayesmix.model import Data, Model, expected_loss
 from bayesmix.runs.table import Runs
@@ -74,7 +74,7 @@ def prior_check(model: Model, runs: Runs, *, draws: int = 1000, seed: int = 0) -
         seed: of the draws.
     """
     model = model.bind(runs)
-    with double():
+    with enable_x64():
         data = jax.tree.map(jnp.asarray, Data.of(runs, model.reference, runs.targets))
         geometry = Geometry(model.form, model.priors(len(runs.domains)), data)
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from arviz_stats.base.array import BaseArray
 
-from bayesmix.compute import double
+from bayesmix.compute import enable_x64
 from bayesmix.design import Designs
 from bayesmix.errors import InputError
 from bayesmix.inference.posterior import Posterior, flat_draws
@@ -91,9 +91,9 @@ def reweighted(posterior: Posterior, new: Runs, seed: int = 0) -> tuple[Posterio
             got=sorted(new.targets),
             advice="Give every target a column; a loss that was not measured may be missing.",
         )
-    weights, khat = smoothed(log_likelihood(posterior, new.only(posterior.targets)).T)
+    weights, khat = smoothed(log_likelihood_of_table(posterior, new.only(posterior.targets)).T)
     rng = np.random.default_rng(seed)
-    index = np.stack([_systematic(w, rng) for w in weights], axis=1)  # (draw, target)
+    index = np.stack([rng.permutation(systematic(w, len(w), rng.random())) for w in weights], axis=1)  # (draw, target)
     column = np.arange(index.shape[1])
     flat, drift = (
         {site: value[index, column] for site, value in draws.items()} for draws in (posterior.flat, _drift(posterior))
@@ -101,7 +101,7 @@ def reweighted(posterior: Posterior, new: Runs, seed: int = 0) -> tuple[Posterio
     return with_draws(posterior, flat, drift, np.arange(len(index))), float(khat.max())
 
 
-def log_likelihood(posterior: Posterior, runs: Runs) -> np.ndarray:
+def log_likelihood_of_table(posterior: Posterior, runs: Runs) -> np.ndarray:
     """Log-likelihood (draw, target) of the measured losses of all the given runs together."""
     return log_likelihood_of_new(posterior, runs).sum(axis=1)
 
@@ -113,7 +113,7 @@ def log_likelihood_of_new(posterior: Posterior, runs: Runs) -> np.ndarray:
     """
     loss = posterior.predict(runs.designs, posterior.seed, noise=False, octaves_left=runs.octaves_left).draws
     groups, group = len(runs.train_runs), runs.train_run_index
-    with double():
+    with enable_x64():
         theta = {site: jnp.asarray(value) for site, value in posterior.flat.items()}
         late, se = late_of(posterior, runs.designs), jnp.asarray(runs.loss_se)
         return np.asarray(_log_likelihood(posterior.model.noise, groups, theta, loss, runs.loss, late, se, group))
@@ -152,7 +152,7 @@ def scatter(posterior: Posterior, designs: Designs, loss: np.ndarray) -> Scatter
         designs: where runs would be measured.
         loss: expected losses there (draw, run, target).
     """
-    with double():
+    with enable_x64():
         sites = posterior.model.noise.priors()
         theta = {site: jnp.asarray(value) for site, value in posterior.flat.items() if site in sites}
         residual, shared = _scatter(posterior.model.noise, theta, loss, late_of(posterior, designs))
@@ -178,7 +178,12 @@ def _drift(posterior: Posterior) -> dict[str, np.ndarray]:
     return {site: flat_draws(value) for site, value in posterior.drift.items()}
 
 
-def _systematic(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Positions (draw), each as often as its weight says, up to one: systematic resampling, in random order."""
-    places = (rng.random() + np.arange(len(weights))) / len(weights)
-    return rng.permutation(np.searchsorted(np.cumsum(weights)[:-1], places))
+def systematic(weights: np.ndarray, count: int, offset: float) -> np.ndarray:
+    """Positions (count) in ascending order, each as often as its weight says, up to one: systematic resampling.
+
+    Args:
+        weights: that sum to 1 (draw).
+        count: how many positions.
+        offset: uniform in [0, 1).
+    """
+    return np.searchsorted(np.cumsum(weights)[:-1], (offset + np.arange(count)) / count)

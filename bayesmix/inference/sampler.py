@@ -21,11 +21,11 @@ from jax.flatten_util import ravel_pytree
 from numpyro.infer.hmc import hmc
 from numpyro.infer.util import ParamInfo
 
-from bayesmix.compute import cores, device, double, one_blas_thread
+from bayesmix.compute import cores, device, enable_x64, one_blas_thread
 from bayesmix.errors import InputError
 from bayesmix.inference.diagnostics import DIVERGENT_SHARE, ESS, RHAT, Convergence, convergence
 from bayesmix.inference.geometry import Geometry, Theta, Whitening
-from bayesmix.inference.start import Optimum, maximise, whitening, worth_a_chain
+from bayesmix.inference.start import Mode, maximise, whitening, worth_a_chain
 from bayesmix.inference.weigh import draw_weights, rescaled, weighs, weights
 from bayesmix.model import Data, Form
 from bayesmix.priors import Prior
@@ -75,7 +75,7 @@ class Settings(NamedTuple):
         return self.chains >= 4 and self.chains * self.draws >= 2 * ESS
 
 
-class Problem(NamedTuple):
+class TargetProblem(NamedTuple):
     """What to sample: the static parts of a model and its arrays, for one group of targets sampled together."""
 
     form: Form
@@ -119,13 +119,13 @@ class Points(NamedTuple):
         )
 
     @classmethod
-    def near(cls, problem: Problem, chains: int) -> Points:
+    def near(cls, problem: TargetProblem, chains: int) -> Points:
         """Those that the problem is to start from, dealt out to chains in order.
 
         Raises:
             InputError: they are too few to tell a covariance.
         """
-        with double():
+        with enable_x64():
             fixed = as_arrays(Prior(problem.prior)), as_arrays(problem.data), as_arrays(dict(problem.warm_start or {}))
             z = np.asarray(_coordinates(problem.form, *fixed))
         if len(z) < 2 * z.shape[1]:
@@ -297,13 +297,13 @@ def _segment(
     return jax.lax.scan(one, (state, data.weight), None, length=SEGMENT)
 
 
-def settle(problem: Problem, seed: int, starts: int = STARTS) -> tuple[Problem, list[Optimum]]:
+def settle(problem: TargetProblem, seed: int, starts: int = STARTS) -> tuple[TargetProblem, list[Mode]]:
     """The problem with training runs weighed, and its local maxima from several prior draws, most mass first.
 
     Raises:
         RuntimeError: no start has a finite density.
     """
-    with double():
+    with enable_x64():
         prior = as_arrays(Prior(problem.prior))
         data = as_arrays(problem.data)
         keys = jax.random.split(jax.random.key(seed), starts)
@@ -321,7 +321,7 @@ def settle(problem: Problem, seed: int, starts: int = STARTS) -> tuple[Problem, 
     return problem._replace(data=data), best
 
 
-def mode(problem: Problem, seed: int, starts: int, warm_start: np.ndarray | None = None) -> Optimum:
+def mode(problem: TargetProblem, seed: int, starts: int, warm_start: np.ndarray | None = None) -> Mode:
     """The local maximum with most mass: from the given coordinates if there are any, else from several prior draws.
 
     Training runs keep the weights that the problem has.
@@ -329,7 +329,7 @@ def mode(problem: Problem, seed: int, starts: int, warm_start: np.ndarray | None
     Raises:
         RuntimeError: no start has a finite density.
     """
-    with double():
+    with enable_x64():
         prior, data = as_arrays(Prior(problem.prior)), as_arrays(problem.data)
         keys = jax.random.split(jax.random.key(seed), starts)
         optima = [] if warm_start is None else _maximise(problem.form, prior, data, [warm_start])
@@ -340,21 +340,21 @@ def mode(problem: Problem, seed: int, starts: int, warm_start: np.ndarray | None
     return optima[0]
 
 
-def _maximise(form: Form, prior: Any, data: Data, starts: Sequence[Any]) -> list[Optimum]:
+def _maximise(form: Form, prior: Any, data: Data, starts: Sequence[Any]) -> list[Mode]:
     """Local maxima of the posterior from the given points that are worth a chain, most mass first."""
     density = _Density(form, prior, data)
     optima = [maximise(density.value_and_slope, density.curvature, np.asarray(start)) for start in starts]
     return worth_a_chain(o for o in optima if o is not None)
 
 
-def run_chain(problem: Problem, settings: Settings, best: list[Optimum], seed: int, watch: Watch) -> Chain | None:
+def run_chain(problem: TargetProblem, settings: Settings, best: list[Mode], seed: int, watch: Watch) -> Chain | None:
     """One chain from a point spread around an optimum; None when it was told to stop before the end.
 
     The warm-up has phases, each with a whitening of its own: first the curvature at the optimum, then the covariance of
     the draws of the phase before, shrunk towards the whitening they were drawn with. NumPyro's own windows begin with a
     covariance of a few dozen draws, which in forty coordinates costs more than the whole warm-up.
     """
-    with double():
+    with enable_x64():
         white = _at(best[0])
         spread = OVERDISPERSION * np.random.default_rng(seed).normal(size=len(best[0].z))
         optimum = np.linalg.solve(white.scale, best[seed % len(best)].z - best[0].z)
@@ -374,7 +374,7 @@ def run_chain(problem: Problem, settings: Settings, best: list[Optimum], seed: i
 
 
 def run_longer(
-    problem: Problem, settings: Settings, points: Points, number: int, times: int, seed: int, watch: Watch
+    problem: TargetProblem, settings: Settings, points: Points, number: int, times: int, seed: int, watch: Watch
 ) -> Chain | None:
     """A chain that goes on from the last of its points, whitened by those of all chains, and thinned.
 
@@ -387,7 +387,7 @@ def run_longer(
         seed: of the chain.
         watch: how it is watched.
     """
-    with double():
+    with enable_x64():
         white = points.whitening
         x = np.linalg.solve(white.scale, points.by_chain[number][-1] - np.asarray(white.centre))
         key = jax.random.fold_in(jax.random.key(seed), PHASES + times)
@@ -396,7 +396,13 @@ def run_longer(
 
 
 def _walk(
-    problem: Problem, settings: Settings, white: Whitening, x: np.ndarray, key: jax.Array, draws: int, watch: Watch
+    problem: TargetProblem,
+    settings: Settings,
+    white: Whitening,
+    x: np.ndarray,
+    key: jax.Array,
+    draws: int,
+    watch: Watch,
 ) -> Chain | None:
     """Adapt the step size for one phase, then draw; without any draws, those of the phase are returned."""
     form, _, prior, data, _ = fixed = _fixed(problem, settings, white)
@@ -426,7 +432,7 @@ def _whiten_again(white: Whitening, z: np.ndarray) -> tuple[Whitening, np.ndarra
 
 @one_blas_thread
 def sample(
-    problems: list[Problem],
+    problems: list[TargetProblem],
     settings: Settings,
     seed: int,
     advance: Callable[[int], None],
@@ -491,7 +497,7 @@ def sample(
             raise
 
 
-def _ready(problem: Problem, settings: Settings, seed: int) -> tuple[Problem, list[Optimum] | Points]:
+def _ready(problem: TargetProblem, settings: Settings, seed: int) -> tuple[TargetProblem, list[Mode] | Points]:
     """The problem and where its chains begin."""
     return settle(problem, seed) if problem.warm_start is None else (problem, Points.near(problem, settings.chains))
 
@@ -527,16 +533,16 @@ def _whole(chain: Chain | None) -> Chain:
     return chain
 
 
-def _compile(problem: Problem, start: list[Optimum] | Points, settings: Settings) -> None:
-    with double(), device(0):  # the device belongs to what JAX knows a traced program by
+def _compile(problem: TargetProblem, start: list[Mode] | Points, settings: Settings) -> None:
+    with enable_x64(), device(0):  # the device belongs to what JAX knows a traced program by
         fixed = _fixed(problem, settings, start.whitening if isinstance(start, Points) else _at(start[0]))
         state = _begin(*fixed, _at_point(fixed, np.zeros(len(fixed[-1].centre))), jax.random.key(0))
         jax.block_until_ready(_segment(*fixed, state))
 
 
-def _at(best: Optimum) -> Whitening:
+def _at(best: Mode) -> Whitening:
     return Whitening(jnp.asarray(best.z), jnp.asarray(whitening(best.hessian)))
 
 
-def _fixed(problem: Problem, settings: Settings, white: Whitening) -> tuple[Any, ...]:
+def _fixed(problem: TargetProblem, settings: Settings, white: Whitening) -> tuple[Any, ...]:
     return (problem.form, settings, as_arrays(Prior(problem.prior)), as_arrays(problem.data), white)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro import handlers
 
-from bayesmix.compute import double
+from bayesmix.compute import enable_x64
 from bayesmix.design import Designs
 from bayesmix.inference.geometry import draw_prior
 from bayesmix.model import BoundModel, Data, Model, Reference, program
@@ -23,7 +23,7 @@ def reference_of(designs: Designs, targets: Sequence[str], unit: float = 1.0) ->
 
 def draw_parameters(model: BoundModel, targets: Sequence[str], domains: int, seed: int = 0) -> dict[str, np.ndarray]:
     """One draw of all parameters from the prior, site → (target, ...)."""
-    with double():
+    with enable_x64():
         unit = jnp.array([model.reference.loss[t] for t in targets])
         theta = draw_prior(model.priors(domains), len(targets), jax.random.key(seed))
         return {
@@ -56,7 +56,7 @@ def simulate(
     bound = model.bind(_blank(designs, targets, unit))
     if parameters is None:
         parameters = draw_parameters(bound, targets, len(designs.domains), seed)
-    with double():
+    with enable_x64():
         data = Data.of(designs, bound.reference, tuple(targets), cells=bound.cells(designs))
         fixed = handlers.substitute(program, {site: jnp.asarray(v, float) for site, v in parameters.items()})
         seeded = handlers.seed(fixed, jax.random.key(seed + 1))

@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bayesmix.compute import double
+from bayesmix.compute import enable_x64
 from bayesmix.design import Design, Designs, Mixture, Scale
 from bayesmix.errors import InputError
 from bayesmix.inference.diagnostics import Diagnostics
-from bayesmix.inference.posterior import Posterior, Surface
+from bayesmix.inference.posterior import LossSurface, Posterior
 from bayesmix.inference.prediction import Prediction
 from bayesmix.runs.table import Runs
 
@@ -117,7 +117,7 @@ class Stack:
         shares = _Shares.of(self.weights, min(max_draws or self.n_draws, self.n_draws))
         parts = zip(self.members.values(), shares.spans, strict=True)
         members = tuple(member.surface(scale, max_draws=high - low, noise=noise) for member, (low, high) in parts)
-        with double():
+        with enable_x64():
             index = jnp.asarray(shares.holds), jnp.asarray(shares.place)
             return StackedSurface(members, *index, shares.spans, self.domains, self.targets)
 
@@ -176,7 +176,7 @@ class _Shares:
 class StackedSurface:
     """Loss draws of a stack as a function of the mixture at one scale; a JAX pytree."""
 
-    members: tuple[Surface, ...]
+    members: tuple[LossSurface, ...]
     holds: jax.Array
     place: jax.Array
     spans: tuple[tuple[int, int], ...]

@@ -15,7 +15,7 @@ SAME = 0.1
 """Optima nearer to each other than so many posterior standard deviations in every direction are one."""
 
 
-class Optimum(NamedTuple):
+class Mode(NamedTuple):
     """A local maximum of the posterior density in free coordinates."""
 
     z: np.ndarray
@@ -33,7 +33,7 @@ def maximise(
     value_and_grad: Callable[[np.ndarray], tuple[float, np.ndarray]],
     hessian: Callable[[np.ndarray], np.ndarray],
     start: np.ndarray,
-) -> Optimum | None:
+) -> Mode | None:
     """Newton's method with the curvature made positive and step halving; None when the start is hopeless.
 
     Exact curvature matters here: along the ridges of a scaling law first-order methods stop far from the optimum.
@@ -61,7 +61,7 @@ def maximise(
         z, f, g = candidate, f_new, g_new
         curvature_new = hessian(z)  # far out in a tail it may overflow where the density does not
         curvature = curvature_new if np.isfinite(curvature_new).all() else curvature
-    return Optimum(z, float(f), curvature)
+    return Mode(z, float(f), curvature)
 
 
 def whitening(hessian: np.ndarray) -> np.ndarray:
@@ -71,10 +71,10 @@ def whitening(hessian: np.ndarray) -> np.ndarray:
     return np.linalg.cholesky(0.5 * (covariance + covariance.T))
 
 
-def worth_a_chain(optima: Iterable[Optimum]) -> list[Optimum]:
+def worth_a_chain(optima: Iterable[Mode]) -> list[Mode]:
     """Those with mass around them, each once, most mass first: height alone would send chains to narrow peaks."""
     ranked = sorted(optima, key=lambda o: -o.log_mass)
-    retained: list[Optimum] = []
+    retained: list[Mode] = []
     for one in ranked:
         scale = whitening(one.hessian)
         if one.log_mass > ranked[0].log_mass + np.log(NEGLIGIBLE) and not any(

@@ -11,7 +11,7 @@ from bayesmix.errors import InputError
 from bayesmix.inference.extrapolation import NEAR
 from bayesmix.inference.posterior import Posterior
 from bayesmix.inference.stack import Stack
-from bayesmix.plots.style import bands, calm, key, plain, shade, share_axis, titled
+from bayesmix.plots.style import calm, fill_bands, key, plain, shade, share_axis, titled
 
 POINTS = 51
 
@@ -48,7 +48,7 @@ def plot_loss_by_share(
     shares, mixtures = _line(design.mixture.on(posterior.domains), posterior.domains, domain, other_domain)
     n, d = (np.full(len(shares), size) for size in (design.scale.params, design.scale.tokens))
     prediction = posterior.predict(Designs(posterior.domains, mixtures, n, d), noise=noise)
-    bands(ax, shares, prediction.draws[:, :, posterior.targets.index(target)])
+    fill_bands(ax, shares, prediction.draws[:, :, posterior.targets.index(target)])
     extrapolation = prediction.extrapolation
     if extrapolation is not None:
         for low, high in _stretches(shares, extrapolation.mixture > NEAR):

@@ -14,8 +14,8 @@ from bayesmix.plots.style import (
     DENSE,
     GREY,
     ORANGE,
-    bands,
     calm,
+    fill_bands,
     flops_axis,
     key,
     key_above,
@@ -61,7 +61,7 @@ def plot_loss_by_size(
     low, high = min(place.min(), anchor) / 1.15, max(place.max(), anchor) * reach
     curve = np.geomspace(low, high, POINTS)
     weights = design.mixture.on(posterior.domains)
-    bands(ax, curve, posterior.predict(_curve(posterior, design, along, curve)).draws[:, :, column])
+    fill_bands(ax, curve, posterior.predict(_curve(posterior, design, along, curve)).draws[:, :, column])
     on_curve = _on_curve(fitted, design.scale, along) & (0.5 * np.abs(fitted.mixture - weights).sum(1) < NEAR_MIXTURE)
     if carried:
         rows = np.flatnonzero(~on_curve & np.isfinite(posterior.runs.loss[:, column]))

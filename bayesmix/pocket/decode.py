@@ -26,8 +26,8 @@ _SYMBOL[32:127] = np.arange(1, ASCII)
 
 def text_symbols(texts: Iterable[str]) -> np.ndarray:
     """Characters as 0 … 95: umlauts spelt out, accents dropped, and what then is not ASCII left out."""
-    plain = unicodedata.normalize("NFKD", "\n".join(texts).translate(_SPELT))
-    symbols = _SYMBOL[np.frombuffer(plain.encode("ascii", "ignore"), np.uint8)]
+    plain_text = unicodedata.normalize("NFKD", "\n".join(texts).translate(_SPELT))
+    symbols = _SYMBOL[np.frombuffer(plain_text.encode("ascii", "ignore"), np.uint8)]
     return symbols[symbols < ASCII]
 
 
@@ -36,7 +36,7 @@ def files(folder: Path, pattern: str) -> list[Path]:
     return sorted(path for path in folder.rglob(pattern) if path.is_file() and not path.is_symlink())
 
 
-def plain(paths: Iterable[Path]) -> Iterator[str]:
+def plain_text(paths: Iterable[Path]) -> Iterator[str]:
     """The text of each file."""
     return (path.read_text(encoding="utf-8", errors="ignore") for path in paths)
 

@@ -51,7 +51,7 @@ def logits(weights: Weights, symbols: jax.Array) -> jax.Array:
     return _normed(x, weights["norm"]) @ weights["head"]
 
 
-def nats(weights: Weights, sequences: jax.Array) -> jax.Array:
+def loss_in_nats(weights: Weights, sequences: jax.Array) -> jax.Array:
     """Mean negative log-likelihood (sequence,) of every symbol but the first, given those before it."""
     symbols = sequences.astype(jnp.int32)
     scores = logits(weights, symbols[:, :-1])

@@ -15,7 +15,7 @@ import optax
 
 from bayesmix.errors import InputError
 from bayesmix.pocket.corpora import PLACES, Corpus
-from bayesmix.pocket.decoder import initial, nats
+from bayesmix.pocket.decoder import initial, loss_in_nats
 from bayesmix.pocket.draw import sequence_order
 from bayesmix.pocket.sizes import Size, find_size
 
@@ -113,7 +113,7 @@ def _compiled(size: Size, vocabulary: int, steps: int) -> tuple[Any, Any]:
     ) -> State:
         def one(step: jax.Array, state: State) -> State:
             weights, memory = state
-            slope = jax.grad(lambda w: nats(w, rows[step]).mean())(weights)
+            slope = jax.grad(lambda w: loss_in_nats(w, rows[step]).mean())(weights)
             change, memory = OPTIMISER.update(slope, memory, weights)
             change = jax.tree.map(lambda leaf: -rate(step, leave, stop) * leaf, change)
             return optax.apply_updates(weights, change), memory  # type: ignore[return-value]
@@ -123,7 +123,7 @@ def _compiled(size: Size, vocabulary: int, steps: int) -> tuple[Any, Any]:
     def measure(weights: Any, sequences: jax.Array) -> jax.Array:
         whole = sequences.shape[0] // 128 * 128 or sequences.shape[0]
         parts = sequences[:whole].reshape(-1, min(128, whole), sequences.shape[1])
-        return jax.lax.map(lambda part: nats(weights, part).mean(), parts).mean()
+        return jax.lax.map(lambda part: loss_in_nats(weights, part).mean(), parts).mean()
 
     start = jax.eval_shape(lambda: initial(jax.random.key(0), size, vocabulary))
     state = (start, jax.eval_shape(OPTIMISER.init, start))

@@ -88,7 +88,7 @@ def _flat(place: Sequence[Any]) -> Iterator[str | int]:
             yield from _flat(part)
 
 
-def nats(value: float) -> str:
+def nats_text(value: float) -> str:
     """A small number of nats: 0.0123, or 5.6 × 10⁻⁴."""
     if value == 0 or 1e-3 <= abs(value) < 1e4:
         return signed(f"{value:#.3g}") if value else "0"
@@ -103,13 +103,13 @@ def signed(text: str) -> str:
 
 KINDS: dict[str, Callable[[float], str]] = {
     "loss": lambda v: f"{v:#.4g}",
-    "nats": nats,
+    "nats": nats_text,
     "percent": lambda v: f"{100 * v:.1f}\u00a0%",
     "whole": lambda v: f"{v:,.0f}".replace(",", "\u202f"),
     "change": lambda v: signed(f"{v:+.2f}\u00a0%"),
     "probability": lambda v: f"{v:.2f}",
     "size": count,
-    "flops": nats,
+    "flops": nats_text,
     "times": lambda v: f"{v:.2f}×",
     "factor": lambda v: f"×{v:.3g}" if v >= 1 else f"÷{1 / v:.3g}",
     "rhat": lambda v: f"{v:.3f}",

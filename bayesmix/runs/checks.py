@@ -9,7 +9,7 @@ import pandas as pd
 
 from bayesmix.design import SUM_TOLERANCE, TIED, correlation
 from bayesmix.runs.finding import Finding, Severity
-from bayesmix.runs.lenient import LenientTable, groups, listed
+from bayesmix.runs.lenient import LenientTable, groups_of_rows, listed
 from bayesmix.runs.robust import robust_trend, trend_terms
 from bayesmix.runs.table import PLANNED
 
@@ -106,7 +106,7 @@ def duplicate_rows(table: LenientTable) -> Finding | None:
     """Rows that are equal in everything but their run id."""
     values = np.column_stack([table.params, table.tokens, table.mixture, table.loss])
     seed = pd.factorize(np.array(table.seed, dtype=object))[0] if table.seed is not None else np.zeros(len(table))
-    copy = pd.Series(groups(np.column_stack([values, seed]), size=len(table))).duplicated().to_numpy()
+    copy = pd.Series(groups_of_rows(np.column_stack([values, seed]), size=len(table))).duplicated().to_numpy()
     copies = np.flatnonzero(copy & np.isfinite(table.loss).any(axis=1))
     if not copies.size:
         return None
@@ -259,8 +259,8 @@ def mixed_train_runs(table: LenientTable) -> Finding | None:
     """Training runs whose N or mixture changes on the way."""
     if not table.said_runs:
         return None
-    groups = pd.DataFrame({"params": table.params, "recipe": table.recipe}).groupby(table.group).nunique()
-    mixed = int((groups > 1).any(axis=1).sum())
+    distinct = pd.DataFrame({"params": table.params, "recipe": table.recipe}).groupby(table.group).nunique()
+    mixed = int((distinct > 1).any(axis=1).sum())
     if not mixed:
         return None
     message = f"{mixed} train_run(s) have rows of different N or mixture."

@@ -28,25 +28,25 @@ OTHER_NAMES = {
 }
 
 
-def family(columns: Iterable[str], prefix: str) -> dict[str, str]:
+def columns_of(columns: Iterable[str], prefix: str) -> dict[str, str]:
     """Label → column of the columns ``<prefix>.<label>``, in the order they stand."""
     head = f"{prefix}."
     return {name.removeprefix(head): name for name in columns if name.startswith(head) and name != head}
 
 
-def near(name: str, candidates: Iterable[str]) -> str | None:
+def closest(name: str, candidates: Iterable[str]) -> str | None:
     """The candidate that `name` probably means, or None."""
     plain = {_plain(candidate): candidate for candidate in candidates}
     matches = difflib.get_close_matches(_plain(name), list(plain), n=1, cutoff=0.65)
     return plain[matches[0]] if matches else None
 
 
-def near_column(required: str, columns: Iterable[str]) -> str | None:
+def closest_column(required: str, columns: Iterable[str]) -> str | None:
     """The column that probably holds the contract's column `required`, or None."""
     columns = list(columns)
     by_plain = {_plain(column): column for column in reversed(columns)}
     synonyms = [by_plain[other] for other in OTHER_NAMES.get(required, ()) if other in by_plain]
-    return near(required, columns) or (synonyms[0] if synonyms else None)
+    return closest(required, columns) or (synonyms[0] if synonyms else None)
 
 
 def misspelt(frame: pd.DataFrame) -> dict[str, str]:
@@ -58,7 +58,7 @@ def misspelt(frame: pd.DataFrame) -> dict[str, str]:
     * `train_run` or `seed` in another spelling (``TrainRun``, ``seeds``).
     """
     columns = list(frame.columns)
-    names = {label.lower() for prefix in FAMILIES[:2] for label in family(columns, prefix)}
+    names = {label.lower() for prefix in FAMILIES[:2] for label in columns_of(columns, prefix)}
     meant: dict[str, str] = {}
     for column in columns:
         head, dot, label = column.partition(".")
@@ -66,7 +66,7 @@ def misspelt(frame: pd.DataFrame) -> dict[str, str]:
             meant[column] = f"{right}.{label}"
     for prefix in ("loss_se", "loss", "weight"):
         undotted = _undotted(columns, prefix)
-        absent = not family(columns, prefix) and prefix != "loss_se"
+        absent = not columns_of(columns, prefix) and prefix != "loss_se"
         if absent and prefix == "weight":
             absent = _look_like_shares(frame, list(undotted))
         meant |= {c: f"{prefix}.{label}" for c, label in undotted.items() if absent or label.lower() in names}

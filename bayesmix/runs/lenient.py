@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from bayesmix.runs.contract import REQUIRED, family, labels, misspelt, near_column, numbers
+from bayesmix.runs.contract import REQUIRED, closest_column, columns_of, labels, misspelt, numbers
 from bayesmix.runs.finding import Finding
 
 
@@ -34,7 +34,7 @@ class LenientTable:
     @cached_property
     def recipe(self) -> np.ndarray:
         """Number (run) of the distinct mixture of each row, counted from 0."""
-        return groups(np.round(self.mixture, 9), size=len(self))
+        return groups_of_rows(np.round(self.mixture, 9), size=len(self))
 
     @cached_property
     def group(self) -> np.ndarray:
@@ -43,7 +43,7 @@ class LenientTable:
             placeholders = (f"\x1f{row}" for row in range(len(self)))
             return pd.factorize(np.array([name or next(placeholders) for name in self.train_run], dtype=object))[0]
         seed = np.zeros(len(self)) if self.seed is None else pd.factorize(np.array(self.seed, dtype=object))[0]
-        return groups(np.column_stack([self.params, self.recipe, seed]), size=len(self))
+        return groups_of_rows(np.column_stack([self.params, self.recipe, seed]), size=len(self))
 
     @property
     def said_runs(self) -> bool:
@@ -61,7 +61,7 @@ class LenientTable:
 
 def lenient(frame: pd.DataFrame) -> tuple[LenientTable, list[Finding]]:
     """The table as arrays, NaN where a value is missing or no number, and what is wrong with its columns."""
-    weights, losses = family(frame.columns, "weight"), family(frame.columns, "loss")
+    weights, losses = columns_of(frame.columns, "weight"), columns_of(frame.columns, "loss")
     findings = _column_findings(frame, has_loss=bool(losses))
     wrong: dict[str, int] = {}
 
@@ -103,7 +103,7 @@ def _column_findings(frame: pd.DataFrame, *, has_loss: bool) -> list[Finding]:
     findings = []
     missing = [name for name in REQUIRED if name not in frame] + ([] if has_loss else ["loss.<target>"])
     if missing:
-        meant = [f"{c} for {name}" for name in missing if (c := near_column(name, frame.columns))]
+        meant = [f"{c} for {name}" for name in missing if (c := closest_column(name, frame.columns))]
         advice = f"Did you mean {', '.join(meant)}?" if meant else "Add the columns, or use a preset (--preset)."
         message = f"The table has no column {', '.join(missing)}."
         findings.append(Finding("missing-column", "fail", message, advice, len(missing)))
@@ -115,7 +115,7 @@ def _column_findings(frame: pd.DataFrame, *, has_loss: bool) -> list[Finding]:
     return findings
 
 
-def groups(values: np.ndarray, *, size: int) -> np.ndarray:
+def groups_of_rows(values: np.ndarray, *, size: int) -> np.ndarray:
     """Number (run) of the distinct row of `values`, in order of appearance; NaN equals NaN and -0 equals 0."""
     if not values.shape[1]:
         return np.zeros(size, dtype=np.int64)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from bayesmix.design import Designs
 from bayesmix.errors import InputError
-from bayesmix.runs.contract import CONTRACT, REQUIRED, family, labels, misspelt, near, near_column, numbers
+from bayesmix.runs.contract import CONTRACT, REQUIRED, closest, closest_column, columns_of, labels, misspelt, numbers
 from bayesmix.runs.presets import Preset, find_preset, join, recognise, to_wide
 from bayesmix.runs.table import Runs
 from bayesmix.runs.tables import query, read_frame
@@ -206,7 +206,7 @@ def _with_planned(frame: pd.DataFrame) -> pd.DataFrame:
 def _rename(frame: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
     """Domains and targets under their new names; domains of one name are added up."""
     renamed: dict[str, str] = {}
-    columns = {p: family(frame.columns, p) for p in ("weight", "loss")}
+    columns = {p: columns_of(frame.columns, p) for p in ("weight", "loss")}
     for old, new in names.items():
         prefix, _, label = old.partition(".")
         scope = {prefix: label} if prefix in columns and label in columns[prefix] else dict.fromkeys(columns, old)
@@ -217,7 +217,9 @@ def _rename(frame: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
                 "cannot rename what is not there",
                 expected=f"a domain or target among {everything}",
                 got=repr(old),
-                advice=f"Did you mean {near(old, everything)}?" if near(old, everything) else "Check the spelling.",
+                advice=f"Did you mean {closest(old, everything)}?"
+                if closest(old, everything)
+                else "Check the spelling.",
             )
         for p in hits:
             renamed[f"{p}.{scope[p]}"] = f"{p}.{new.removeprefix(f'{p}.')}"
@@ -257,7 +259,7 @@ def _require_contract(frame: pd.DataFrame, preset: Preset) -> None:
             got=_listed(wrong),
             advice=f"Did you mean {meant} for {column}? Rename the columns or drop them." + _preset_hint(frame),
         )
-    if not family(frame.columns, "loss"):
+    if not columns_of(frame.columns, "loss"):
         raise InputError(
             "the table has no losses",
             expected=CONTRACT if preset.name == "wide" else preset.layout,
@@ -271,7 +273,7 @@ def _require_columns(frame: pd.DataFrame, required: Sequence[str], *, expected: 
     if not missing:
         return
     runs = "run_id" in required
-    meant = {name: column for name in missing if (column := near_column(name, frame.columns))}
+    meant = {name: column for name in missing if (column := closest_column(name, frame.columns))}
     hints = ", ".join(f"{column} for {name}" for name, column in meant.items())
     options = [f"{name}= (--{name})" for name in missing if name != "run_id" and name not in meant]
     raise InputError(
@@ -292,13 +294,13 @@ def _preset_hint(frame: pd.DataFrame) -> str:
 
 
 def _targets(frame: pd.DataFrame, targets: str | Sequence[str] | None) -> tuple[str, ...]:
-    names = list(family(frame.columns, "loss"))
+    names = list(columns_of(frame.columns, "loss"))
     if targets is None:
         return tuple(names)
     selection = [t.strip() for t in targets.split(",")] if isinstance(targets, str) else list(targets)
     missing = [t for t in selection if t not in names]
     if missing or not selection:
-        similar = [s for t in missing if (s := near(t, names))]
+        similar = [s for t in missing if (s := closest(t, names))]
         raise InputError(
             "unknown target" if missing else "no target",
             expected=f"among {names}",
@@ -309,7 +311,7 @@ def _targets(frame: pd.DataFrame, targets: str | Sequence[str] | None) -> tuple[
 
 
 def _designs(frame: pd.DataFrame, ids: tuple[str, ...], *, normalize: bool) -> Designs:
-    columns = family(frame.columns, "weight")
+    columns = columns_of(frame.columns, "weight")
     weights = _matrix(frame, columns, ids)
     if normalize and columns:
         total = weights.sum(axis=1, keepdims=True)
@@ -337,7 +339,7 @@ def _train_run(frame: pd.DataFrame, ids: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _loss_se(frame: pd.DataFrame, targets: Sequence[str], ids: tuple[str, ...]) -> np.ndarray | None:
-    exact, half = family(frame.columns, "loss_se"), family(frame.columns, "loss_se95")
+    exact, half = columns_of(frame.columns, "loss_se"), columns_of(frame.columns, "loss_se95")
     stray = [f for name, f in (exact | half).items() if f"loss.{name}" not in frame]
     duplicates = [name for name in exact if name in half]
     if stray or duplicates:

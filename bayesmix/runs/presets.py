@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmix.errors import InputError
-from bayesmix.runs.contract import FAMILIES, OPTIONAL, family, labels, numbers
+from bayesmix.runs.contract import FAMILIES, OPTIONAL, columns_of, labels, numbers
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def _renamed(frame: pd.DataFrame, preset: Preset, *, weight: str | None, loss: s
         match = next((c for c in getattr(preset, target) if c in frame and c not in source.values()), None)
         if match:
             source[target] = match
-    source |= {name: name for prefix in FAMILIES[2:] for name in family(frame.columns, prefix).values()}
+    source |= {name: name for prefix in FAMILIES[2:] for name in columns_of(frame.columns, prefix).values()}
     rest = [c for c in frame.columns if c not in source.values() and c not in source]
     names = {column: name for name, column in source.items()}
     order = [c for c in frame.columns if c in names or c in rest]
@@ -205,7 +205,7 @@ def _with_run_id(wide: pd.DataFrame, preset: Preset) -> pd.DataFrame:
 def _with_train_run(wide: pd.DataFrame, preset: Preset) -> pd.DataFrame:
     if "train_run" in wide or not preset.checkpoints or "params" not in wide or not len(wide):
         return wide
-    weights = [numbers(wide, name)[0] for name in family(wide.columns, "weight").values()]
+    weights = [numbers(wide, name)[0] for name in columns_of(wide.columns, "weight").values()]
     seed = [pd.Series(labels(wide, "seed"))] if "seed" in wide else []
     keys = pd.concat([pd.Series(np.round(w, 9)) for w in weights] + [pd.Series(labels(wide, "params"))] + seed, axis=1)
     number = keys.groupby(list(keys.columns), sort=False, dropna=False).ngroup()

@@ -15,7 +15,7 @@ import pandas as pd
 
 from bayesmix.errors import InputError
 from bayesmix.files import atomic_write
-from bayesmix.runs.contract import near
+from bayesmix.runs.contract import closest
 from bayesmix.runs.table import Runs
 
 CSV = (".csv", ".csv.gz", ".tsv")
@@ -218,7 +218,7 @@ def _not_found(path: Path) -> InputError:
         got = "a folder"
         advice = "Give the file in it; for a folder of two files pass preset='olmix' or 'regmix' (--preset)."
     else:
-        similar = [name for name in shipped() if near(str(path), [name])]
+        similar = [name for name in shipped() if closest(str(path), [name])]
         got = "no such file"
         advice = f"Did you mean {similar[0]}?" if similar else f"Check the path. Sets in the package: {sets}."
     return InputError(
@@ -244,7 +244,7 @@ def _unreadable(path: Path, problem: Exception | str) -> InputError:
 def _bad_query(expression: str, got: str, frame: pd.DataFrame) -> InputError:
     dotted = [name for name in frame.columns if "." in name and name in expression and f"`{name}`" not in expression]
     unknown = got.split("'")[1] if got.startswith("name '") else ""
-    similar = near(unknown, frame.columns) if unknown else None
+    similar = closest(unknown, frame.columns) if unknown else None
     if dotted:
         advice = f"Put names with a dot in backticks: `{dotted[0]}`."
     elif similar:

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from bayesmix.acquisition.cost import flops
-from bayesmix.acquisition.criteria import InformationGain, PredictionGain, RegretReduction, View, after_one, score
+from bayesmix.acquisition.criteria import InformationGain, PredictionGain, RegretReduction, View, after_one, score_pool
 from bayesmix.acquisition.moments import nodes, whiten_all
 from bayesmix.acquisition.pool import Pool
 from bayesmix.acquisition.propose import propose, shortlist
 from bayesmix.acquisition.second import bracket, by_importance, by_regression
 from bayesmix.acquisition.stakes import Stakes
-from bayesmix.compute import double
+from bayesmix.compute import enable_x64
 from bayesmix.design import Designs, Scale
 from tests.acquisition.linear import SCATTER, features, linear, some_designs
 
@@ -40,9 +40,9 @@ def decision(posterior: Any, seed: int = 5) -> Stakes:
 
 def test_information_is_the_closed_form() -> None:
     posterior, pool = linear(), Pool.of(some_designs())
-    with double():
+    with enable_x64():
         view = InformationGain().view(posterior, None, 1, 0)  # type: ignore[arg-type]
-    scores = score(InformationGain(), view, posterior, pool)  # type: ignore[arg-type]
+    scores = score_pool(InformationGain(), view, posterior, pool)  # type: ignore[arg-type]
     exact = [exact_information(posterior, pool.designs.take(np.array([i]))) for i in range(len(pool))]
     np.testing.assert_allclose(scores, exact, atol=0.05)
 
@@ -50,7 +50,7 @@ def test_information_is_the_closed_form() -> None:
 def test_information_of_a_set_is_the_closed_form() -> None:
     """Chain rule: the first run, then the second after the first."""
     posterior, pool = linear(), Pool.of(some_designs(3))
-    with double():
+    with enable_x64():
         view = InformationGain().view(posterior, None, 1, 0)  # type: ignore[arg-type]
         runs = whiten_all(posterior, pool)  # type: ignore[arg-type]
         total = 0.0
@@ -63,7 +63,7 @@ def test_information_of_a_set_is_the_closed_form() -> None:
 
 def test_information_is_bracketed() -> None:
     posterior, pool = linear(), Pool.of(some_designs(1))
-    with double():
+    with enable_x64():
         run = np.asarray(whiten_all(posterior, pool)[0])  # type: ignore[arg-type]
     exact = exact_information(posterior, pool.designs)
     bounds = bracket(run, exact, seed=0, outcomes=1000)
@@ -81,9 +81,9 @@ def test_checkpoints_of_a_run_are_one_run() -> None:
     posterior = replace(linear(), shared=0.04)
     points = Designs(posterior.domains, np.tile([[0.2, 0.3, 0.5]], (3, 1)), np.full(3, 1e8), np.array([2e9, 5e9, 1e10]))
     whole = Pool(points, np.zeros(3, dtype=int), ("given",))
-    with double():
+    with enable_x64():
         view = InformationGain().view(posterior, None, 3, 0)  # type: ignore[arg-type]
-    scores = score(InformationGain(), view, posterior, whole)  # type: ignore[arg-type]
+    scores = score_pool(InformationGain(), view, posterior, whole)  # type: ignore[arg-type]
     x = features(points)
     scatter = 0.04**2 + SCATTER**2 * np.eye(3)
     exact = len(posterior.targets) * 0.5 * (
@@ -111,20 +111,20 @@ def test_a_shorter_run_beside_a_longer_one_keeps_its_score() -> None:
     points = some_designs(4)
     single = Pool(points.take(np.arange(1)), np.zeros(1, dtype=int), ("given",))
     pair = Pool(points, np.array([0, 1, 1, 1]), ("given", "given"))
-    with double():
+    with enable_x64():
         view = InformationGain().view(posterior, None, 3, 0)  # type: ignore[arg-type]
-    one = score(InformationGain(), view, posterior, single)  # type: ignore[arg-type]
-    two = score(InformationGain(), view, posterior, pair)  # type: ignore[arg-type]
+    one = score_pool(InformationGain(), view, posterior, single)  # type: ignore[arg-type]
+    two = score_pool(InformationGain(), view, posterior, pair)  # type: ignore[arg-type]
     assert two[0] == pytest.approx(one[0], rel=1e-9)
 
 
 def test_prediction_gain_is_at_most_the_information() -> None:
     posterior, pool = linear(), Pool.of(some_designs())
     stakes = decision(posterior)
-    with double():
-        all_of_it = score(InformationGain(), InformationGain().view(posterior, None, 1, 0), posterior, pool)  # type: ignore[arg-type]
+    with enable_x64():
+        all_of_it = score_pool(InformationGain(), InformationGain().view(posterior, None, 1, 0), posterior, pool)  # type: ignore[arg-type]
         view = PredictionGain(FLAGSHIP).view(posterior, stakes, 1, 0)  # type: ignore[arg-type]
-    part = score(PredictionGain(FLAGSHIP), view, posterior, pool)  # type: ignore[arg-type]
+    part = score_pool(PredictionGain(FLAGSHIP), view, posterior, pool)  # type: ignore[arg-type]
     assert (part >= 0).all() and (part <= all_of_it + 1e-9).all()
 
 
@@ -140,14 +140,14 @@ def two_ways(spread: float = 1.0, draws: int = 20000) -> tuple[View, np.ndarray]
 @pytest.mark.parametrize("noise", [0.01, 0.3, 1.0, 5.0])
 def test_regret_reduction_is_the_closed_form(noise: float) -> None:
     """EVSI of one comparison is ρ/√(2π) with ρ the sd of the expected difference after the run (Raiffa, Schlaifer)."""
-    with double():
+    with enable_x64():
         view, theta = two_ways()
         value = float(RegretReduction.of_one(view, jnp.asarray(theta / noise)[None, :, None]))
     assert value == pytest.approx(1 / np.sqrt(1 + noise**2) / np.sqrt(2 * np.pi), rel=0.03)
 
 
 def test_regret_reduction_tends_to_perfect_information_and_stays_below() -> None:
-    with double():
+    with enable_x64():
         view, theta = two_ways()
         evpi = -np.mean(np.minimum(theta, 0.0))
         values = [
@@ -161,7 +161,7 @@ def test_regret_reduction_tends_to_perfect_information_and_stays_below() -> None
 
 def test_what_is_pending_is_not_bought_twice() -> None:
     """After a run without noise, making it again is worth nothing."""
-    with double():
+    with enable_x64():
         view, theta = two_ways()
         run = jnp.asarray(theta / 1e-3)[None, :, None]
         next_view, new = view.after(run)
@@ -176,7 +176,7 @@ def test_three_estimators_agree_where_all_are_right() -> None:
     stakes = decision(rough)
     pool = Pool.of(some_designs(1))
     acquisition = RegretReduction(FLAGSHIP)
-    with double():
+    with enable_x64():
         view = acquisition.view(rough, stakes, 1, 0)  # type: ignore[arg-type]
         run = np.asarray(whiten_all(rough, pool)[0])  # type: ignore[arg-type]
         gaussian = float(acquisition.of_one(view, jnp.asarray(run)))
@@ -190,10 +190,10 @@ def test_three_estimators_agree_where_all_are_right() -> None:
 def test_the_order_of_candidates_is_no_matter(criterion: Any) -> None:
     posterior, pool = linear(draws=400), Pool.of(some_designs())
     order = np.random.default_rng(0).permutation(len(pool))
-    with double():
+    with enable_x64():
         view = criterion.view(posterior, decision(posterior), 1, 0)
-    scores = score(criterion, view, posterior, pool)  # type: ignore[arg-type]
-    np.testing.assert_array_equal(score(criterion, view, posterior, pool.take(order)), scores[order])  # type: ignore[arg-type]
+    scores = score_pool(criterion, view, posterior, pool)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(score_pool(criterion, view, posterior, pool.take(order)), scores[order])  # type: ignore[arg-type]
 
 
 def test_the_best_by_score_and_by_score_per_flop_are_on_the_shortlist() -> None:

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import minimize
 
-from bayesmix.compute import double
+from bayesmix.compute import enable_x64
 from bayesmix.design import Designs
 from bayesmix.inference.geometry import Geometry
-from bayesmix.inference.sampler import Problem, as_arrays, settle
+from bayesmix.inference.sampler import TargetProblem, as_arrays, settle
 from bayesmix.laws.base import Law
 from bayesmix.model import Data, Form, Model, Reference, expected_loss
 from bayesmix.noise import StudentT
@@ -32,7 +32,7 @@ def bootstrap(law: Law, runs: Runs, designs: Designs, copies: int = COPIES, seed
     rng = np.random.default_rng(seed)
     labels, index = np.unique(runs.train_run, return_inverse=True)
     out = np.empty((copies, len(designs), len(runs.targets)))
-    with double():
+    with enable_x64():
         for t, least in enumerate(_LeastSquares.of(law, runs, designs, seed)):
             for copy in range(copies):
                 counts = np.bincount(rng.integers(len(labels), size=len(labels)), minlength=len(labels))
@@ -52,7 +52,7 @@ def conformal(law: Law, runs: Runs, designs: Designs, draws: int = 400, seed: in
     part = rng.permutation(len(labels)) < max(2 * len(labels) // 3, 1)
     fitted = part[index.reshape(-1)]
     out = np.empty((draws, len(designs), len(runs.targets)))
-    with double():
+    with enable_x64():
         for t, least in enumerate(_LeastSquares.of(law, runs, designs, seed)):
             losses, residuals = least(fitted.astype(float))
             others = residuals[~fitted & least.observed]
@@ -63,7 +63,7 @@ def conformal(law: Law, runs: Runs, designs: Designs, draws: int = 400, seed: in
 class _LeastSquares:
     """Huber's least squares of one target, from the best fit to the whole table on."""
 
-    def __init__(self, problem: Problem, start: np.ndarray, there: Data, rows: int, designs: int):
+    def __init__(self, problem: TargetProblem, start: np.ndarray, there: Data, rows: int, designs: int):
         self.fixed = problem.form, as_arrays(dict(problem.prior)), as_arrays(problem.data)
         self.start, self.there, self.rows, self.designs = start, there, rows, designs
         self.observed = np.asarray(problem.data.observed[:rows, 0])
@@ -76,7 +76,7 @@ class _LeastSquares:
         there = jax.tree.map(jnp.asarray, Data.of(designs, model.reference, runs.targets))
         data = model.data(runs, pad=True)
         for t in range(len(runs.targets)):
-            problem = Problem(model.form, prior, data.target(t))
+            problem = TargetProblem(model.form, prior, data.target(t))
             yield cls(problem, settle(problem, seed)[1][0].z, there.target(t), len(runs), len(designs))
 
     def __call__(self, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -18,7 +18,7 @@ from bayesmix.acquisition.cost import flops
 from bayesmix.acquisition.criteria import RegretReduction
 from bayesmix.acquisition.pool import Pool
 from bayesmix.acquisition.propose import propose
-from bayesmix.compute import double
+from bayesmix.compute import enable_x64
 from bayesmix.design import Designs, Scale
 from bayesmix.inference.bands import bands
 from bayesmix.inference.fit import fit
@@ -78,7 +78,7 @@ def domains(job: Job) -> Iterator[tuple[str, Any]]:
 def step_cost(runs: Runs) -> dict[str, Any]:
     """Seconds of one leapfrog step of the default model of the joint law, whitened as the sampler's are."""
     model = Model(Joint()).at(Reference.of(runs))
-    with double():
+    with enable_x64():
         prior = as_arrays(dict(model.priors(len(runs.domains))))
         data = as_arrays(model.data(runs, pad=True))
         geometry = Geometry(model.form, prior, data)

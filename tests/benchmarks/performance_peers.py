@@ -20,9 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from bayesmix.compute import double
+from bayesmix.compute import enable_x64
 from bayesmix.inference.geometry import Geometry
-from bayesmix.inference.sampler import Problem, as_arrays, settle
+from bayesmix.inference.sampler import TargetProblem, as_arrays, settle
 from bayesmix.inference.start import whitening
 from bayesmix.model import BoundModel, Reference
 from bayesmix.noise import MOST_NU
@@ -120,16 +120,16 @@ def rewritten(joint: bool, at: Table) -> Any:
 class Ours(NamedTuple):
     """Our density of one target, to compare with."""
 
-    problem: Problem
+    problem: TargetProblem
     points: list[dict[str, np.ndarray]]  # parameters as the priors have them: amplitudes in their own units
     density: np.ndarray  # (point) of the parameters
 
     @classmethod
     def of(cls, model: BoundModel, runs: Runs) -> Ours:
         """At the best fit, at points around it as far as posterior draws are, and at draws of the prior."""
-        with double():
+        with enable_x64():
             data = model.data(runs, pad=True)
-            problem = Problem(model.form, model.priors(len(runs.domains)), data)
+            problem = TargetProblem(model.form, model.priors(len(runs.domains)), data)
             best = settle(problem, 0, 3)[1][0]
             geometry = Geometry(model.form, as_arrays(dict(problem.prior)), as_arrays(data))
             rng, root = np.random.default_rng(0), np.asarray(whitening(best.hessian))

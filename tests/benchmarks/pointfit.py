@@ -16,7 +16,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from scipy.optimize import basinhopping
 
-from bayesmix.compute import double
+from bayesmix.compute import enable_x64
 from bayesmix.design import Designs
 from bayesmix.runs.table import Runs
 
@@ -108,7 +108,7 @@ class PointFit(NamedTuple):
 
     def predict(self, designs: Designs) -> np.ndarray:
         """Loss (run, target) of the designs."""
-        with double():
+        with enable_x64():
             where = points(designs.on(self.domains), self.origin)
             unravel = _unravel(self.law, len(self.domains))
             return np.stack([np.asarray(LAWS[self.law](unravel(jnp.asarray(x)), where)) for x in self.x], axis=1)
@@ -123,7 +123,7 @@ def _unravel(law: str, domains: int) -> Callable[[jax.Array], dict[str, jax.Arra
 def point_fit(law: str, runs: Runs, seed: int = 0, starts: int = STARTS, hops: int = HOPS) -> PointFit:
     """Fit every target by the paper's procedure."""
     origin = float(np.log(runs.params).mean()), float(np.log(runs.tokens).mean())
-    with double():
+    with enable_x64():
         at = jax.tree.map(jnp.asarray, points(runs.designs, origin))
         x = [_of_target(law, runs, target, at, seed, starts, hops) for target in range(len(runs.targets))]
     return PointFit(law, runs.domains, origin, np.stack(x))

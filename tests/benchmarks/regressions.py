@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import least_squares
 from scipy.stats import spearmanr
 
-from bayesmix.compute import double
+from bayesmix.compute import enable_x64
 from bayesmix.runs.table import Runs
 from bayesmix.simplex import power
 
@@ -44,7 +44,7 @@ _slope = jax.jit(jax.jacfwd(_law))
 def least_squares_law(train: Runs, test: Runs, seed: int = 0) -> np.ndarray:
     """Losses (run, target) of E + 1/(C₀ + Σ Cᵢ hᵢ^γᵢ) fitted by least squares, the best of a few starts."""
     domains, found = len(train.domains), []
-    with double():
+    with enable_x64():
         mixture = jnp.asarray(train.mixture)
         for target in range(len(train.targets)):
             loss = train.loss[:, target]

@@ -35,7 +35,7 @@ from bayesmix.inference.simulate import draw_parameters, reference_of, simulate
 from bayesmix.laws.additive import Additive
 from bayesmix.model import Model
 from bayesmix.noise import StudentT
-from bayesmix.parallel import processes, spread
+from bayesmix.parallel import parallel_map, processes
 
 ROOT = Path(__file__).resolve().parents[2]
 DESCRIBED = [  # what the artefact speaks of; a change of any of it makes the artefact out of date
@@ -145,7 +145,7 @@ def ranks(name: str, simulations: int, cache: Path, executor: Executor | None = 
     paths = [cache / f"sbc-{name}-{seed}.npz" for seed in range(-(-simulations // BATCH))]
     missing = [(seed, path) for seed, path in enumerate(paths) if not path.exists()]
     names = [path.name for _, path in missing]
-    spread(partial(_keep, name), missing, executor, lambda path: print(path.name, flush=True), names)
+    parallel_map(partial(_keep, name), missing, executor, lambda path: print(path.name, flush=True), names)
     parts = [dict(np.load(path)) for path in paths]
     whole = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     return Ranks({key: value for key, value in whole.items() if key != "rhat"}, whole["rhat"])

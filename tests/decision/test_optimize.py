@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bayesmix.compute import double
+from bayesmix.compute import enable_x64
 from bayesmix.decision import solve as solve_module
 from bayesmix.decision.feasible import FeasibleSet
 from bayesmix.decision.level import minimise_convex
@@ -356,5 +356,5 @@ def test_four_thousand_draws_eight_targets_seventeen_domains():
     for text in CERTIFIED:
         best = choose(large, text)
         assert best.gap <= 1e-6 * 3
-    with double():
+    with enable_x64():
         assert jnp.zeros(1).dtype == jnp.float64

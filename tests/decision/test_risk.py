@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import mstats
 
-from bayesmix.compute import double
+from bayesmix.compute import enable_x64
 from bayesmix.decision.risk import CVaR, Entropic, Mean, MeanDeviation, Quantile, Risk, WorstDraw
 from bayesmix.errors import InputError
 
@@ -16,7 +16,7 @@ EVERY = [Mean(), Quantile(0.9), CVaR(0.9), Entropic(3.0), MeanDeviation(0.4), Wo
 
 
 def value(risk: Risk, draws) -> float:
-    with double():
+    with enable_x64():
         return float(risk(jnp.asarray(draws, dtype=float)))
 
 
@@ -60,7 +60,7 @@ def test_convex_risks_are_convex_and_never_reward_a_worse_draw(risk):
     for _ in range(30):
         a, b = rng.normal(size=(2, 20))
         assert value(risk, (a + b) / 2) <= (value(risk, a) + value(risk, b)) / 2 + 1e-12
-        with double():
+        with enable_x64():
             assert np.asarray(jax.grad(risk)(jnp.asarray(a))).min() >= -1e-12
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bayesmix.compute import double
+from bayesmix.compute import enable_x64
 from bayesmix.design import Design, Designs, Mixture, Scale
 from bayesmix.errors import InputError
 from bayesmix.inference.diagnostics import diagnose
@@ -178,7 +178,7 @@ def test_prior_check_sees_a_wrong_unit():
 def test_run_noise_on_a_surface_is_one_factor_a_draw_and_target(additive):
     scale = Scale(1e9, 2e10)
     quiet, noisy = additive.surface(scale), additive.surface(scale, noise=True)
-    with double():
+    with enable_x64():
         here, there = (np.asarray(noisy(h) / quiet(h)) for h in np.array([[0.2, 0.3, 0.5], [0.6, 0.2, 0.2]]))
     np.testing.assert_allclose(here, there, rtol=1e-12)
     assert here.shape == (additive.n_draws, len(additive.targets))

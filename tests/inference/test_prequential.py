@@ -10,7 +10,7 @@ import pytest
 
 from bayesmix.design import Designs
 from bayesmix.discrepancy import Discrepancy
-from bayesmix.inference.prequential import Miss, Misses, learned, misses, with_record
+from bayesmix.inference.prequential import Miss, Misses, misses, updated_priors, with_record
 from bayesmix.laws.chinchilla import Chinchilla
 from bayesmix.model import Model
 from bayesmix.runs.table import Runs
@@ -72,21 +72,24 @@ def test_sizes_without_a_loss_of_the_target_are_not_left_out_twice() -> None:
 def test_what_is_learned_is_wider_after_large_misses_and_shared_by_targets() -> None:
     prior = dist.LogNormal(np.log(0.27), 0.6)
     none, nan = np.array([0.02, 0.02, np.nan]), np.array([0.01, 0.01, np.nan])
-    calm = learned(prior, Misses(("a", "b", "c"), (Miss("N", 1e8, none, nan), Miss("N", 2e8, none, nan))))
-    wild = learned(prior, Misses(("a", "b", "c"), (Miss("N", 1e8, 50 * none, nan), Miss("N", 2e8, 50 * none, nan))))
+    calm = updated_priors(prior, Misses(("a", "b", "c"), (Miss("N", 1e8, none, nan), Miss("N", 2e8, none, nan))))
+    wild = updated_priors(
+        prior, Misses(("a", "b", "c"), (Miss("N", 1e8, 50 * none, nan), Miss("N", 2e8, 50 * none, nan)))
+    )
     loc = np.array([[float(b.loc) for b in beliefs] for beliefs in (calm, wild)])  # type: ignore[attr-defined]
     assert (loc[0] < prior.loc).all() and (loc[1] > prior.loc).all()
     assert loc[0, 2] > loc[0, 0] and loc[1, 2] < loc[1, 0]  # a target without a record learns less, from the others
     assert all(float(b.scale) < 0.6 for b in calm)  # type: ignore[attr-defined]
-    assert learned(prior, Misses(("a",), ())) == [prior]
+    assert updated_priors(prior, Misses(("a",), ())) == [prior]
     odd = dist.HalfNormal(0.3)
-    assert learned(odd, Misses(("a",), (Miss("N", 1e8, none[:1], nan[:1]),))) == [odd]
+    assert updated_priors(odd, Misses(("a",), (Miss("N", 1e8, none[:1], nan[:1]),))) == [odd]
 
 
 def test_a_vague_refit_says_little() -> None:
     prior = dist.LogNormal(np.log(0.27), 0.6)
     sure, vague = (
-        learned(prior, Misses(("a",), (Miss("N", 1e8, np.array([1.5]), np.array([sd])),)))[0] for sd in (0.05, 3.0)
+        updated_priors(prior, Misses(("a",), (Miss("N", 1e8, np.array([1.5]), np.array([sd])),)))[0]
+        for sd in (0.05, 3.0)
     )
     assert float(sure.loc) > np.log(0.4)  # type: ignore[attr-defined]
     assert float(vague.loc) == pytest.approx(np.log(0.27), abs=0.05)  # type: ignore[attr-defined]

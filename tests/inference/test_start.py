@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from bayesmix.inference.start import Optimum, maximise, worth_a_chain
+from bayesmix.inference.start import Mode, maximise, worth_a_chain
 
 
-def peak(at: float, height: float, width: float) -> Optimum:
-    return Optimum(np.full(3, at), -height, np.eye(3) / width**2)
+def peak(at: float, height: float, width: float) -> Mode:
+    return Mode(np.full(3, at), -height, np.eye(3) / width**2)
 
 
 def mass(height: float, width: float) -> float:

@@ -12,11 +12,11 @@ from jax.flatten_util import ravel_pytree
 from scipy import stats
 
 import bayesmix.inference.sampler as sampler
-from bayesmix.compute import double
+from bayesmix.compute import enable_x64
 from bayesmix.errors import DiagnosticsWarning
 from bayesmix.inference.fit import fit
 from bayesmix.inference.geometry import Geometry
-from bayesmix.inference.sampler import Problem, as_arrays, settle
+from bayesmix.inference.sampler import TargetProblem, as_arrays, settle
 from bayesmix.inference.weigh import rescaled
 from bayesmix.laws.chinchilla import Chinchilla
 from bayesmix.model import Model, Reference, log_likelihood
@@ -67,9 +67,9 @@ def test_beside_a_drift_a_run_gone_wrong_hardly_counts() -> None:
     found = {}
     for name, runs in {"clean": clean, "wrong": wrong_by(clean, label, 1.1)}.items():
         settled = model.at(Reference.of(clean))
-        with double():
+        with enable_x64():
             prior, data = settled.priors(3), settled.data(runs, pad=True)
-        problem, best = settle(Problem(settled.form, prior, data), seed=0, starts=2)
+        problem, best = settle(TargetProblem(settled.form, prior, data), seed=0, starts=2)
         position = sorted(set(runs.train_run)).index(label)
         found[name] = np.asarray(problem.data.weight)[:, 0], position, best[0].z
     weight, position, _ = found["wrong"]

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from bayesmix.acquisition import criteria
-from bayesmix.acquisition.criteria import InformationGain, score
+from bayesmix.acquisition.criteria import InformationGain, score_pool
 from bayesmix.acquisition.pool import Pool
 from bayesmix.inference import sampler
 from bayesmix.inference.fit import fit
@@ -34,7 +34,7 @@ if __name__ == "__main__":
     model = Model(Chinchilla(), discrepancy=None)
     posterior = fit(model, simulated(model).only(["chat"]), chains=2, warmup=50, draws=50, extensions=0)
     by = InformationGain()
-    scores = score(by, by.view(posterior, None, 1, 0), posterior, Pool.of(grid()))
+    scores = score_pool(by, by.view(posterior, None, 1, 0), posterior, Pool.of(grid()))
     print(
         json.dumps(
             {

@@ -23,7 +23,7 @@ from bayesmix.acquisition.strategies import AtRandom, SpaceFilling
 from bayesmix.errors import WorkerError
 from bayesmix.inference.simulate import simulate
 from bayesmix.noise import StudentT
-from bayesmix.parallel import processes, spread
+from bayesmix.parallel import parallel_map, processes
 from tests.parallel import tasks
 from tests.posteriors import grid, truth_of
 
@@ -138,9 +138,9 @@ def test_dask_workers_that_die_again_and_again_are_reported(tmp_path: Path) -> N
     ):
         executor = client.get_executor()
         with pytest.raises(WorkerError, match=r"Lost: .*two.*KilledWorker"):
-            spread(tasks.die_at_two, [(tmp_path, x) for x in range(3)], executor, names=["zero", "one", "two"])
+            parallel_map(tasks.die_at_two, [(tmp_path, x) for x in range(3)], executor, names=["zero", "one", "two"])
         with pytest.warns(RuntimeWarning, match="second attempt"):
-            assert spread(tasks.die_once, [(tmp_path / "flag", x) for x in range(3)], executor) == [0, 1, 2]
+            assert parallel_map(tasks.die_once, [(tmp_path / "flag", x) for x in range(3)], executor) == [0, 1, 2]
 
 
 def test_a_dask_scheduler_that_is_lost_is_reported(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_a_dask_scheduler_that_is_lost_is_reported(tmp_path: Path) -> None:
             client.wait_for_workers(1)
             threading.Thread(target=kill_when_begun, daemon=True).start()
             with pytest.raises(WorkerError, match=r"1 of 1 tasks have no result, 0 are done. Lost: number 1"):
-                spread(tasks.begin_and_wait, [(flag, 0)], client.get_executor())
+                parallel_map(tasks.begin_and_wait, [(flag, 0)], client.get_executor())
     finally:
         for process in (worker, scheduler):
             process.kill()

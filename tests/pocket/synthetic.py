@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bayesmix.pocket.corpora import SETTINGS, Corpus, _write, corpus_path, split
+from bayesmix.pocket.corpora import SETTINGS, Corpus, _write, corpus_path, held_out_split
 from bayesmix.pocket.packages import CACHE
 
 SYMBOLS = 15
@@ -25,7 +25,7 @@ def synthetic(length: int = 40_000) -> Corpus:
             at = liked[at] if turn else (at + 1) % SYMBOLS
             stream[place] = at
         streams[target] = stream
-    return split(MULTIMODAL, streams, dict.fromkeys(MULTIMODAL.targets, SYMBOLS), SYMBOLS + 1)
+    return held_out_split(MULTIMODAL, streams, dict.fromkeys(MULTIMODAL.targets, SYMBOLS), SYMBOLS + 1)
 
 
 def put_in_cache(corpus: Corpus, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

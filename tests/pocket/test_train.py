@@ -8,7 +8,7 @@ import pytest
 
 from bayesmix.errors import InputError
 from bayesmix.pocket.corpora import PLACES, Corpus
-from bayesmix.pocket.decoder import initial, logits, nats
+from bayesmix.pocket.decoder import initial, logits, loss_in_nats
 from bayesmix.pocket.sizes import SIZES, Size
 from bayesmix.pocket.train import rounded, train
 from tests.pocket.synthetic import MULTIMODAL, synthetic
@@ -43,7 +43,7 @@ def test_no_symbol_is_predicted_from_itself_or_later_ones() -> None:
 
 def test_an_untrained_model_knows_nothing(corpus: Corpus) -> None:
     weights = initial(jax.random.key(0), TINY, corpus.vocabulary)
-    np.testing.assert_allclose(nats(weights, corpus.held_out["code"]), np.log(corpus.vocabulary), rtol=1e-6)
+    np.testing.assert_allclose(loss_in_nats(weights, corpus.held_out["code"]), np.log(corpus.vocabulary), rtol=1e-6)
 
 
 def test_the_same_seed_gives_the_same_losses_and_another_does_not(corpus: Corpus) -> None:
