@@ -14,7 +14,7 @@ from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
-MOST_MAPS = 40_000
+MOST_MAPS = 25_000
 
 # A first example compiles, so a deadline would measure XLA; in CI the same commit must meet the same examples.
 hypothesis.settings.register_profile("bayesmix", deadline=None, derandomize="CI" in os.environ)
