@@ -87,6 +87,7 @@ from .inference.storage import load_any as load_any
 from .inference.storage import load_posterior as load_posterior
 from .inference.storage import save_posterior as save_posterior
 from .inference.storage import to_datatree as to_datatree
+from .model import BoundModel as BoundModel
 from .model import Model as Model
 from .model import Reference as Reference
 from .noise import Gaussian as Gaussian

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 import bayesmix
+from bayesmix.cli.output import plain_warnings
 from bayesmix.deprecation import CLASSES, renamed, renamed_keys
 
 
@@ -43,6 +44,12 @@ def test_unknown_keywords_are_refused_as_ever() -> None:
 def test_an_old_class_is_the_new_one(old: str) -> None:
     with pytest.warns(DeprecationWarning, match=f"bayesmix.{old} is now called {CLASSES[old]}"):
         assert getattr(bayesmix, old) is getattr(bayesmix, CLASSES[old])
+
+
+def test_the_program_says_old_keys_of_files(capsys: pytest.CaptureFixture[str]) -> None:
+    with plain_warnings():
+        renamed_keys({"near": 1}, "the constraints", near="trust_region")
+    assert "warning: the key 'near' of the constraints is now called" in " ".join(capsys.readouterr().err.split())
 
 
 def test_old_keys_of_files() -> None:

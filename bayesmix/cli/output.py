@@ -64,11 +64,13 @@ def plain_warnings() -> Iterator[None]:
     def show(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
         if str(message) not in messages:
             messages.add(str(message))
-            advise(f"warning: {message}" if issubclass(category, UserWarning) else f"{category.__name__}: {message}")
+            ours = issubclass(category, (UserWarning, DeprecationWarning))
+            advise(f"warning: {message}" if ours else f"{category.__name__}: {message}")
 
     logging.getLogger("arviz_stats").setLevel(logging.ERROR)  # points at web pages; what it found is in our tables
     with warnings.catch_warnings():
         for category in (DataWarning, DiagnosticsWarning):
             warnings.simplefilter("always", category)
+        warnings.filterwarnings("always", ".* is now called ", DeprecationWarning)  # old names in files
         warnings.showwarning = show  # type: ignore[assignment]
         yield

@@ -26,8 +26,6 @@ from bayesmix.parallel import parallel_map
 from bayesmix.progress import bar
 from bayesmix.runs.table import Runs
 
-"""Above it PSIS-LOO is not to be relied on (Vehtari et al. 2024, arXiv 1507.02646)."""
-
 
 @dataclass(frozen=True, eq=False)
 class Comparison:

@@ -19,7 +19,7 @@ from bayesmix.noise import Noise, Rows
 from bayesmix.runs.table import Runs
 
 KHAT = 0.7
-"""Above this Pareto k̂, weighted draws say nothing (Vehtari et al. 2024, *JMLR* 25)."""
+"""Above this Pareto k̂, weighted draws and PSIS-LOO say nothing (Vehtari et al. 2024, *JMLR* 25, arXiv 1507.02646)."""
 NOTHING = 600.0
 """A weight so many nats below the largest is none; far lower ones leave floating point."""
 

@@ -175,7 +175,7 @@ def _without(whole: tuple[float, float], inner: list[tuple[float, float]]) -> It
 
 fitting = importlib.import_module("bayesmix.inference.fit")  # its folder has the function under the same name
 STAGES = (
-    (fitting, "pooled", "pooling"),
+    (importlib.import_module("bayesmix.inference.laplace"), "pooled", "pooling"),
     (sampler, "settle", "starts and optimisation"),
     (sampler, "weights", "weighing of training runs"),
     (sampler, "_compile", "compilation of the sampler"),

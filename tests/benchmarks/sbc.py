@@ -51,7 +51,7 @@ DESCRIBED = [  # what the artefact speaks of; a change of any of it makes the ar
         "laws/base",
         "laws/pieces",
     ),
-    *(f"inference/{name}" for name in ("drift", "fit", "geometry", "sampler", "simulate", "start", "weigh")),
+    *(f"inference/{name}" for name in ("drift", "fit", "geometry", "laplace", "sampler", "simulate", "start", "weigh")),
     "runs/robust",
 ]
 MODELS = {
@@ -68,7 +68,7 @@ DOMAINS = ("web", "code", "books")
 BATCH = 10
 DRAWS = 99
 FALSE_ALARM = 0.01
-"""ChanceConstraint that any of the bands of a model is left when all ranks are uniform."""
+"""Chance that any of the bands of a model is left when all ranks are uniform."""
 
 
 class Ranks(NamedTuple):
