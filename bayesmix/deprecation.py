@@ -55,11 +55,12 @@ def renamed[T: Callable[..., Any]](**names: str) -> Callable[[T], T]:
 
 
 def renamed_keys(table: Mapping[str, Any], where: str, **names: str) -> dict[str, Any]:
-    """The table of a file with its old keys (old=new) renamed, with a warning."""
+    """The table of a file with its old keys (old=new) renamed, with a warning; one beside its new key stays unknown."""
     new = dict(table)
     for old in names.keys() & table.keys():
-        warn(f"the key {old!r} of {where} is now called {names[old]!r}", DeprecationWarning)
-        new.setdefault(names[old], new.pop(old))
+        if names[old] not in table:
+            warn(f"the key {old!r} of {where} is now called {names[old]!r}", DeprecationWarning)
+            new[names[old]] = new.pop(old)
     return new
 
 

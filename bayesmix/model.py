@@ -321,8 +321,8 @@ class Model:
     prior: Prior = field(default_factory=Prior)
     noise: Noise = field(default_factory=Grouped)
     discrepancy: Discrepancy | None = field(default_factory=Discrepancy)
-    name: str = ""
-    pooling: str = "none"
+    name: str = field(default="", kw_only=True)
+    pooling: str = field(default="none", kw_only=True)
 
     def __post_init__(self) -> None:
         if self.pooling not in POOLING:

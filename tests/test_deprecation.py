@@ -58,3 +58,5 @@ def test_old_keys_of_files() -> None:
             "trust_region": 1,
             "stock": 2,
         }
+    both = {"near": 1, "trust_region": 2}
+    assert renamed_keys(both, "the constraints", near="trust_region") == both

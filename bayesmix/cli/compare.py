@@ -77,7 +77,7 @@ def compare(
         )
     data = _runs(runs, [*cards.values()], targets, normalize, table)
     keep_compiled_programs()
-    refits: dict[str, Any] = {"chains": chains, "draws": draws, "warmup": warmup}
+    refits: dict[str, Any] = {"chains": chains, "draws": draws, "warmup": warmup, "folds": folds, "steps": steps}
     posteriors = {}
     for name, card in cards.items():
         advise(f"fitting {name}: {card.title}")
@@ -86,16 +86,7 @@ def compare(
             posteriors[name] = fit(card.model, data, seed=seed, progress=True, **dict(card.sampler))  # type: ignore[arg-type]
     grouping = None if loo else group_by
     with pool(processes) as executor:
-        comparison = weigh(
-            posteriors,
-            group_by=grouping,
-            folds=folds,
-            steps=steps,
-            seed=seed,
-            progress=True,
-            executor=executor,
-            **refits,
-        )
+        comparison = weigh(posteriors, group_by=grouping, seed=seed, progress=True, executor=executor, **refits)
     result(comparison, comparison.as_dict() if json else None)
     if plot:
         from bayesmix.plots.comparison import plot_comparison
@@ -152,19 +143,9 @@ def backtest(
     card = load_card(model)
     data = _runs(runs, [card], targets, normalize, table)
     keep_compiled_programs()
-    settings: dict[str, Any] = {"chains": chains, "draws": draws, "warmup": warmup}
+    refits: dict[str, Any] = {"chains": chains, "draws": draws, "warmup": warmup, "folds": folds, "steps": steps}
     with pool(processes) as executor:
-        outcome = test(
-            card.model,
-            data,
-            group_by=group_by,
-            steps=steps,
-            folds=folds,
-            seed=seed,
-            progress=True,
-            executor=executor,
-            **settings,
-        )
+        outcome = test(card.model, data, group_by=group_by, seed=seed, progress=True, executor=executor, **refits)
     result(outcome, outcome.as_dict() if json else None)
     if plot:
         from bayesmix.plots.backtest import plot_coverage, plot_misses
