@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 
@@ -204,6 +205,15 @@ class Designs:
         mixture = Mixture.of(self.domains, self.mixture[run])
         return Design(mixture, Scale(float(self.params[run]), float(self.tokens[run])))
 
+    def as_dict(self, run: int) -> dict[str, Any]:
+        """One design as a launcher needs it, ready for JSON: mixture, params, tokens, FLOPs."""
+        return {
+            "mixture": dict(zip(self.domains, self.mixture[run].tolist(), strict=True)),
+            "params": float(self.params[run]),
+            "tokens": float(self.tokens[run]),
+            "flops": float(self.flops[run]),
+        }
+
     def take(self, rows: np.ndarray) -> Designs:
         """The designs at the given positions or where a boolean mask is true."""
         rows = np.arange(len(self))[rows]
@@ -268,3 +278,17 @@ def require_simplex(weights: np.ndarray, domains: Sequence[str], *, where: Calla
             got=f"{total[wrong[0]]:.6g}",
             advice="Correct the row, or pass normalize=True (--normalize) to divide each row by its sum.",
         )
+
+
+Axis = Literal["flops", "params", "tokens"]
+
+
+def grow(along: Axis) -> Callable[[Scale, float], Scale]:
+    """How a scale grows by a factor along an axis; ``flops`` keeps tokens per parameter."""
+    powers = {"flops": (0.5, 0.5), "params": (1.0, 0.0), "tokens": (0.0, 1.0)}
+    if along not in powers:
+        raise InputError(
+            "the axis is unknown", expected="flops, params or tokens", got=along, advice="Name one of the three."
+        )
+    n, d = powers[along]
+    return lambda scale, factor: Scale(scale.params * factor**n, scale.tokens * factor**d)

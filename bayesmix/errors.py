@@ -17,11 +17,11 @@ class InputError(BayesmixError, ValueError):
 
     exit_code = 2
 
-    def __init__(self, problem: str, *, expected: str, got: object, advice: str):
+    def __init__(self, problem: str, *, expected: str, got: object, advice: str = ""):
         self.expected = expected
         self.got = got
         self.advice = advice
-        super().__init__(f"{problem}: expected {expected}, got {got}. {advice}")
+        super().__init__(f"{problem}: expected {expected}, got {got}. {advice}".rstrip())
 
 
 class DiagnosticsError(BayesmixError):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from bayesmix.design import Designs, Mixture
-from bayesmix.inference.posterior import Posterior
-from bayesmix.inference.simulate import draw_parameters, simulate
 from bayesmix.laws.additive import Additive
-from bayesmix.model import Model, Reference
-from bayesmix.noise import StudentT
-from bayesmix.runs.table import Runs
+from bayesmix.model.data import Reference
+from bayesmix.model.model import Model
+from bayesmix.model.noise import StudentT
+from bayesmix.model.simulate import draw_parameters, simulate
+from bayesmix.posterior.posterior import Posterior
+from bayesmix.runs.runs import Runs
 
 JITTER = 0.02
 

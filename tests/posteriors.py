@@ -8,16 +8,16 @@ import numpy as np
 from scipy.stats import qmc
 
 from bayesmix.design import Designs
-from bayesmix.discrepancy import Discrepancy
 from bayesmix.errors import DiagnosticsWarning
 from bayesmix.inference.fit import fit
-from bayesmix.inference.posterior import Posterior
-from bayesmix.inference.simulate import simulate
 from bayesmix.laws.additive import Additive
 from bayesmix.laws.chinchilla import Chinchilla
 from bayesmix.laws.joint import Joint
-from bayesmix.model import Model
-from bayesmix.runs.table import Runs
+from bayesmix.model.discrepancy import Discrepancy
+from bayesmix.model.model import Model
+from bayesmix.model.simulate import simulate
+from bayesmix.posterior.posterior import Posterior
+from bayesmix.runs.runs import Runs
 
 DOMAINS = ("web", "code", "books")
 TRUTH = {

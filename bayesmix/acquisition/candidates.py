@@ -10,13 +10,14 @@ from scipy.stats import qmc
 
 from bayesmix.acquisition.pool import Pool, checkpointed, scales_of
 from bayesmix.decision.feasible import FeasibleSet
-from bayesmix.decision.region import Region
-from bayesmix.decision.solve import problem, solve, why_not_convex
+from bayesmix.decision.problem import Problem
+from bayesmix.decision.solve import solve
+from bayesmix.decision.solvers.region import Region
 from bayesmix.deprecation import renamed
 from bayesmix.design import Design, Designs, Mixture, Scale
 from bayesmix.errors import InputError
-from bayesmix.inference.posterior import Posterior
-from bayesmix.inference.reweight import thinned
+from bayesmix.posterior.posterior import Posterior
+from bayesmix.posterior.resample import thinned
 
 FLOOR = 0.02
 """Weight that a vertex leaves to be shared by the other domains, so that none is exactly 0."""
@@ -76,9 +77,9 @@ class Candidates:
 
     def _optimum(self, posterior: Posterior) -> np.ndarray:
         scale = self.flagship or max(self.scales, key=lambda s: s.flops)
-        task = problem(thinned(posterior, OPTIMUM_DRAWS), scale)
+        task = Problem.of(thinned(posterior, OPTIMUM_DRAWS), scale)
         region = self.feasible.at(scale, posterior.domains)
-        return solve(task, region, convex=not why_not_convex(posterior, task), tolerance=1e-4).mixture
+        return solve(task, region, tolerance=1e-4).mixture
 
     def __str__(self) -> str:
         sizes = ", ".join(str(s) for s in self.scales)

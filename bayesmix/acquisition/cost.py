@@ -45,7 +45,6 @@ class Cost:
                 "the cost of a run makes no sense",
                 expected="fixed of at least 0 and ratio above 0",
                 got=(self.fixed, self.ratio),
-                advice="Correct them.",
             )
 
     def __call__(self, designs: Designs) -> np.ndarray:

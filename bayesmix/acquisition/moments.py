@@ -21,10 +21,10 @@ import numpy as np
 from scipy.stats import norm, qmc
 
 from bayesmix.acquisition.pool import Pool
-from bayesmix.compute import over_devices, padded, padded_down
 from bayesmix.design import Designs
-from bayesmix.inference.posterior import Posterior
-from bayesmix.inference.reweight import scatter
+from bayesmix.posterior.measurement_noise import scatter
+from bayesmix.posterior.posterior import Posterior
+from bayesmix.runtime.compute import over_devices, padded, padded_down
 
 CHUNK = 2**21
 """How many losses (run × target × draw × point) are held at once: 16 MB, and a few times that while they are made."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from bayesmix.design import Design, Designs, Scale
 from bayesmix.errors import InputError
-from bayesmix.runs.table import Runs
+from bayesmix.runs.runs import Runs
 
 
 @dataclass(frozen=True, eq=False)

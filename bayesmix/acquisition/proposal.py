@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from bayesmix.acquisition.estimators import Bracket, Estimate
 from bayesmix.acquisition.pool import Pool
-from bayesmix.acquisition.second import Bracket, Estimate
 from bayesmix.design import Scale, count
 
 
@@ -87,7 +87,7 @@ class Proposal:
         last = self.runs.last
         return {
             "runs": [
-                job(last.domains, last.mixture[i], last[i].scale)
+                last.as_dict(i)
                 | {"score": float(self.scores[i]), "cost": float(self.costs[i]), "origin": self.runs.origin[i]}
                 for i in range(len(self.runs))
             ],
@@ -124,16 +124,6 @@ class Proposal:
         return "\n".join(lines)
 
     __repr__ = __str__
-
-
-def job(domains: tuple[str, ...], weights: np.ndarray, scale: Scale) -> dict[str, Any]:
-    """A run as a launcher needs it: weights, params, tokens, FLOPs."""
-    return {
-        "mixture": dict(zip(domains, weights.tolist(), strict=True)),
-        "params": scale.params,
-        "tokens": scale.tokens,
-        "flops": scale.flops,
-    }
 
 
 def shares(domains: tuple[str, ...], weights: np.ndarray, threshold: float = 0.005) -> str:

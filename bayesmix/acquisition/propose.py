@@ -11,18 +11,18 @@ import numpy as np
 
 from bayesmix.acquisition.candidates import Candidates
 from bayesmix.acquisition.cost import CostOf
-from bayesmix.acquisition.criteria import Acquisition, RegretReduction, View, after_all, after_one, each, score_pool
+from bayesmix.acquisition.decision_set import Stakes
+from bayesmix.acquisition.estimators import bracket, by_importance, by_regression
+from bayesmix.acquisition.functions import Acquisition, RegretReduction, View, after_all, after_one, each, score_pool
 from bayesmix.acquisition.moments import Pending, gram, logdet, whiten_all
 from bayesmix.acquisition.pool import Pool
 from bayesmix.acquisition.proposal import DecisionValue, Proposal
-from bayesmix.acquisition.second import bracket, by_importance, by_regression
-from bayesmix.acquisition.stakes import Stakes
-from bayesmix.compute import enable_x64
 from bayesmix.deprecation import renamed
 from bayesmix.design import Design, Designs, count
 from bayesmix.errors import InputError
-from bayesmix.inference.posterior import Posterior
-from bayesmix.inference.reweight import thinned
+from bayesmix.posterior.posterior import Posterior
+from bayesmix.posterior.resample import thinned
+from bayesmix.runtime.compute import enable_x64
 
 DRAWS = 1000
 SHORTLIST = 64

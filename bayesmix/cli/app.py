@@ -19,16 +19,16 @@ from bayesmix.cli.check import check
 from bayesmix.cli.compare import backtest, compare
 from bayesmix.cli.demo import demo
 from bayesmix.cli.fit import fit
-from bayesmix.cli.look import lint, models, prior_check
+from bayesmix.cli.inspection import lint, models, prior_check
 from bayesmix.cli.optimize import optimize
-from bayesmix.cli.output import advise, plain_warnings
+from bayesmix.cli.output import hint, plain_warnings
 from bayesmix.cli.path import path
 from bayesmix.cli.pocket import app as pocket
 from bayesmix.cli.predict import predict
 from bayesmix.cli.replay import replay
 from bayesmix.cli.report import report
 from bayesmix.errors import BayesmixError
-from bayesmix.progress import bars
+from bayesmix.runtime.progress import bars
 
 INTERRUPTED = 130
 OURS = "This is a fault of bayesmix, not of your input."
@@ -182,7 +182,7 @@ def interrupts_heard() -> Iterator[None]:
 def _failed(message: str, code: int) -> int:
     if Debug.active:
         traceback.print_exc()
-    advise(message)
+    hint(message)
     return code
 
 

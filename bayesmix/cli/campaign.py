@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bayesmix.cli import options
-from bayesmix.cli.output import advise, json_text, result
+from bayesmix.cli.output import echo, hint, json_text
 from bayesmix.errors import InputError
 
 NOTHING_TO_RUN = 5
@@ -76,8 +76,9 @@ def init(
 
     The choice is that of a mixture for a run of --params and --tokens; runs may have the sizes of --scale.
     """
-    from bayesmix.acquisition.campaign import Campaign, CampaignConfig
-    from bayesmix.cli.choice import read_toml
+    from bayesmix.campaign.campaign import Campaign
+    from bayesmix.campaign.config import CampaignConfig
+    from bayesmix.cli.decision_options import read_toml
     from bayesmix.decision.constraint import parse_bounds
     from bayesmix.design import Scale
 
@@ -96,8 +97,8 @@ def init(
         include=_included(include) if include else (),
         seed=seed,
     )
-    Campaign.begin(ledger, spec)
-    advise(f"wrote {ledger}; next: bayesmix campaign ask {ledger}")
+    Campaign.create(ledger, spec)
+    hint(f"wrote {ledger}; next: bayesmix campaign ask {ledger}")
 
 
 @_command("bayesmix campaign ask pilots.db -n 4", "bayesmix campaign ask pilots.db --json > job.json")
@@ -111,12 +112,12 @@ def ask(
 
     Exit code 5 when no run is worth its cost, or the budget is spent.
     """
-    from bayesmix.acquisition.campaign import Campaign
-    from bayesmix.compute import keep_compiled_programs
+    from bayesmix.campaign.campaign import Campaign
+    from bayesmix.runtime.compute import keep_compiled_programs
 
     keep_compiled_programs()
     answer = Campaign.open(ledger).ask(count, force=anyway)
-    result(answer, answer.as_dict() if json else None)
+    echo(answer, answer.as_dict() if json else None)
     if not answer.trials:
         raise typer.Exit(NOTHING_TO_RUN)
 
@@ -134,11 +135,11 @@ def tell(
     json: options.Json = False,
 ) -> None:
     """Record the losses of a run that has ended."""
-    from bayesmix.acquisition.campaign import Campaign
+    from bayesmix.campaign.campaign import Campaign
 
     measured = _losses(losses)
     record = Campaign.open(ledger).tell(trial, measured, flops, checkpoints=dict(map(_checkpoint, checkpoints or [])))
-    result(f"{record.id} told: {len(measured)} losses", record.as_dict() if json else None)
+    echo(f"{record.id} told: {len(measured)} losses", record.as_dict() if json else None)
 
 
 @_command("bayesmix campaign fail pilots.db t0002 --why 'node lost'")
@@ -150,19 +151,19 @@ def fail(
     json: options.Json = False,
 ) -> None:
     """Record that a run did not finish."""
-    from bayesmix.acquisition.campaign import Campaign
+    from bayesmix.campaign.campaign import Campaign
 
     ended = Campaign.open(ledger).fail(trial, reason, abandon=abandon)
-    result(f"{ended.id} {ended.status}", ended.as_dict() if json else None)
+    echo(f"{ended.id} {ended.status}", ended.as_dict() if json else None)
 
 
 @_command("bayesmix campaign status pilots.db")
 def status(ledger: Ledger, json: options.Json = False) -> None:
     """What was asked for, what came of it, and what it cost."""
-    from bayesmix.acquisition.campaign import Campaign
+    from bayesmix.campaign.campaign import Campaign
 
     campaign = Campaign.open(ledger)
-    result(campaign, campaign.as_dict() if json else None)
+    echo(campaign, campaign.as_dict() if json else None)
 
 
 @_command("bayesmix campaign export pilots.db --out told.csv")
@@ -174,15 +175,15 @@ def export(
 
     With a file that ends in .json, the whole history.
     """
-    from bayesmix.acquisition.campaign import Campaign
-    from bayesmix.files import atomic_write
-    from bayesmix.runs.tables import write_table
+    from bayesmix.campaign.campaign import Campaign
+    from bayesmix.runs.io import write_table
+    from bayesmix.runtime.files import atomic_write
 
     campaign = Campaign.open(ledger)
     if out.endswith(".json"):
         with atomic_write(out) as draft:
             draft.write_text(json_text(campaign.as_dict()) + "\n", encoding="utf-8")
-        advise(f"wrote {out}")
+        hint(f"wrote {out}")
         return
     runs = campaign.runs()
     if runs is None:
@@ -194,7 +195,7 @@ def export(
     columns |= {"params": runs.params, "tokens": runs.tokens}
     columns |= {f"weight.{d}": runs.mixture[:, i] for i, d in enumerate(runs.domains)}
     write_table(columns | {f"loss.{t}": runs.loss[:, i] for i, t in enumerate(runs.targets)}, out)
-    advise(f"wrote {out}")
+    hint(f"wrote {out}")
 
 
 def _losses(texts: list[str]) -> dict[str, float]:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bayesmix.cli import options
-from bayesmix.cli.output import advise, result
+from bayesmix.cli.output import echo, hint
 
 
 def check(
@@ -26,12 +26,12 @@ def check(
     have missed those, and whether the bands hold among the fitted runs. Exits with 3 when the diagnostics fail.
     """
     from bayesmix.design import Scale
-    from bayesmix.inference.identify import check as check_posterior
-    from bayesmix.inference.loo_pit import loo_pit
-    from bayesmix.inference.storage import load_posterior
+    from bayesmix.evaluation.identifiability import check as check_posterior
+    from bayesmix.evaluation.loo_pit import loo_pit
+    from bayesmix.posterior.storage import load_posterior
 
     posterior = load_posterior(posterior_file)
-    advise("looking at what the runs inform and what keeps its prior")
+    hint("looking at what the runs inform and what keeps its prior")
     scale = Scale(
         2 * float(posterior.runs.params.max()) if params is None else options.size(params, "--params"),
         2 * float(posterior.runs.tokens.max()) if tokens is None else options.size(tokens, "--tokens"),
@@ -39,6 +39,6 @@ def check(
     findings = check_posterior(posterior, scale=scale)
     bands = loo_pit(posterior)
     tables = {"diagnostics": posterior.diagnostics.as_dict(), "check": findings.as_dict(), "loo_pit": bands.as_dict()}
-    result(f"{posterior.diagnostics}\n\n{findings}\n{bands}", tables if json else None)
+    echo(f"{posterior.diagnostics}\n\n{findings}\n{bands}", tables if json else None)
     if not posterior.diagnostics.passed:
         raise typer.Exit(3)

@@ -9,12 +9,12 @@ import typer
 
 from bayesmix.cli import options
 from bayesmix.cli.fit import require_domains
-from bayesmix.cli.output import advise, result
+from bayesmix.cli.output import echo, hint
 from bayesmix.errors import DiagnosticsWarning, InputError
 
 if TYPE_CHECKING:
-    from bayesmix.cards import Card
-    from bayesmix.runs.table import Runs
+    from bayesmix.cards.card import Card
+    from bayesmix.runs.runs import Runs
 
 Group = Literal["run", "mixture", "size", "tokens"]
 Folds = Annotated[int, typer.Option(metavar="INT", min=2, help="Folds of training runs or mixtures.")]
@@ -61,14 +61,14 @@ def compare(
     _try_plot(plot)
     names = options.names(models) or []
 
-    from bayesmix.cards import load_card
-    from bayesmix.compute import keep_compiled_programs
-    from bayesmix.files import atomic_write
-    from bayesmix.inference.compare import compare as weigh
+    from bayesmix.cards.read import load_card
+    from bayesmix.evaluation.compare import compare as weigh
     from bayesmix.inference.fit import fit
-    from bayesmix.inference.stack import stack
-    from bayesmix.inference.storage import save_posterior
-    from bayesmix.parallel import processes as pool
+    from bayesmix.posterior.stack import stack
+    from bayesmix.posterior.storage import save_posterior
+    from bayesmix.runtime.compute import keep_compiled_programs
+    from bayesmix.runtime.files import atomic_write
+    from bayesmix.runtime.parallel import processes as pool
 
     cards = {card.name: card for card in map(load_card, names)}
     if len(cards) < 2:
@@ -80,25 +80,25 @@ def compare(
     refits: dict[str, Any] = {"chains": chains, "draws": draws, "warmup": warmup, "folds": folds, "steps": steps}
     posteriors = {}
     for name, card in cards.items():
-        advise(f"fitting {name}: {card.title}")
+        hint(f"fitting {name}: {card.title}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DiagnosticsWarning)  # the table says which
             posteriors[name] = fit(card.model, data, seed=seed, progress=True, **dict(card.sampler))  # type: ignore[arg-type]
     grouping = None if loo else group_by
     with pool(processes) as executor:
         comparison = weigh(posteriors, group_by=grouping, seed=seed, progress=True, executor=executor, **refits)
-    result(comparison, comparison.as_dict() if json else None)
+    echo(comparison, comparison.as_dict() if json else None)
     if plot:
         from bayesmix.plots.comparison import plot_comparison
         from bayesmix.plots.files import save_plots
 
         save_plots(plot, lambda ax: plot_comparison(comparison, ax=ax), height=1.6 + 0.45 * len(comparison.targets))
-        advise(f"wrote {plot}")
+        hint(f"wrote {plot}")
     if out:
         joined = stack(posteriors, comparison.weights)
         with atomic_write(out) as draft:
             save_posterior(joined, draft)
-        advise(
+        hint(
             f"wrote {out}: "
             + ", ".join(f"{n} {w.mean():.2f}" for n, w in zip(joined.members, joined.weights, strict=True))
         )
@@ -135,10 +135,10 @@ def backtest(
     table = options.table_arguments(preset, where, params, tokens, rename)
     _try_plot(plot)
 
-    from bayesmix.cards import load_card
-    from bayesmix.compute import keep_compiled_programs
-    from bayesmix.inference.backtest import backtest as test
-    from bayesmix.parallel import processes as pool
+    from bayesmix.cards.read import load_card
+    from bayesmix.evaluation.backtest import backtest as test
+    from bayesmix.runtime.compute import keep_compiled_programs
+    from bayesmix.runtime.parallel import processes as pool
 
     card = load_card(model)
     data = _runs(runs, [card], targets, normalize, table)
@@ -146,13 +146,13 @@ def backtest(
     refits: dict[str, Any] = {"chains": chains, "draws": draws, "warmup": warmup, "folds": folds, "steps": steps}
     with pool(processes) as executor:
         outcome = test(card.model, data, group_by=group_by, seed=seed, progress=True, executor=executor, **refits)
-    result(outcome, outcome.as_dict() if json else None)
+    echo(outcome, outcome.as_dict() if json else None)
     if plot:
         from bayesmix.plots.backtest import plot_coverage, plot_misses
         from bayesmix.plots.files import save_plots
 
         save_plots(plot, lambda ax: plot_coverage(outcome, ax=ax), lambda ax: plot_misses(outcome, ax=ax), width=5.5)
-        advise(f"wrote {plot}")
+        hint(f"wrote {plot}")
     if outcome.failed:
         raise typer.Exit(3)
 
@@ -173,5 +173,5 @@ def _runs(
     data = load_runs(options.source(runs), targets=chosen, normalize=normalize, **table)
     for card in cards:
         require_domains(card, data)
-    advise(str(data))
+    hint(str(data))
     return data

@@ -16,7 +16,7 @@ from bayesmix.cli.predict import predict
 if TYPE_CHECKING:
     import numpy as np
 
-    from bayesmix.runs.table import Runs
+    from bayesmix.runs.runs import Runs
 
 SET = "pocket-multimodal"
 TARGETS = ("headers", "prose")
@@ -61,7 +61,7 @@ def _apart(runs: Runs) -> tuple[Runs, Runs]:
 
 def _runs(folder: Path, small: Runs, large: Runs) -> int:
     from bayesmix.design import count
-    from bayesmix.runs.tables import runs_columns, write_table
+    from bayesmix.runs.io import runs_columns, write_table
 
     _step(1, "A table of runs")
     write_table(runs_columns(small), folder / "runs.csv")
@@ -85,7 +85,7 @@ def _fit(folder: Path, seed: int) -> int:
 
 def _predict(folder: Path, large: Runs) -> int:
     from bayesmix.design import count
-    from bayesmix.runs.tables import read_frame, write_table
+    from bayesmix.runs.io import read_frame, write_table
 
     _step(3, f"Loss bands at {count(large.params[0])} parameters, next to what those runs measured")
     write_table(_columns(large), folder / "designs.csv")

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bayesmix.cli import options
-from bayesmix.cli.output import advise, result
+from bayesmix.cli.output import echo, hint
 from bayesmix.errors import DiagnosticsWarning, InputError
 
 if TYPE_CHECKING:
-    from bayesmix.cards import Card
-    from bayesmix.inference.posterior import Posterior
-    from bayesmix.runs.table import Runs
+    from bayesmix.cards.card import Card
+    from bayesmix.posterior.posterior import Posterior
+    from bayesmix.runs.runs import Runs
 
 
 def fit(
@@ -52,18 +52,18 @@ def fit(
     table = options.table_arguments(preset, where, params, tokens, rename)
     overrides = {"chains": chains, "draws": draws, "warmup": warmup, "target_accept": target_accept}
 
-    from bayesmix.cards import load_card
-    from bayesmix.compute import keep_compiled_programs
-    from bayesmix.files import atomic_write
+    from bayesmix.cards.read import load_card
     from bayesmix.inference.fit import fit as sample
-    from bayesmix.inference.storage import load_posterior, save_posterior
+    from bayesmix.posterior.storage import load_posterior, save_posterior
     from bayesmix.runs.load import load_runs
+    from bayesmix.runtime.compute import keep_compiled_programs
+    from bayesmix.runtime.files import atomic_write
 
     card = load_card(model)
     chosen = options.names(targets) or list(card.targets) or None
     data = load_runs(options.source(runs), targets=chosen, normalize=normalize, **table)
     require_domains(card, data)
-    advise(f"{data}\nmodel {card.name}: {card.title}")
+    hint(f"{data}\nmodel {card.name}: {card.title}")
     settings = dict(card.sampler) | {name: value for name, value in overrides.items() if value is not None}
     start = load_posterior(warm_start) if warm_start else None
     keep_compiled_programs()
@@ -71,10 +71,10 @@ def fit(
         warnings.simplefilter("ignore", DiagnosticsWarning)  # the table that follows says it better
         posterior = sample(card.model, data, seed=seed, warm_start=start, progress=True, **settings)  # type: ignore[arg-type]
         save_posterior(posterior, draft)
-    result(posterior.diagnostics, _summary(posterior, out) if json else None)
+    echo(posterior.diagnostics, _summary(posterior, out) if json else None)
     if len(data.targets) > 1:
-        advise("Targets have independent posteriors: draws of two targets say nothing about their correlation.")
-    advise(f"wrote {out}")
+        hint("Targets have independent posteriors: draws of two targets say nothing about their correlation.")
+    hint(f"wrote {out}")
     if not posterior.diagnostics.passed:
         raise typer.Exit(3)
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bayesmix.cli import options
-from bayesmix.cli.output import advise
+from bayesmix.cli.output import hint
 
 if TYPE_CHECKING:
     from bayesmix.design import Mixture, Scale
-    from bayesmix.inference.posterior import Posterior
-    from bayesmix.inference.stack import Stack
+    from bayesmix.posterior.posterior import Posterior
+    from bayesmix.posterior.stack import Stack
 
 
 def optimize(
@@ -60,13 +60,13 @@ def optimize(
     files = options.pairs(hand_over or [], "--hand-over", example="olmix=ratios.csv")
     _require_formats(files)
 
-    from bayesmix.cli import choice
+    from bayesmix.cli import decision_options
     from bayesmix.decision.decide import decide
     from bayesmix.decision.optimize import optimize as minimise
     from bayesmix.design import Scale
 
-    posterior = choice.open_posterior(posterior_file, natural)
-    arguments = choice.asked(
+    posterior = decision_options.open_posterior(posterior_file, natural)
+    arguments = decision_options.optimize_arguments(
         posterior, risk=risk, weights=weights, targets=targets, bounds=bounds, stock=stock, epochs=epochs,
         trust_region=trust_region, support=support, constraints=constraints, promise=promise,
         baseline_files=baseline_files, run_noise=run_noise, max_draws=max_draws, seed=seed,
@@ -75,7 +75,7 @@ def optimize(
     if quick:
         answer = best = minimise(posterior, scale, **arguments)
     else:
-        advise("weighing what else would do as well; --quick leaves that out")
+        hint("weighing what else would do as well; --quick leaves that out")
         answer = decide(posterior, scale, epsilon=epsilon, **arguments)
         best = answer.optimum
     table, text = answer.as_dict(), str(answer)
@@ -83,16 +83,16 @@ def optimize(
     if units:
         final, rounding, sentence = _rounded(posterior, scale, final, units, arguments.get("targets"))
         table, text = table | {"rounded": rounding}, f"{text}\n{sentence}"
-    choice.finish(posterior, posterior_file, text, table, out, json)
+    decision_options.emit(posterior, posterior_file, text, table, out, json)
     _hand_over(final, files)
-    choice.leave(posterior, best.converged)
+    decision_options.exit_by_convergence(posterior, best.converged)
 
 
 def _rounded(
     posterior: Posterior | Stack, scale: Scale, mixture: Mixture, units: int, targets: Any
 ) -> tuple[Mixture, dict[str, Any], str]:
     """The mixture on the lattice, what that costs, and the sentence that says so."""
-    from bayesmix.decision.handover import quantise, rounding_loss
+    from bayesmix.decision.export import quantise, rounding_loss
 
     rounded = quantise(mixture, units)
     cost = rounding_loss(posterior, scale, mixture, rounded, targets=targets)
@@ -106,16 +106,14 @@ def _require_formats(files: dict[str, str]) -> None:
     formats = ("json", "yaml", "olmix", "megatron", "hugging-face")
     unknown = [form for form in files if form not in formats]
     if unknown:
-        raise InputError(
-            "--hand-over has an unknown format", expected=", ".join(formats), got=unknown[0], advice="Name one of them."
-        )
+        raise InputError("--hand-over has an unknown format", expected=", ".join(formats), got=unknown[0])
 
 
 def _hand_over(mixture: Mixture, files: dict[str, str]) -> None:
-    from bayesmix.decision.handover import hand_over
-    from bayesmix.files import atomic_write
+    from bayesmix.decision.export import hand_over
+    from bayesmix.runtime.files import atomic_write
 
     for form, path in files.items():
         with atomic_write(path) as draft:
             draft.write_text(hand_over(mixture, form), encoding="utf-8")
-        advise(f"wrote {path} ({form})")
+        hint(f"wrote {path} ({form})")

@@ -165,7 +165,6 @@ def pairs(texts: Iterable[str], option: str, *, example: str) -> dict[str, str]:
                 f"{option} {text!r} is not understood",
                 expected=f"NAME=VALUE, each name once, as in {option} {example}",
                 got=repr(text),
-                advice="Correct it.",
             )
         mapping[name] = value
     return mapping
@@ -202,7 +201,7 @@ def size(text: str, option: str) -> float:
     factor = SUFFIXES.get(text.strip()[-1:], 1.0)
     value = factor * number(text.strip()[:-1] if factor > 1 else text, option)
     if not 0 < value < float("inf"):
-        raise InputError(f"{option} is not a size", expected="a finite number above 0", got=text, advice="Correct it.")
+        raise InputError(f"{option} is not a size", expected="a finite number above 0", got=text)
     return value
 
 
@@ -215,9 +214,7 @@ def number(text: str, option: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise InputError(
-            f"{option} is not a number", expected="a number such as 7e9 or 0.5", got=repr(text), advice="Correct it."
-        ) from None
+        raise InputError(f"{option} is not a number", expected="a number such as 7e9 or 0.5", got=repr(text)) from None
 
 
 def scale(text: str) -> Scale:
@@ -232,6 +229,5 @@ def scale(text: str) -> Scale:
     if not colon:
         raise InputError(
             f"--scale {text!r} is not understood", expected="params:tokens, as in --scale 190M:4B", got=repr(text),
-            advice="Correct it.",
         )  # fmt: skip
     return Scale(size(params, "--scale"), size(tokens, "--scale"))

@@ -17,7 +17,7 @@ from bayesmix.errors import DataWarning, DiagnosticsWarning
 WIDTH = 80
 
 
-def result(value: object, as_json: dict[str, Any] | None = None) -> None:
+def echo(value: object, as_json: dict[str, Any] | None = None) -> None:
     """Print a result on stdout: as JSON when that is given, else in the words of the noun itself."""
     print(_folded(str(value)) if as_json is None else json_text(as_json), flush=True)
 
@@ -35,7 +35,7 @@ def _fill(line: str, **indent: str) -> str:
     return textwrap.fill(line, WIDTH, break_long_words=False, break_on_hyphens=False, **indent)  # type: ignore[arg-type]
 
 
-def advise(text: str) -> None:
+def hint(text: str) -> None:
     """Say something on stderr, folded to the width of a terminal."""
     for line in text.splitlines():
         print(_fill(line), file=sys.stderr, flush=True)
@@ -65,7 +65,7 @@ def plain_warnings() -> Iterator[None]:
         if str(message) not in messages:
             messages.add(str(message))
             ours = issubclass(category, (UserWarning, DeprecationWarning))
-            advise(f"warning: {message}" if ours else f"{category.__name__}: {message}")
+            hint(f"warning: {message}" if ours else f"{category.__name__}: {message}")
 
     logging.getLogger("arviz_stats").setLevel(logging.ERROR)  # points at web pages; what it found is in our tables
     with warnings.catch_warnings():

@@ -12,8 +12,8 @@ from bayesmix.errors import InputError
 if TYPE_CHECKING:
     from bayesmix.decision.optimize import Options
     from bayesmix.design import Scale
-    from bayesmix.inference.posterior import Posterior
-    from bayesmix.inference.stack import Stack
+    from bayesmix.posterior.posterior import Posterior
+    from bayesmix.posterior.stack import Stack
 
 
 def path(
@@ -75,10 +75,10 @@ def path(
             "the path has no start", expected="--params and --tokens", got="no --tokens", advice="Add --tokens."
         )
 
-    from bayesmix.cli import choice
+    from bayesmix.cli import decision_options
 
-    posterior = choice.open_posterior(posterior_file, natural)
-    arguments = choice.asked(
+    posterior = decision_options.open_posterior(posterior_file, natural)
+    arguments = decision_options.optimize_arguments(
         posterior, risk=risk, weights=weights, targets=targets, bounds=bounds, stock=stock, epochs=epochs,
         trust_region=trust_region, support=support, constraints=constraints, promise=promise,
         baseline_files=baseline_files, run_noise=run_noise, max_draws=max_draws, seed=seed,
@@ -92,8 +92,8 @@ def path(
         answer, converged = _front(posterior, pareto, _start(*start), points, arguments)
     else:
         answer, converged = _path(posterior, _along(start, factor, along, points), arguments)
-    choice.finish(posterior, posterior_file, answer, answer.as_dict(), out, json)
-    choice.leave(posterior, converged)
+    decision_options.emit(posterior, posterior_file, answer, answer.as_dict(), out, json)
+    decision_options.exit_by_convergence(posterior, converged)
 
 
 def _start(params: str, tokens: str | None) -> Scale:
@@ -103,13 +103,13 @@ def _start(params: str, tokens: str | None) -> Scale:
 
 
 def _along(start: tuple[str, str | None], factor: float, along: str, points: int) -> tuple[Scale, ...]:
-    from bayesmix.decision.across import scales_along
+    from bayesmix.decision.scaling import scales_along
 
     return scales_along(_start(*start), factor, along=along, points=points)  # type: ignore[arg-type]
 
 
 def _path(posterior: Posterior | Stack, scales: tuple[Scale, ...], arguments: Options) -> tuple[Any, bool]:
-    from bayesmix.decision.across import path as follow
+    from bayesmix.decision.scaling import path as follow
 
     answer = follow(posterior, scales, **arguments)
     return answer, all(o.converged for o in answer.optima)
@@ -118,7 +118,7 @@ def _path(posterior: Posterior | Stack, scales: tuple[Scale, ...], arguments: Op
 def _for_budget(
     posterior: Posterior | Stack, span: str, flops: float, points: int, arguments: Options
 ) -> tuple[Any, bool]:
-    from bayesmix.decision.across import compute_optimal
+    from bayesmix.decision.scaling import compute_optimal
 
     low, colon, high = span.partition(":")
     if not colon:
@@ -131,12 +131,13 @@ def _for_budget(
 
 
 def _crossover(posterior: Posterior | Stack, names: str, scales: tuple[Scale, ...], arguments: Options) -> Any:
-    from bayesmix.cli.choice import named, one_of
-    from bayesmix.decision.across import crossover
+    from bayesmix.cli.decision_options import mixture_named
+    from bayesmix.decision.scaling import crossover
+    from bayesmix.decision.solve import baselines_by_name
 
     first, second = _two(names, "--crossover")
-    by_name = named(posterior, arguments.get("baselines") or {})
-    mine, other = (one_of(by_name, name, "--crossover") for name in (first, second))
+    by_name = baselines_by_name(posterior, arguments.get("baselines") or {})
+    mine, other = (mixture_named(by_name, name, "--crossover") for name in (first, second))
     max_draws = arguments.get("max_draws")
     return crossover(
         posterior, mine, other, scales, targets=arguments.get("targets"), max_draws=max_draws, names=(first, second)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bayesmix.cli.options import Seed, examples, size
-from bayesmix.cli.output import advise
+from bayesmix.cli.output import hint
 
 Setting = Annotated[str, typer.Option(metavar="NAME", help="multimodal, language or vision.")]
 Out = Annotated[str, typer.Option(metavar="FILE", help="Where the result goes.")]
@@ -70,7 +70,7 @@ def train(
     from bayesmix.cli.options import weights
     from bayesmix.errors import InputError
     from bayesmix.pocket.corpora import find_setting
-    from bayesmix.pocket.plan import Job, checked_weights
+    from bayesmix.pocket.plan import TrainingJob, checked_weights
     from bayesmix.pocket.sizes import find_size
     from bayesmix.pocket.sweep import table_columns
     from bayesmix.pocket.worker import record
@@ -80,7 +80,7 @@ def train(
         raise InputError("--mixture is empty", expected="DOMAIN=WEIGHT,…", got=repr(mixture), advice="Give weights.")
     find_size(params_size)
     proportions = dict(zip(find_setting(setting).domains, checked_weights(shares, setting).tolist(), strict=True))
-    job = Job(
+    job = TrainingJob(
         f"{setting}-{params_size}-{seed}", setting, params_size, seed, (round(size(tokens, "--tokens")),), proportions
     )
     columns = table_columns([record(job)])
@@ -101,7 +101,7 @@ def sweep(
     from bayesmix.pocket.plan import read_plan
     from bayesmix.pocket.sweep import sweep as swept
 
-    print(f"{swept(read_plan(plan), out, processes, advise)} runs trained")
+    print(f"{swept(read_plan(plan), out, processes, hint)} runs trained")
 
 
 @_command("bayesmix pocket table runs.jsonl --out runs.csv")

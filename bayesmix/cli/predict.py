@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from bayesmix.cli import options
-from bayesmix.cli.output import advise, result
+from bayesmix.cli.output import echo, hint
 
 
 def predict(
@@ -27,11 +27,11 @@ def predict(
     and the scatter of runs), and law_q05, law_q95 without that scatter. Designs stay in the order given. A terminal
     gets a table to read, a pipe gets CSV.
     """
-    from bayesmix.compute import keep_compiled_programs
-    from bayesmix.inference.bands import bands
-    from bayesmix.inference.storage import load_any
+    from bayesmix.posterior.bands import bands
+    from bayesmix.posterior.storage import load_any
+    from bayesmix.runs.io import read_frame, write_table
     from bayesmix.runs.load import load_designs
-    from bayesmix.runs.tables import read_frame, write_table
+    from bayesmix.runtime.compute import keep_compiled_programs
 
     frame = read_frame(designs)
     stack = load_designs(frame, normalize=normalize)
@@ -42,14 +42,14 @@ def predict(
     columns = {label if name == "id" else name: values for name, values in table.items()}
     if out:
         write_table(columns, out)
-        advise(f"wrote {out}: {len(stack)} designs × {len(posterior.targets)} targets")
+        hint(f"wrote {out}: {len(stack)} designs × {len(posterior.targets)} targets")
     if json:
         rows = zip(*columns.values(), strict=True)
-        result(None, {"predictions": [dict(zip(columns, row, strict=True)) for row in rows]})
+        echo(None, {"predictions": [dict(zip(columns, row, strict=True)) for row in rows]})
     elif not out:
         _print_table(columns) if sys.stdout.isatty() else _print_csv(columns)
     if not posterior.diagnostics.passed:
-        advise(f"warning: the diagnostics of {posterior_file} fail, so these bands are not to be trusted")
+        hint(f"warning: the diagnostics of {posterior_file} fail, so these bands are not to be trusted")
         raise typer.Exit(3)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from bayesmix.cli import options
-from bayesmix.cli.output import advise, json_text, result
+from bayesmix.cli.output import echo, hint, json_text
 from bayesmix.errors import InputError
 
 CRITERIA = ("regret", "flagship", "variance", "D-optimal", "random", "space-filling")
@@ -49,14 +49,14 @@ def replay(
     """
     import numpy as np
 
-    from bayesmix.acquisition.replay import Trace, refit_named, replays
-    from bayesmix.cards import load_model
-    from bayesmix.compute import keep_compiled_programs
+    from bayesmix.campaign.replay import Trace, refit_named, replays
+    from bayesmix.cards.read import load_model
     from bayesmix.design import Mixture, Scale
-    from bayesmix.files import atomic_write
-    from bayesmix.parallel import processes as workers
-    from bayesmix.progress import bar
     from bayesmix.runs.load import load_runs
+    from bayesmix.runtime.compute import keep_compiled_programs
+    from bayesmix.runtime.files import atomic_write
+    from bayesmix.runtime.parallel import processes as workers
+    from bayesmix.runtime.progress import bar
 
     update, law, source = refit_named(refit), load_model(model), options.source(runs)
     test_runs = load_runs(source, preset=preset, where=[judge])
@@ -94,14 +94,14 @@ def replay(
     if out:
         with atomic_write(out) as draft:
             draft.write_text(json_text(outcome.as_dict()) + "\n", encoding="utf-8")
-    result(outcome, outcome.as_dict() if json else None)
+    echo(outcome, outcome.as_dict() if json else None)
     if out:
-        advise(f"wrote {out}")
+        hint(f"wrote {out}")
 
 
 def _strategy(name: str, scale: Any, mixtures: Any) -> Any:
-    from bayesmix.acquisition.criteria import PredictionGain, PredictiveVariance, RegretReduction
-    from bayesmix.acquisition.strategies import D_OPTIMAL, AtRandom, ByCriterion, SpaceFilling
+    from bayesmix.acquisition.functions import PredictionGain, PredictiveVariance, RegretReduction
+    from bayesmix.campaign.strategies import D_OPTIMAL, AtRandom, ByCriterion, SpaceFilling
 
     strategies = {
         "regret": ByCriterion(RegretReduction(scale, mixtures=mixtures), label="regret"),
@@ -112,5 +112,5 @@ def _strategy(name: str, scale: Any, mixtures: Any) -> Any:
         "space-filling": SpaceFilling(),
     }
     if name not in strategies:
-        raise InputError("the strategy is unknown", expected=f"one of {list(strategies)}", got=name, advice="Name one.")
+        raise InputError("the strategy is unknown", expected=f"one of {list(strategies)}", got=name)
     return strategies[name]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bayesmix.cli import options
-from bayesmix.cli.output import advise, result
+from bayesmix.cli.output import echo, hint
 
 
 def report(
@@ -52,20 +52,20 @@ def report(
     number, budget = options.size(params, "--params"), options.size(tokens, "--tokens")
     pilots = [options.scale(text) for text in scale or []]
 
-    from bayesmix.cli import choice
+    from bayesmix.cli import decision_options
     from bayesmix.design import Scale
-    from bayesmix.files import atomic_write
     from bayesmix.report.content import make_report
     from bayesmix.report.page import html
+    from bayesmix.runtime.files import atomic_write
 
-    posterior = choice.open_posterior(posterior_file, natural)
-    arguments = choice.asked(
+    posterior = decision_options.open_posterior(posterior_file, natural)
+    arguments = decision_options.optimize_arguments(
         posterior, risk=risk, weights=weights, targets=targets, bounds=bounds, stock=stock, epochs=epochs,
         trust_region=trust_region, support=support, constraints=constraints, promise=promise,
         baseline_files=baseline_files, run_noise=run_noise, max_draws=max_draws, seed=seed,
     )  # fmt: skip
     with atomic_write(out) as draft:  # the place is tried before the work is done
-        advise("weighing mixtures and further runs; a table of many domains takes minutes")
+        hint("weighing mixtures and further runs; a table of many domains takes minutes")
         content = make_report(
             posterior,
             Scale(number, budget),
@@ -75,6 +75,6 @@ def report(
             **arguments,
         )
         draft.write_text(html(content), encoding="utf-8")
-    result(content, content.as_dict() if json else None)
-    advise(f"wrote {out}")
-    choice.leave(posterior, content.decision.optimum.converged)
+    echo(content, content.as_dict() if json else None)
+    hint(f"wrote {out}")
+    decision_options.exit_by_convergence(posterior, content.decision.optimum.converged)

@@ -1,24 +1,19 @@
 """Decisions under a posterior: which mixture, how sure, what else would do, and what it is worth."""
 
-from bayesmix.decision.across import ComputeOptimum as ComputeOptimum
-from bayesmix.decision.across import Crossover as Crossover
-from bayesmix.decision.across import Path as Path
-from bayesmix.decision.across import compute_optimal as compute_optimal
-from bayesmix.decision.across import crossover as crossover
-from bayesmix.decision.across import path as path
-from bayesmix.decision.across import scales_along as scales_along
+from bayesmix.decision.compute_gain import Multiplier as Multiplier
+from bayesmix.decision.compute_gain import compute_multiplier as compute_multiplier
+from bayesmix.decision.constraint import ChanceConstraint as ChanceConstraint
 from bayesmix.decision.constraint import TrustRegion as TrustRegion
 from bayesmix.decision.constraint import parse_bounds as parse_bounds
 from bayesmix.decision.decide import Decision as Decision
 from bayesmix.decision.decide import decide as decide
-from bayesmix.decision.equivalence import NearOptimalSet as NearOptimalSet
-from bayesmix.decision.equivalence import near_optimal as near_optimal
+from bayesmix.decision.export import FORMATS as FORMATS
+from bayesmix.decision.export import hand_over as hand_over
+from bayesmix.decision.export import quantise as quantise
+from bayesmix.decision.export import rounding_loss as rounding_loss
 from bayesmix.decision.feasible import FeasibleSet as FeasibleSet
-from bayesmix.decision.handover import FORMATS as FORMATS
-from bayesmix.decision.handover import hand_over as hand_over
-from bayesmix.decision.handover import quantise as quantise
-from bayesmix.decision.handover import rounding_loss as rounding_loss
-from bayesmix.decision.objective import ChanceConstraint as ChanceConstraint
+from bayesmix.decision.near_optimal import NearOptimalSet as NearOptimalSet
+from bayesmix.decision.near_optimal import near_optimal as near_optimal
 from bayesmix.decision.objective import Custom as Custom
 from bayesmix.decision.objective import DrawRegret as DrawRegret
 from bayesmix.decision.objective import Objective as Objective
@@ -27,7 +22,6 @@ from bayesmix.decision.objective import WeightedLoss as WeightedLoss
 from bayesmix.decision.objective import WorstTarget as WorstTarget
 from bayesmix.decision.objective import criterion as criterion
 from bayesmix.decision.optimize import optimize as optimize
-from bayesmix.decision.optimum import Band as Band
 from bayesmix.decision.optimum import BaselineComparison as BaselineComparison
 from bayesmix.decision.optimum import Optimum as Optimum
 from bayesmix.decision.pareto import Front as Front
@@ -43,5 +37,11 @@ from bayesmix.decision.risk import MeanDeviation as MeanDeviation
 from bayesmix.decision.risk import Quantile as Quantile
 from bayesmix.decision.risk import Risk as Risk
 from bayesmix.decision.risk import WorstDraw as WorstDraw
-from bayesmix.decision.worth import Multiplier as Multiplier
-from bayesmix.decision.worth import compute_multiplier as compute_multiplier
+from bayesmix.decision.scaling import ComputeOptimum as ComputeOptimum
+from bayesmix.decision.scaling import Crossover as Crossover
+from bayesmix.decision.scaling import Path as Path
+from bayesmix.decision.scaling import compute_optimal as compute_optimal
+from bayesmix.decision.scaling import crossover as crossover
+from bayesmix.decision.scaling import path as path
+from bayesmix.decision.scaling import scales_along as scales_along
+from bayesmix.summary import Band as Band

@@ -9,6 +9,7 @@ from typing import Literal, Self
 
 import numpy as np
 
+from bayesmix.deprecation import renamed
 from bayesmix.design import Mixture
 from bayesmix.errors import InputError
 
@@ -39,7 +40,6 @@ class Constraint:
                 f"the constraint '{self.name}' names an unknown domain",
                 expected=f"domains among {list(domains)}",
                 got=unknown,
-                advice="Correct the name.",
             )
         return np.array([float(self.coefficients.get(d, 0.0)) for d in domains])
 
@@ -60,9 +60,7 @@ class TrustRegion:
 
     def __post_init__(self) -> None:
         if self.measure not in ("kl", "tv"):
-            raise InputError(
-                "the distance of a trust region is unknown", expected="kl or tv", got=self.measure, advice="Name one."
-            )
+            raise InputError("the distance of a trust region is unknown", expected="kl or tv", got=self.measure)
         if not (isinstance(self.radius, int | float) and 0 < self.radius < np.inf):
             raise InputError(
                 "the trust region is empty", expected="a radius above 0", got=self.radius, advice="Widen it."
@@ -141,3 +139,40 @@ def as_bounds(name: str, bounds: object) -> Bounds:
             advice="Shares are fractions: write 0.2 for 20 %.",
         )
     return low, high
+
+
+@renamed(than="baseline")
+@dataclass(frozen=True)
+class ChanceConstraint:
+    """A promise: with at least this probability no target is worse than under another mixture by more than a margin.
+
+    It is kept in its conservative convex form, CVaR(probability) of the largest excess ≤ 0, which implies it
+    (Nemirovski and Shapiro 2006, *SIAM Journal on Optimization* 17).
+
+    Args:
+        baseline: the mixture to compare with; the natural one when not given.
+        margin: share of the other mixture's loss, in the same draw, that may be lost.
+        probability: above 0 and below 1.
+        targets: the targets the promise covers; all when not given.
+        name: what the other mixture is called.
+    """
+
+    baseline: Mixture | None = None
+    margin: float = 0.01
+    probability: float = 0.95
+    targets: tuple[str, ...] | None = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.probability < 1:
+            raise InputError(
+                "a chance constraint needs a probability",
+                expected="a number above 0 and below 1",
+                got=self.probability,
+                advice="Give for example 0.95.",
+            )
+
+    def __str__(self) -> str:
+        subject = "no target" if self.targets is None else f"none of {', '.join(self.targets)}"
+        baseline_name = self.name or ("the natural mixture" if self.baseline is None else str(self.baseline))
+        return f"{subject} worse than under {baseline_name} by more than {100 * self.margin:g}%"

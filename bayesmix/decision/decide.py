@@ -9,15 +9,16 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from bayesmix.decision.equivalence import NearOptimalSet, near_optimal
-from bayesmix.decision.interface import PosteriorLike
+from bayesmix.decision.compute_gain import Multiplier, compute_multiplier
+from bayesmix.decision.near_optimal import NearOptimalSet, near_optimal
+from bayesmix.decision.objective import WeightedLoss
 from bayesmix.decision.optimize import Options, optimize
 from bayesmix.decision.optimum import Optimum, clipped
+from bayesmix.decision.protocols import PosteriorLike
 from bayesmix.decision.regret import RegretReport, SplitRisk, regret, split_risk
-from bayesmix.decision.worth import Multiplier, compute_multiplier
 from bayesmix.deprecation import renamed
 from bayesmix.design import Mixture, Scale
-from bayesmix.progress import bar
+from bayesmix.runtime.progress import bar
 
 WIDTH = 80
 SHARE, SPAN = 7, 13
@@ -139,7 +140,7 @@ def decide(
         targets, feasible = options.get("targets"), options.get("feasible")
         draws = options.get("max_draws")
         capped_draws = min(regret_draws, draws or regret_draws)
-        plain = options.get("objective") is None or not options["objective"].name  # type: ignore[union-attr]
+        plain = isinstance(options.get("objective") or WeightedLoss(), WeightedLoss)
         split = None
         if plain and not options.get("chance_constraints"):
             split = split_risk(

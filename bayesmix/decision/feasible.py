@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 import numpy as np
 
 from bayesmix.decision.constraint import Bounds, Constraint, TrustRegion, as_bounds, parse_linear
-from bayesmix.decision.region import Region, region
+from bayesmix.decision.feasible_region import region
+from bayesmix.decision.solvers.region import Region
 from bayesmix.deprecation import renamed, renamed_keys
 from bayesmix.design import Designs, Mixture, Scale, count
 from bayesmix.errors import InputError
+from bayesmix.validate import finite, known_keys, strings, subtable
+
+CONSTRAINTS = "the constraints"
 
 
 @renamed(near="trust_region")
@@ -44,9 +48,11 @@ class FeasibleSet:
     def __post_init__(self) -> None:
         if isinstance(self.trust_region, tuple):
             object.__setattr__(self, "trust_region", TrustRegion(*self.trust_region))
-        _numbers("epochs", {"epochs": self.epochs}, "a finite number above 0", lambda v: v > 0)
-        _numbers("stock", self.stock, "tokens, a finite number above 0", lambda v: v > 0)
-        _numbers("fixed", self.fixed, "a share between 0 and 1", lambda v: 0 <= v <= 1)
+        finite(self.epochs, "epochs", "a finite number above 0", lambda v: v > 0)
+        for domain, tokens in self.stock.items():
+            finite(tokens, f"stock of {domain}", "tokens, a finite number above 0", lambda v: v > 0)
+        for domain, share in self.fixed.items():
+            finite(share, f"fixed of {domain}", "a share between 0 and 1", lambda v: 0 <= v <= 1)
         for domain, bounds in self.bounds.items():
             as_bounds(domain, bounds)
         _ = [parse_linear(text) for text in self.linear]
@@ -65,35 +71,16 @@ class FeasibleSet:
             InputError: a key is unknown, or "natural" or the support is asked for and not known.
         """
         table = renamed_keys(table, "the constraints", near="trust_region")
-        unknown = set(table) - {f for f in cls.__dataclass_fields__}
-        if unknown:
-            raise InputError(
-                "the constraints have unknown keys",
-                expected=f"keys among {list(cls.__dataclass_fields__)}",
-                got=sorted(unknown),
-                advice="Remove or rename them.",
-            )
+        known_keys(table, cls.__dataclass_fields__, CONSTRAINTS)
         arguments = dict(table)
-        for key in ("bounds", "groups", "stock", "fixed", "trust_region"):
-            _require_table(key, table.get(key, {}))
-        for name, group in table.get("groups", {}).items():
-            _require_table(f"groups.{name}", group, ("domains", "bounds"), ("domains", "bounds"))
-        if "trust_region" in table:
-            _require_table("trust_region", table["trust_region"], ("mixture", "radius", "measure"), ("radius",))
-        arguments["linear"] = _listed("linear", table.get("linear", ()))
+        for key in ("bounds", "groups", "stock", "fixed"):
+            subtable(table, key, CONSTRAINTS)
+        arguments["linear"] = strings(table.get("linear", ()), "linear")
         arguments["bounds"] = {d: as_bounds(d, b) for d, b in table.get("bounds", {}).items()}
-        arguments["groups"] = {
-            name: (_listed(f"domains of groups.{name}", group["domains"]), as_bounds(name, group["bounds"]))
-            for name, group in table.get("groups", {}).items()
-        }
+        arguments["groups"] = dict(_group(table["groups"], name) for name in table.get("groups", {}))
         if "trust_region" in table:
-            ball = dict(table["trust_region"])
-            centre = ball.pop("mixture", "natural")
-            if centre != "natural":
-                _require_table("trust_region.mixture", centre)
-            centre = _required(natural, "the natural mixture") if centre == "natural" else Mixture(centre)
-            arguments["trust_region"] = TrustRegion(centre, **ball)
-        arguments["support"] = _required(runs, "the support of the runs") if table.get("support") else None
+            arguments["trust_region"] = _trust_region(table, natural)
+        arguments["support"] = _known(runs, "the support of the runs") if table.get("support") else None
         return cls(**arguments)
 
     def at(self, scale: Scale, domains: Sequence[str]) -> Region:
@@ -136,35 +123,23 @@ class FeasibleSet:
         return "\n".join(lines) or "every mixture"
 
 
-def _numbers(key: str, values: Mapping[str, Any], expected: str, holds: Callable[[float], bool]) -> None:
-    for name, value in values.items():
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not (number and np.isfinite(value) and holds(value)):
-            where = key if name == key else f"{key} of {name}"
-            raise InputError(f"{where} is out of range", expected=expected, got=repr(value), advice="Correct it.")
+def _group(groups: Mapping[str, Any], name: str) -> tuple[str, tuple[tuple[str, ...], Bounds]]:
+    keys = ("domains", "bounds")
+    group = known_keys(subtable(groups, name, "groups", keys), keys, f"groups.{name}")
+    return name, (strings(group["domains"], f"domains of groups.{name}"), as_bounds(name, group["bounds"]))
 
 
-def _listed(name: str, value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or not all(isinstance(text, str) for text in value):
-        raise InputError(
-            f"{name} is no list", expected='a list of texts, ["a", "b"]', got=repr(value), advice="Correct."
-        )
-    return tuple(value)
+def _trust_region(table: Mapping[str, Any], natural: Mixture | None) -> TrustRegion:
+    keys = ("mixture", "radius", "measure")
+    ball = dict(known_keys(subtable(table, "trust_region", CONSTRAINTS, keys[1:2]), keys, "[trust_region]"))
+    if ball.pop("mixture", "natural") == "natural":
+        centre = _known(natural, "the natural mixture")
+    else:
+        centre = Mixture(subtable(table["trust_region"], "mixture", "[trust_region]"))
+    return TrustRegion(centre, **ball)
 
 
-def _require_table(name: str, value: Any, known_keys: Sequence[str] = (), required_keys: Sequence[str] = ()) -> None:
-    """Refuse what is no table; with `known_keys`, a table with other keys; or one that lacks a key."""
-    keys = list(value) if isinstance(value, Mapping) else None
-    if keys is None or not set(required_keys) <= set(keys) or (known_keys and not set(keys) <= set(known_keys)):
-        raise InputError(
-            f"[{name}] of the constraints is not understood",
-            expected=f"a table with {' and '.join(required_keys) or 'one entry a domain'}",
-            got=repr(value) if keys is None else f"keys {keys}",
-            advice="Correct the table.",
-        )
-
-
-def _required[T](value: T | None, name: str) -> T:
+def _known[T](value: T | None, name: str) -> T:
     if value is None:
         raise InputError(
             f"{name} is not known here", expected=name, got="nothing", advice="Give it, or drop the constraint."

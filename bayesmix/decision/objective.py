@@ -11,8 +11,6 @@ import jax
 import jax.numpy as jnp
 
 from bayesmix.decision.risk import Mean, Risk, WorstDraw
-from bayesmix.deprecation import renamed
-from bayesmix.design import Mixture
 from bayesmix.errors import InputError
 
 
@@ -118,43 +116,6 @@ class Custom(Objective):
         return self.declared_convex
 
 
-@renamed(than="baseline")
-@dataclass(frozen=True)
-class ChanceConstraint:
-    """A promise: with at least this probability no target is worse than under another mixture by more than a margin.
-
-    It is kept in its conservative convex form, CVaR(probability) of the largest excess ≤ 0, which implies it
-    (Nemirovski and Shapiro 2006, *SIAM Journal on Optimization* 17).
-
-    Args:
-        baseline: the mixture to compare with; the natural one when not given.
-        margin: share of the other mixture's loss, in the same draw, that may be lost.
-        probability: above 0 and below 1.
-        targets: the targets the promise covers; all when not given.
-        name: what the other mixture is called.
-    """
-
-    baseline: Mixture | None = None
-    margin: float = 0.01
-    probability: float = 0.95
-    targets: tuple[str, ...] | None = None
-    name: str = ""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.probability < 1:
-            raise InputError(
-                "a chance constraint needs a probability",
-                expected="a number above 0 and below 1",
-                got=self.probability,
-                advice="Give for example 0.95.",
-            )
-
-    def __str__(self) -> str:
-        subject = "no target" if self.targets is None else f"none of {', '.join(self.targets)}"
-        baseline_name = self.name or ("the natural mixture" if self.baseline is None else str(self.baseline))
-        return f"{subject} worse than under {baseline_name} by more than {100 * self.margin:g}%"
-
-
 OBJECTIVES: dict[str, Objective] = {o.name: o for o in (WeightedLoss(), DrawRegret(), WorstTarget(), TargetRegret())}
 
 
@@ -173,9 +134,7 @@ def criterion(text: str) -> tuple[Objective, Risk]:
     if name in OBJECTIVES and name:
         return OBJECTIVES[name], Risk.parse(risk) if slash else Mean()
     if slash:
-        raise InputError(
-            f"{name!r} is not an objective", expected=", ".join(filter(None, OBJECTIVES)), got=name, advice="Name one."
-        )
+        raise InputError(f"{name!r} is not an objective", expected=", ".join(filter(None, OBJECTIVES)), got=name)
     return WeightedLoss(), Risk.parse(text)
 
 
@@ -200,7 +159,6 @@ def target_weights(targets: tuple[str, ...], weights: Mapping[str, float] | None
             "the weights name unknown targets",
             expected=f"targets among {list(targets)}",
             got=unknown,
-            advice="Correct the names.",
         )
     values = [float(weights.get(t, 0.0)) for t in targets]
     total = sum(values)

@@ -9,19 +9,21 @@ from typing import TypedDict
 import jax.numpy as jnp
 import numpy as np
 
-from bayesmix.compute import enable_x64
+from bayesmix.decision.constraint import ChanceConstraint
 from bayesmix.decision.feasible import FeasibleSet
-from bayesmix.decision.interface import PosteriorLike
-from bayesmix.decision.level import Minimum
-from bayesmix.decision.objective import ChanceConstraint, Objective, criterion_text
-from bayesmix.decision.optimum import Band, BaselineComparison, Optimum
+from bayesmix.decision.objective import Objective, criterion_text
+from bayesmix.decision.optimum import BaselineComparison, Optimum
 from bayesmix.decision.problem import Penalty, Problem
-from bayesmix.decision.region import Region
+from bayesmix.decision.protocols import PosteriorLike
 from bayesmix.decision.risk import Risk
-from bayesmix.decision.solve import baselines_by_name, problem, solve, why_not_convex, with_baseline
+from bayesmix.decision.solve import baselines_by_name, solve, with_baseline
+from bayesmix.decision.solvers.cutting_plane import Minimum
+from bayesmix.decision.solvers.region import Region
 from bayesmix.deprecation import renamed
 from bayesmix.design import Mixture, Scale
 from bayesmix.errors import DiagnosticsError, DiagnosticsWarning, InfeasibleError, InputError, warn
+from bayesmix.runtime.compute import enable_x64
+from bayesmix.summary import Band
 
 NOT_FINITE = "the loss of some allowed mixtures is not finite"
 PRICES = (10.0, 100.0, 1000.0)
@@ -93,12 +95,14 @@ def optimize(
         DiagnosticsError: with `strict`, the optimiser did not converge.
     """
     region = (feasible or FeasibleSet()).at(scale, posterior.domains)
-    task = problem(posterior, scale, targets=targets, objective=objective, risk=risk, max_draws=max_draws, noise=noise)
-    reason = why_not_convex(posterior, task)
-    nats = tolerance * float(np.abs(task.losses(region.centre) @ task.weights).mean())
-    task = with_baseline(task, region, not reason, nats)
+    task = Problem.of(
+        posterior, scale, targets=targets, objective=objective, risk=risk, max_draws=max_draws, noise=noise
+    )
+    nats = tolerance * task.loss_scale(region.centre)
+    task = with_baseline(task, region, nats)
+    ceilings = {promise: _ceiling(task, promise, posterior.natural) for promise in chance_constraints}
     all_baselines = baselines_by_name(posterior, baselines)
-    minimum = _with_promises(task, region, chance_constraints, posterior, not reason, nats, starts, seed)
+    minimum = _keep_promises(task, region, ceilings, nats, starts, seed)
     if not minimum.converged:
         _complain(minimum, strict)
     losses = task.losses(minimum.mixture)
@@ -112,28 +116,29 @@ def optimize(
         loss=Band.of(task.combined(losses)),
         by_target={t: Band.of(losses[:, i]) for i, t in enumerate(posterior.targets)},
         gap=minimum.gap if finite else None,
-        gap_reason=reason or (NOT_FINITE if not finite else CONSERVATIVE if chance_constraints else ""),
+        gap_reason=task.why_not_convex or (NOT_FINITE if not finite else CONSERVATIVE if chance_constraints else ""),
         converged=minimum.converged,
         spread=minimum.spread,
         evaluations=minimum.evaluations,
-        baselines={name: compare_with(task, m, minimum.mixture) for name, m in all_baselines.items()},
-        chances={str(p): chance(task, p, minimum.mixture, posterior) for p in chance_constraints},
+        baselines={name: _compare(task, m, losses) for name, m in all_baselines.items()},
+        chances={str(p): _chance(losses, ceiling) for p, ceiling in ceilings.items()},
     )
 
 
-def compare_with(task: Problem, other: Mixture, best: np.ndarray) -> BaselineComparison:
-    """Another mixture beside the weights `best` (domain), draw by draw."""
-    mine, theirs = (task.combined(task.losses(h)) for h in (best, other.on(task.surface.domains)))
-    return BaselineComparison.of(other, theirs, mine)
+def _compare(task: Problem, other: Mixture, losses: np.ndarray) -> BaselineComparison:
+    """Another mixture beside the losses (draw, target) of the best, draw by draw."""
+    other_losses = task.losses(other.on(task.surface.domains))
+    return BaselineComparison.of(other, task.combined(other_losses), task.combined(losses))
 
 
-def chance(task: Problem, promise: ChanceConstraint, mixture: np.ndarray, posterior: PosteriorLike) -> float:
-    """The probability with which a promise holds for the weights `mixture` (domain)."""
-    return float(np.mean((task.losses(mixture) <= _ceiling(task, promise, posterior)).all(axis=1)))
+def _chance(losses: np.ndarray, ceiling: np.ndarray) -> float:
+    """The share of the draws whose losses (draw, target) all stay below a ceiling."""
+    return float(np.mean((losses <= ceiling).all(axis=1)))
 
 
-def _ceiling(task: Problem, promise: ChanceConstraint, posterior: PosteriorLike) -> np.ndarray:
-    baseline = promise.baseline or posterior.natural
+def _ceiling(task: Problem, promise: ChanceConstraint, natural: Mixture | None) -> np.ndarray:
+    """The losses (draw, target) that a promise allows, +∞ for targets it does not cover."""
+    baseline = promise.baseline or natural
     if baseline is None:
         raise InputError(
             "the natural mixture is not known, so nothing can be promised against it",
@@ -148,40 +153,37 @@ def _ceiling(task: Problem, promise: ChanceConstraint, posterior: PosteriorLike)
             "a promise names unknown targets",
             expected=f"targets among {list(task.surface.targets)}",
             got=unknown,
-            advice="Correct the names.",
         )
     ceiling = (1 + promise.margin) * task.losses(baseline.on(task.surface.domains))
     return np.where([t in covered for t in task.surface.targets], ceiling, np.inf)
 
 
-def _with_promises(
+def _keep_promises(
     task: Problem,
     region: Region,
-    constraints: Sequence[ChanceConstraint],
-    posterior: PosteriorLike,
-    convex: bool,
+    ceilings: Mapping[ChanceConstraint, np.ndarray],
     tolerance: float,
     starts: int,
     seed: int,
 ) -> Minimum:
     """Minimise with an exact penalty on every promise, dearer until all are kept."""
-    if not constraints:
-        return solve(task, region, convex=convex, tolerance=tolerance, starts=starts, seed=seed)
-    ceilings = [_ceiling(task, p, posterior) for p in constraints]
-    levels = tuple(p.probability for p in constraints)
+    if not ceilings:
+        return solve(task, region, tolerance=tolerance, starts=starts, seed=seed)
+    levels = tuple(promise.probability for promise in ceilings)
     chances = [0.0]
     for price in PRICES:
         with enable_x64():
-            penalties = tuple(Penalty(jnp.asarray(c), price) for c in ceilings)
+            penalties = tuple(Penalty(jnp.asarray(ceiling), price) for ceiling in ceilings.values())
         priced = replace(task, penalties=penalties, levels=levels)
-        minimum = solve(priced, region, convex=convex, tolerance=tolerance, starts=starts, seed=seed)
-        chances = [chance(task, p, minimum.mixture, posterior) for p in constraints]
-        if all(h >= p.probability for h, p in zip(chances, constraints, strict=True)):
+        minimum = solve(priced, region, tolerance=tolerance, starts=starts, seed=seed)
+        losses = task.losses(minimum.mixture)
+        chances = [_chance(losses, ceiling) for ceiling in ceilings.values()]
+        if all(chance >= level for chance, level in zip(chances, levels, strict=True)):
             return replace(minimum, value=task.value(minimum.mixture))
     worst = int(np.argmin(np.array(chances) - np.array(levels)))
     raise InfeasibleError(
         "no mixture found keeps every promise",
-        expected=f"{constraints[worst]}, with probability {levels[worst]:g}",
+        expected=f"{list(ceilings)[worst]}, with probability {levels[worst]:g}",
         got=f"probability {chances[worst]:.3f} at best",
         advice="Widen the margin, lower the probability, or relax the other constraints.",
     )

@@ -10,28 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from bayesmix.design import Design, Mixture, Scale
-
-
-@dataclass(frozen=True)
-class Band:
-    """Mean and central 90 % interval of some draws."""
-
-    mean: float
-    q05: float
-    q95: float
-
-    @classmethod
-    def of(cls, draws: np.ndarray) -> Self:
-        """The band of `draws` (draw)."""
-        low, high = np.quantile(draws, [0.05, 0.95], method="inverted_cdf" if np.isinf(draws).any() else "linear")
-        return cls(float(np.mean(draws)), float(low), float(high))
-
-    def as_dict(self) -> dict[str, float | None]:
-        """Ready for JSON: a loss that is not finite becomes None."""
-        return {k: v if np.isfinite(v) else None for k, v in vars(self).items()}
-
-    def __str__(self) -> str:
-        return f"{self.mean:.4g} [{self.q05:.4g}, {self.q95:.4g}]"
+from bayesmix.summary import Band
 
 
 @dataclass(frozen=True)

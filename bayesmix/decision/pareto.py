@@ -7,12 +7,12 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from bayesmix.decision.interface import PosteriorLike
 from bayesmix.decision.optimize import Options, optimize
 from bayesmix.decision.optimum import Optimum, clipped
+from bayesmix.decision.protocols import PosteriorLike
 from bayesmix.deprecation import renamed
 from bayesmix.design import Scale
-from bayesmix.progress import bar
+from bayesmix.runtime.progress import bar
 
 EDGE = 1e-3  # weight of the other target at the ends, so that ties are broken in its favour
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Self
 
@@ -9,10 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bayesmix.compute import enable_x64
-from bayesmix.decision.interface import Surface
-from bayesmix.decision.objective import Objective
-from bayesmix.decision.risk import CVaR, Risk
+from bayesmix.decision.objective import Custom, Objective, WeightedLoss, target_weights
+from bayesmix.decision.protocols import PosteriorLike, Surface
+from bayesmix.decision.risk import CVaR, Mean, Risk
+from bayesmix.design import Scale
+from bayesmix.runtime.compute import enable_x64
 
 
 class Penalty(NamedTuple):
@@ -31,6 +33,7 @@ class Problem:
         objective: how targets are combined.
         risk: how draws are judged.
         weights: weight of each target (target), summing to 1.
+        convex_losses: whether the losses of every draw are convex in the mixture.
         baseline: taken off the losses before anything else, (draw, target) or a number.
         rows: positions of the draws that are used, all when None.
         penalties: with `levels`, chance constraints as penalties.
@@ -41,10 +44,68 @@ class Problem:
     objective: Objective
     risk: Risk
     weights: np.ndarray
+    convex_losses: bool
     baseline: np.ndarray | float = 0.0
     rows: np.ndarray | None = None
     penalties: tuple[Penalty, ...] = field(default=())
     levels: tuple[float, ...] = field(default=())
+
+    @classmethod
+    def of(
+        cls,
+        posterior: PosteriorLike,
+        scale: Scale,
+        *,
+        targets: Mapping[str, float] | None = None,
+        objective: Objective | None = None,
+        risk: Risk | None = None,
+        max_draws: int | None = None,
+        noise: bool = False,
+    ) -> Self:
+        """The problem at a scale, without baseline or chance constraints; by default the mean weighted loss.
+
+        Args:
+            posterior: the fitted losses.
+            scale: parameters and tokens.
+            targets: target → weight; equal weights when not given.
+            objective: how targets are combined; `WeightedLoss` when not given.
+            risk: how draws are judged; `Mean` when not given.
+            max_draws: use at most this many draws.
+            noise: whether run noise counts as a risk.
+
+        Raises:
+            InputError: unknown targets.
+        """
+        surface = posterior.surface(scale, max_draws=max_draws, noise=noise)
+        weights = np.array(target_weights(surface.targets, targets))
+        return cls(surface, objective or WeightedLoss(), risk or Mean(), weights, posterior.convex)
+
+    @property
+    def why_not_convex(self) -> str:
+        """Why no certificate can be given, or nothing when one can."""
+        if not self.convex_losses:
+            return "the loss of some draws is not convex in the mixture, so no bound on the gap is known"
+        if not self.objective.convex:
+            return "the objective is not known to be convex, so no bound on the gap is known"
+        if not self.risk.convex and not isinstance(self.objective, Custom):
+            return f"the risk {self.risk} is not convex, so no bound on the gap is known"
+        return ""
+
+    @property
+    def convex(self) -> bool:
+        """Whether a certificate can be given."""
+        return not self.why_not_convex
+
+    @property
+    def n_draws(self) -> int:
+        """Number of draws of the surface, used or not."""
+        with enable_x64():
+            shape = jax.ShapeDtypeStruct((len(self.surface.domains),), jnp.float64)
+            return jax.eval_shape(_losses, self.surface, shape).shape[0]
+
+    def loss_scale(self, mixture: np.ndarray) -> float:
+        """Mean absolute weighted loss of one mixture (domain), in nats: what tolerances are a share of."""
+        return float(np.abs(self.losses(mixture) @ self.weights).mean())
 
     def value(self, mixture: np.ndarray) -> float:
         """The objective of one mixture (domain)."""

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 
 from bayesmix.decision.feasible import FeasibleSet
-from bayesmix.decision.interface import PosteriorLike
 from bayesmix.decision.objective import Objective
-from bayesmix.decision.optimum import Band
-from bayesmix.decision.perdraw import lowest_per_draw
+from bayesmix.decision.per_draw import lowest_per_draw
 from bayesmix.decision.problem import Problem
-from bayesmix.decision.region import Region
+from bayesmix.decision.protocols import PosteriorLike
 from bayesmix.decision.risk import Risk
-from bayesmix.decision.solve import CHOSEN, baselines_by_name, problem, solve, why_not_convex, with_baseline
+from bayesmix.decision.solve import CHOSEN, baselines_by_name, solve, with_baseline
+from bayesmix.decision.solvers.region import Region
 from bayesmix.deprecation import renamed
 from bayesmix.design import Mixture, Scale
+from bayesmix.summary import Band
 
 DRAWS = 1000
 
@@ -109,11 +109,10 @@ def regret(
         The report; losses are in nats.
     """
     region = (feasible or FeasibleSet()).at(scale, posterior.domains)
-    task = problem(posterior, scale, targets=targets, max_draws=max_draws)
+    task = Problem.of(posterior, scale, targets=targets, max_draws=max_draws)
     chosen = task.combined(task.losses(mixture.on(posterior.domains)))
-    convex = not why_not_convex(posterior, task)
-    optima, lowest = lowest_per_draw(task.surface, len(chosen), task.weights, region, convex=convex)
-    now = solve(task, region, convex=convex, tolerance=1e-6 * float(np.abs(chosen).mean())).value
+    optima, lowest = lowest_per_draw(task, region)
+    now = solve(task, region, tolerance=1e-6 * float(np.abs(chosen).mean())).value
     all_baselines = baselines_by_name(posterior, baselines)
     losses = {name: task.combined(task.losses(m.on(posterior.domains))) for name, m in all_baselines.items()}
     ranking = np.argmin(np.stack([chosen, *losses.values()]), axis=0)
@@ -169,21 +168,20 @@ def split_risk(
     Arguments are those of `optimize`; `seed` decides the halves.
     """
     region = (feasible or FeasibleSet()).at(scale, posterior.domains)
-    task = problem(posterior, scale, targets=targets, objective=objective, risk=risk, max_draws=max_draws, noise=noise)
-    convex = not why_not_convex(posterior, task)
-    losses = task.losses(region.centre) @ task.weights
-    tolerance = 1e-6 * float(np.abs(losses).mean())
-    task = with_baseline(task, region, convex, tolerance)
-    order = np.random.default_rng(seed).permutation(len(losses))
-    halves = order[: len(order) // 2], order[len(order) // 2 : 2 * (len(order) // 2)]
-    used, unused = zip(
-        *(_one_way(task, region, a, b, convex, tolerance) for a, b in (halves, halves[::-1])), strict=True
+    task = Problem.of(
+        posterior, scale, targets=targets, objective=objective, risk=risk, max_draws=max_draws, noise=noise
     )
-    return SplitRisk(float(np.mean(used)), float(np.mean(unused)))
+    tolerance = 1e-6 * task.loss_scale(region.centre)
+    task = with_baseline(task, region, tolerance)
+    order = np.random.default_rng(seed).permutation(task.n_draws)
+    halves = order[: len(order) // 2], order[len(order) // 2 : 2 * (len(order) // 2)]
+    ways = [_one_way(task, region, train, test, tolerance) for train, test in (halves, halves[::-1])]
+    apparent, honest = np.mean(ways, axis=0).tolist()
+    return SplitRisk(apparent, honest)
 
 
 def _one_way(
-    task: Problem, region: Region, train: np.ndarray, test: np.ndarray, convex: bool, tolerance: float
+    task: Problem, region: Region, train: np.ndarray, test: np.ndarray, tolerance: float
 ) -> tuple[float, float]:
-    chosen = solve(task.on(train), region, convex=convex, tolerance=tolerance)
+    chosen = solve(task.on(train), region, tolerance=tolerance)
     return chosen.value, task.on(test).value(chosen.mixture)

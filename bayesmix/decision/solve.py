@@ -7,16 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from bayesmix.decision.bundle import minimise_locally
-from bayesmix.decision.descent import descend, spread_starts
-from bayesmix.decision.interface import PosteriorLike
-from bayesmix.decision.level import Minimum, minimise_convex
-from bayesmix.decision.objective import Custom, Objective, WeightedLoss, target_weights
-from bayesmix.decision.perdraw import lowest_per_draw
+from bayesmix.decision.objective import WeightedLoss
+from bayesmix.decision.per_draw import lowest_per_draw
 from bayesmix.decision.problem import Problem
-from bayesmix.decision.region import Region
-from bayesmix.decision.risk import Mean, Risk
-from bayesmix.design import Mixture, Scale
+from bayesmix.decision.protocols import PosteriorLike
+from bayesmix.decision.solvers.bundle import minimise_locally
+from bayesmix.decision.solvers.cutting_plane import Minimum, minimise_convex
+from bayesmix.decision.solvers.mirror_descent import descend, spread_starts
+from bayesmix.decision.solvers.region import Region
+from bayesmix.design import Mixture
 from bayesmix.errors import InputError
 
 EVALUATIONS = 300
@@ -24,22 +23,6 @@ FINALISTS = 3
 CHOSEN = "chosen"
 """What the answer itself is called where mixtures have names."""
 SNAPS = (1e-3, 1e-4, 1e-5, 1e-6)
-
-
-def problem(
-    posterior: PosteriorLike,
-    scale: Scale,
-    *,
-    targets: Mapping[str, float] | None = None,
-    objective: Objective | None = None,
-    risk: Risk | None = None,
-    max_draws: int | None = None,
-    noise: bool = False,
-) -> Problem:
-    """The problem at a scale, without baseline or promises; by default the mean of the equally weighted loss."""
-    surface = posterior.surface(scale, max_draws=max_draws, noise=noise)
-    weights = np.array(target_weights(surface.targets, targets))
-    return Problem(surface, objective or WeightedLoss(), risk or Mean(), weights)
 
 
 def baselines_by_name(posterior: PosteriorLike, baselines: Mapping[str, Mixture] | None) -> dict[str, Mixture]:
@@ -59,30 +42,18 @@ def baselines_by_name(posterior: PosteriorLike, baselines: Mapping[str, Mixture]
     return {**mixtures, **(baselines or {})}
 
 
-def why_not_convex(posterior: PosteriorLike, task: Problem) -> str:
-    """Why no certificate can be given for a problem, or nothing when one can."""
-    if not posterior.convex:
-        return "the loss of some draws is not convex in the mixture, so no bound on the gap is known"
-    if not task.objective.convex:
-        return "the objective is not known to be convex, so no bound on the gap is known"
-    if not task.risk.convex and not isinstance(task.objective, Custom):
-        return f"the risk {task.risk} is not convex, so no bound on the gap is known"
-    return ""
-
-
-def with_baseline(task: Problem, region: Region, convex: bool, tolerance: float) -> Problem:
+def with_baseline(task: Problem, region: Region, tolerance: float) -> Problem:
     """The problem with what its objective takes off the losses: each target's or each draw's own lowest loss."""
     kind = task.objective.relative_to
     if kind == "nothing":
         return task
-    draws = len(task.losses(region.centre))
     if kind == "draw":
-        _, lowest = lowest_per_draw(task.surface, draws, task.weights, region, convex=convex)
+        _, lowest = lowest_per_draw(task, region)
         return replace(task, baseline=np.repeat(lowest[:, None], len(task.weights), axis=1))
-    baseline = np.zeros((draws, len(task.weights)))
+    baseline = np.zeros((task.n_draws, len(task.weights)))
     for target in np.flatnonzero(task.weights):
-        subproblem = replace(task, objective=WeightedLoss(), weights=np.eye(1, len(task.weights), target)[0])
-        best = solve(subproblem, region, convex=convex, tolerance=tolerance).mixture
+        weights = np.eye(1, len(task.weights), target)[0]
+        best = solve(replace(task, objective=WeightedLoss(), weights=weights), region, tolerance=tolerance).mixture
         baseline[:, target] = task.losses(best)[:, target]
     return replace(task, baseline=baseline)
 
@@ -91,7 +62,6 @@ def solve(
     task: Problem,
     region: Region,
     *,
-    convex: bool,
     tolerance: float,
     starts: int = 8,
     seed: int = 0,
@@ -102,13 +72,12 @@ def solve(
     Args:
         task: the problem.
         region: the allowed mixtures.
-        convex: whether the problem is convex.
         tolerance: the gap to reach, in nats.
         starts: number of starts without convexity.
         seed: of the starts.
         start: an allowed mixture (domain) to start from, positive where it may be.
     """
-    if convex:
+    if task.convex:
         minimum = minimise_convex(task.value_and_slope, region, tolerance=tolerance, budget=EVALUATIONS, start=start)
     else:
         minimum = _multi_start(task, region, tolerance, starts, seed, start)

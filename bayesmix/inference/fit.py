@@ -11,18 +11,20 @@ from functools import partial
 import jax
 import numpy as np
 
-from bayesmix.compute import keep_compiled_programs, package_versions
 from bayesmix.deprecation import renamed
 from bayesmix.design import TIED
 from bayesmix.errors import DataWarning, DiagnosticsError, DiagnosticsWarning, InputError, warn
-from bayesmix.inference.drift import drift_sites
-from bayesmix.inference.laplace import problems_of
-from bayesmix.inference.posterior import Posterior
-from bayesmix.inference.sampler import Chain, Settings, TargetProblem, sample
-from bayesmix.model import BoundModel, Model
-from bayesmix.parallel import parallel_map
-from bayesmix.progress import bar
-from bayesmix.runs.table import Runs
+from bayesmix.inference.density import TargetProblem
+from bayesmix.inference.kernel import Chain, Settings
+from bayesmix.inference.problems import problems_of
+from bayesmix.inference.sampler import sample
+from bayesmix.model.model import BoundModel, Model
+from bayesmix.posterior.discrepancy import drift_sites
+from bayesmix.posterior.posterior import Posterior
+from bayesmix.runs.runs import Runs
+from bayesmix.runtime.compute import keep_compiled_programs, package_versions
+from bayesmix.runtime.parallel import parallel_map
+from bayesmix.runtime.progress import bar
 
 
 @renamed(near="warm_start")

@@ -18,16 +18,18 @@ import numpyro.distributions as dist
 from scipy.special import logsumexp
 from scipy.stats import norm
 
-from bayesmix.compute import enable_x64, one_blas_thread
 from bayesmix.deprecation import renamed
 from bayesmix.design import count
-from bayesmix.inference.geometry import Geometry
-from bayesmix.inference.sampler import TargetProblem, as_arrays, mode
-from bayesmix.inference.start import Mode, whitening
-from bayesmix.model import Data, Form, Model, expected_loss, reference_loss
-from bayesmix.noise import Rows, StudentT
-from bayesmix.priors import Prior, family
-from bayesmix.runs.table import Runs
+from bayesmix.inference.coordinates import Geometry
+from bayesmix.inference.density import TargetProblem, as_arrays
+from bayesmix.inference.modes import Mode, mode, whitening
+from bayesmix.model.data import Data
+from bayesmix.model.likelihood import Form, expected_loss, reference_loss
+from bayesmix.model.model import Model
+from bayesmix.model.noise import Rows, StudentT
+from bayesmix.model.priors import Prior, family
+from bayesmix.runs.runs import Runs
+from bayesmix.runtime.compute import enable_x64, one_blas_thread
 
 SITE = "extrapolation"
 STARTS = 2

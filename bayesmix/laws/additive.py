@@ -9,7 +9,7 @@ from typing import ClassVar
 import jax
 import numpyro.distributions as dist
 
-from bayesmix.laws import pieces
+from bayesmix.laws import components
 from bayesmix.laws.base import Coordinates, Extent, Law, Theta
 
 
@@ -48,15 +48,15 @@ class Additive(Law[jax.Array]):
 
     def priors(self, domains: int) -> dict[str, dist.Distribution]:
         """Default priors; see `models/additive/model.toml` for the intervals they encode."""
-        return pieces.scale_priors() | pieces.mixture_priors(domains, self.constant, self.diminishing)
+        return components.scale_priors() | components.mixture_priors(domains, self.constant, self.diminishing)
 
     def terms(self, theta: Theta, weights: jax.Array, reference: jax.Array) -> jax.Array:
         """The mixture term, in the unit of M."""
-        return pieces.mixture_term(theta, weights, reference)
+        return components.mixture_term(theta, weights, reference)
 
     def loss(self, theta: Theta, terms: jax.Array, n: jax.Array, d: jax.Array) -> jax.Array:
         """E + mixture term + A n^−α + B d^−β."""
-        return terms + pieces.chinchilla(theta, n, d)
+        return terms + components.chinchilla(theta, n, d)
 
     def convex(self, theta: Mapping[str, jax.Array]) -> bool:
         """Convex when every γ ≤ 1: then Σ Cᵢ hᵢ^γᵢ is concave and positive, and its reciprocal convex."""
@@ -76,13 +76,15 @@ class AdditiveCoordinates(Coordinates):
 
     def to_theta(self, z: Theta) -> tuple[dict[str, jax.Array], jax.Array]:
         """First the mixture term, then what it leaves of the level."""
-        mixture, log_det_mixture = pieces.mixture_to_theta(z, self.extent, self.diminishing)
-        scale, log_det_scale = pieces.scale_to_theta(z, pieces.mean_mixture_term(mixture, self.extent), self.extent)
+        mixture, log_det_mixture = components.mixture_to_theta(z, self.extent, self.diminishing)
+        scale, log_det_scale = components.scale_to_theta(
+            z, components.mean_mixture_term(mixture, self.extent), self.extent
+        )
         return scale | mixture, log_det_mixture + log_det_scale
 
     def from_theta(self, theta: Theta) -> dict[str, jax.Array]:
         """The inverse of `to_theta`."""
         constant = theta["share"].shape[0] > theta["gamma"].shape[0]
-        other = pieces.mean_mixture_term(theta, self.extent)
-        mixture = pieces.mixture_from_theta(theta, constant, self.extent, self.diminishing)
-        return pieces.scale_from_theta(theta, other, self.extent) | mixture
+        other = components.mean_mixture_term(theta, self.extent)
+        mixture = components.mixture_from_theta(theta, constant, self.extent, self.diminishing)
+        return components.scale_from_theta(theta, other, self.extent) | mixture

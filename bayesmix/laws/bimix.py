@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 
-from bayesmix.laws import pieces
+from bayesmix.laws import components
 from bayesmix.laws.base import Coordinates, Extent, Law, Theta
 
 
@@ -51,18 +51,18 @@ class BiMix(Law[jax.Array]):
 
     def priors(self, domains: int) -> dict[str, dist.Distribution]:
         """As in the additive law; C is 0.26 to 1.4 of the smallest loss, γ is 0.03 to 0.5 (90 %)."""
-        scale = pieces.scale_priors()
+        scale = components.scale_priors()
         return {site: scale[site] for site in (("A", "alpha") if self.sizes else ())} | {
             "B": scale["B"],
             "beta": scale["beta"],
             "C": dist.LogNormal(math.log(0.6), 0.5),
             "gamma": dist.LogNormal(math.log(0.12), 0.9),
-            "share": pieces.share_prior(domains, self.constant),
+            "share": components.share_prior(domains, self.constant),
         }
 
     def terms(self, theta: Theta, weights: jax.Array, reference: jax.Array) -> jax.Array:
         """r^−γ."""
-        constant, share = pieces.own_share(theta["share"], weights, reference)
+        constant, share = components.own_share(theta["share"], weights, reference)
         return (constant + share) ** -theta["gamma"]
 
     def loss(self, theta: Theta, terms: jax.Array, n: jax.Array, d: jax.Array) -> jax.Array:
@@ -88,12 +88,12 @@ class BiMixCoordinates(Coordinates):
 
     def to_theta(self, z: Theta) -> tuple[dict[str, jax.Array], jax.Array]:
         """slope_mix is the slope of the log loss in log hᵢ, γ·sᵢ."""
-        log_gamma, share, log_det_mixture = pieces.share_to_theta(z, 0.0)
-        scale, log_det_scale = pieces.scale_to_theta(z, jnp.zeros(()), self.extent)
+        log_gamma, share, log_det_mixture = components.share_to_theta(z, 0.0)
+        scale, log_det_scale = components.scale_to_theta(z, jnp.zeros(()), self.extent)
         c = scale.pop("E")
         return scale | {"C": c, "gamma": jnp.exp(log_gamma), "share": share}, log_det_mixture + log_det_scale
 
     def from_theta(self, theta: Theta) -> dict[str, jax.Array]:
         """The inverse of `to_theta`."""
-        mixture = pieces.share_from_theta(jnp.log(theta["gamma"]), theta["share"], 0.0, self.constant)
-        return pieces.scale_from_theta({**theta, "E": theta["C"]}, jnp.zeros(()), self.extent) | mixture
+        mixture = components.share_from_theta(jnp.log(theta["gamma"]), theta["share"], 0.0, self.constant)
+        return components.scale_from_theta({**theta, "E": theta["C"]}, jnp.zeros(()), self.extent) | mixture

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
-from bayesmix.laws import pieces
+from bayesmix.laws import components
 from bayesmix.laws.base import Coordinates, Extent, Law, Theta
-from bayesmix.simplex import power
+from bayesmix.laws.simplex import power
 
 MOST_STEPS = 100
 """Newton's method needs about ten: each step settles a domain, or doubles the digits."""
@@ -62,9 +62,9 @@ class Capacity(Law[CapacityTerms]):
 
     def priors(self, domains: int) -> dict[str, dist.Distribution]:
         """As in the additive law; H is 0.01 to 0.5 of N₀ (90 %), the division of the rest is rather even."""
-        return pieces.scale_priors() | {
+        return components.scale_priors() | {
             "alpha_domain": dist.ZeroSumNormal(0.3, event_shape=(domains,)),
-            "share": pieces.share_prior(domains, constant=False),
+            "share": components.share_prior(domains, constant=False),
             "shared": dist.Beta(1.0, 4.0),
             "part": dist.Dirichlet(np.full(domains, 2.0)),
         }
@@ -141,12 +141,12 @@ class CapacityCoordinates(Coordinates):
 
     def to_theta(self, z: Theta) -> tuple[dict[str, jax.Array], jax.Array]:
         """slope_mix is the slope of the loss in the log of each domain's own tokens, B·β·sᵢ."""
-        slope, share, log_det_share = pieces.share_to_theta(z, 0.0)
+        slope, share, log_det_share = components.share_to_theta(z, 0.0)
         extent = self.extent._replace(tied=False)  # the slopes of the domains tell more of D than its sizes do
-        scale, log_det_scale = pieces.scale_to_theta({**z, "rise_D": slope}, jnp.zeros(()), extent)
+        scale, log_det_scale = components.scale_to_theta({**z, "rise_D": slope}, jnp.zeros(()), extent)
         part = SIMPLEX(z["part"])
         theta = scale | {
-            "alpha_domain": pieces.zero_sum(z["alpha_domain"]),
+            "alpha_domain": components.zero_sum(z["alpha_domain"]),
             "share": share,
             "shared": jax.nn.sigmoid(z["shared"]),
             "part": part,
@@ -157,13 +157,13 @@ class CapacityCoordinates(Coordinates):
 
     def from_theta(self, theta: Theta) -> dict[str, jax.Array]:
         """The inverse of `to_theta`."""
-        scale = pieces.scale_from_theta(theta, jnp.zeros(()), self.extent._replace(tied=False))
-        share = pieces.share_from_theta(scale.pop("rise_D"), theta["share"], 0.0, constant=False)
+        scale = components.scale_from_theta(theta, jnp.zeros(()), self.extent._replace(tied=False))
+        share = components.share_from_theta(scale.pop("rise_D"), theta["share"], 0.0, constant=False)
         return (
             scale
             | share
             | {
-                "alpha_domain": pieces.zero_sum_inverse(theta["alpha_domain"]),
+                "alpha_domain": components.zero_sum_inverse(theta["alpha_domain"]),
                 "shared": jnp.log(theta["shared"]) - jnp.log1p(-theta["shared"]),
                 "part": SIMPLEX.inv(theta["part"]),
             }

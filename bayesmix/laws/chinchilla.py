@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 
-from bayesmix.laws import pieces
+from bayesmix.laws import components
 from bayesmix.laws.base import Coordinates, Extent, Law, Theta
 
 
@@ -34,14 +34,14 @@ class Chinchilla(Law[None]):
 
     def priors(self, domains: int) -> dict[str, dist.Distribution]:
         """Default priors; see `models/chinchilla/model.toml` for the intervals they encode."""
-        return pieces.scale_priors()
+        return components.scale_priors()
 
     def terms(self, theta: Theta, weights: jax.Array, reference: jax.Array) -> None:
         """Nothing: the mixture plays no part."""
 
     def loss(self, theta: Theta, terms: None, n: jax.Array, d: jax.Array) -> jax.Array:
         """E + A n^−α + B d^−β."""
-        return pieces.chinchilla(theta, n, d)
+        return components.chinchilla(theta, n, d)
 
     def coordinates(self, extent: Extent) -> Coordinates:
         """Level, slopes in log N and log D, splits of the level."""
@@ -55,9 +55,9 @@ class ChinchillaCoordinates(Coordinates):
     extent: Extent
 
     def to_theta(self, z: Theta) -> tuple[dict[str, jax.Array], jax.Array]:
-        """See `pieces.scale_to_theta`."""
-        return pieces.scale_to_theta(z, jnp.zeros(()), self.extent)
+        """See `components.scale_to_theta`."""
+        return components.scale_to_theta(z, jnp.zeros(()), self.extent)
 
     def from_theta(self, theta: Theta) -> dict[str, jax.Array]:
-        """See `pieces.scale_from_theta`."""
-        return pieces.scale_from_theta(theta, jnp.zeros(()), self.extent)
+        """See `components.scale_from_theta`."""
+        return components.scale_from_theta(theta, jnp.zeros(()), self.extent)

@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 
-from bayesmix.laws import pieces
+from bayesmix.laws import components
 from bayesmix.laws.base import Coordinates, Extent, Law, Theta
-from bayesmix.simplex import power
+from bayesmix.laws.simplex import power
 
 
 class DCPTTerms(NamedTuple):
@@ -52,23 +52,23 @@ class DCPT(Law[DCPTTerms]):
 
     def priors(self, domains: int) -> dict[str, dist.Distribution]:
         """As in the additive law; η is 0.06 to 0.7 (90 %)."""
-        return pieces.scale_priors() | {
+        return components.scale_priors() | {
             "eta": dist.LogNormal(math.log(0.2), 0.75),
             "M": dist.LogNormal(math.log(0.3), 1.0),
             "gamma": dist.LogNormal(math.log(0.6), 0.4),
-            "share": pieces.share_prior(domains, constant=True),
+            "share": components.share_prior(domains, constant=True),
         }
 
     def terms(self, theta: Theta, weights: jax.Array, reference: jax.Array) -> DCPTTerms:
         """The mixture term, and B r^η."""
-        offset, share = pieces.own_share(theta["share"], weights, reference)
+        offset, share = components.own_share(theta["share"], weights, reference)
         mixture = theta["M"] * (offset + share) ** -theta["gamma"]
         relative = share / jnp.sum(theta["share"][1:])
         return DCPTTerms(mixture, theta["B"] * power(relative, theta["eta"]))
 
     def loss(self, theta: Theta, terms: DCPTTerms, n: jax.Array, d: jax.Array) -> jax.Array:
         """E + A n^−α + B r^η d^−β + mixture term."""
-        return terms.mixture + pieces.chinchilla({**theta, "B": terms.b}, n, d)
+        return terms.mixture + components.chinchilla({**theta, "B": terms.b}, n, d)
 
     def convex(self, theta: Mapping[str, jax.Array]) -> bool:
         """Convex when η ≥ 1; otherwise r^η is concave."""
@@ -87,11 +87,11 @@ class DCPTCoordinates(Coordinates):
 
     def to_theta(self, z: Theta) -> tuple[dict[str, jax.Array], jax.Array]:
         """First the mixture term, then what it leaves of the level; eta is log η."""
-        mixture, log_det_mixture = pieces.mixture_to_theta(z, self.extent)
-        scale, log_det_scale = pieces.scale_to_theta(z, mixture["M"], self.extent)
+        mixture, log_det_mixture = components.mixture_to_theta(z, self.extent)
+        scale, log_det_scale = components.scale_to_theta(z, mixture["M"], self.extent)
         return scale | mixture | {"eta": jnp.exp(z["eta"])}, log_det_mixture + log_det_scale + z["eta"]
 
     def from_theta(self, theta: Theta) -> dict[str, jax.Array]:
         """The inverse of `to_theta`."""
-        mixture = pieces.mixture_from_theta(theta, True, self.extent) | {"eta": jnp.log(theta["eta"])}
-        return pieces.scale_from_theta(theta, theta["M"], self.extent) | mixture
+        mixture = components.mixture_from_theta(theta, True, self.extent) | {"eta": jnp.log(theta["eta"])}
+        return components.scale_from_theta(theta, theta["M"], self.extent) | mixture

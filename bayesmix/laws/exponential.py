@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 
-from bayesmix.laws import pieces
+from bayesmix.laws import components
 from bayesmix.laws.base import Coordinates, Extent, Law, Theta
 
 
@@ -40,8 +40,8 @@ class Exponential(Law[jax.Array]):
 
     def priors(self, domains: int) -> dict[str, dist.Distribution]:
         """As in the additive law; one domain alone changes M by a factor between 1/20 and 20 (90 %)."""
-        tilt = {"t": dist.ZeroSumNormal(pieces.TILT_SPREAD, event_shape=(domains,))}
-        return pieces.scale_priors() | pieces.tilt_prior() | tilt
+        tilt = {"t": dist.ZeroSumNormal(components.TILT_SPREAD, event_shape=(domains,))}
+        return components.scale_priors() | components.tilt_prior() | tilt
 
     def terms(self, theta: Theta, weights: jax.Array, reference: jax.Array) -> jax.Array:
         """The mixture term, in the unit of M."""
@@ -49,7 +49,7 @@ class Exponential(Law[jax.Array]):
 
     def loss(self, theta: Theta, terms: jax.Array, n: jax.Array, d: jax.Array) -> jax.Array:
         """E + mixture term + A n^−α + B d^−β."""
-        return terms + pieces.chinchilla(theta, n, d)
+        return terms + components.chinchilla(theta, n, d)
 
     def convex(self, theta: Mapping[str, jax.Array]) -> bool:
         """Always: the exponential of a linear form."""
@@ -68,10 +68,12 @@ class ExponentialCoordinates(Coordinates):
 
     def to_theta(self, z: Theta) -> tuple[dict[str, jax.Array], jax.Array]:
         """First the mixture term, then what it leaves of the level."""
-        m, t, log_det_mixture = pieces.tilt_to_theta(z)
-        scale, log_det_scale = pieces.scale_to_theta(z, m, self.extent)
+        m, t, log_det_mixture = components.tilt_to_theta(z)
+        scale, log_det_scale = components.scale_to_theta(z, m, self.extent)
         return scale | {"M": m, "t": t}, log_det_mixture + log_det_scale
 
     def from_theta(self, theta: Theta) -> dict[str, jax.Array]:
         """The inverse of `to_theta`."""
-        return pieces.scale_from_theta(theta, theta["M"], self.extent) | pieces.tilt_from_theta(theta["M"], theta["t"])
+        return components.scale_from_theta(theta, theta["M"], self.extent) | components.tilt_from_theta(
+            theta["M"], theta["t"]
+        )

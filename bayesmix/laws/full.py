@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 
-from bayesmix.laws import pieces
+from bayesmix.laws import components
 from bayesmix.laws.base import Coordinates, Extent, Law, Theta
 from bayesmix.laws.joint import JointCoordinates
 
@@ -67,15 +67,15 @@ class Full(Law[FullTerms]):
 
     def priors(self, domains: int) -> dict[str, dist.Distribution]:
         """As in the joint law; one domain alone changes an exponent by a factor between 0.8 and 1.25 (90 %)."""
-        amplitudes = pieces.falling_priors("A", domains) | pieces.falling_priors("B", domains)
-        exponents = pieces.blend_priors("alpha", domains, 0.15) | pieces.blend_priors("beta", domains, 0.15)
-        return pieces.scale_priors() | pieces.mixture_priors(domains, self.constant) | amplitudes | exponents
+        amplitudes = components.falling_priors("A", domains) | components.falling_priors("B", domains)
+        exponents = components.blend_priors("alpha", domains, 0.15) | components.blend_priors("beta", domains, 0.15)
+        return components.scale_priors() | components.mixture_priors(domains, self.constant) | amplitudes | exponents
 
     def terms(self, theta: Theta, weights: jax.Array, reference: jax.Array) -> FullTerms:
         """The mixture term, and amplitudes and exponents of this mixture."""
-        log_a, log_b = (pieces.log_falling(theta, site, weights, reference) for site in ("A", "B"))
-        log_alpha, log_beta = (pieces.log_blend(theta, site, weights, reference) for site in ("alpha", "beta"))
-        mixture = pieces.mixture_term(theta, weights, reference)
+        log_a, log_b = (components.log_falling(theta, site, weights, reference) for site in ("A", "B"))
+        log_alpha, log_beta = (components.log_blend(theta, site, weights, reference) for site in ("alpha", "beta"))
+        mixture = components.mixture_term(theta, weights, reference)
         return FullTerms(mixture, log_a, theta["alpha"] * jnp.exp(log_alpha), log_b, theta["beta"] * jnp.exp(log_beta))
 
     def loss(self, theta: Theta, terms: FullTerms, n: jax.Array, d: jax.Array) -> jax.Array:
@@ -98,8 +98,8 @@ class FullCoordinates(Coordinates):
     def to_theta(self, z: Theta) -> tuple[dict[str, jax.Array], jax.Array]:
         """An orthonormal basis of the zero-sum vectors carries the exponents by domain."""
         theta, log_det = JointCoordinates(self.extent).to_theta(z)
-        return theta | pieces.blend_to_theta(z, "alpha", "beta"), log_det
+        return theta | components.blend_to_theta(z, "alpha", "beta"), log_det
 
     def from_theta(self, theta: Theta) -> dict[str, jax.Array]:
         """The inverse of `to_theta`."""
-        return JointCoordinates(self.extent).from_theta(theta) | pieces.blend_from_theta(theta, "alpha", "beta")
+        return JointCoordinates(self.extent).from_theta(theta) | components.blend_from_theta(theta, "alpha", "beta")

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 
-from bayesmix.laws import pieces
+from bayesmix.laws import components
 from bayesmix.laws.additive import AdditiveCoordinates
 from bayesmix.laws.base import Coordinates, Extent, Law, Theta
 
@@ -60,16 +60,16 @@ class Joint(Law[JointTerms]):
 
     def priors(self, domains: int) -> dict[str, dist.Distribution]:
         """Default priors; see `models/joint/model.toml` for the intervals they encode."""
-        mixture = pieces.mixture_priors(domains, self.constant)
-        amplitudes = pieces.falling_priors("A", domains) | pieces.falling_priors("B", domains)
-        return pieces.scale_priors() | mixture | amplitudes
+        mixture = components.mixture_priors(domains, self.constant)
+        amplitudes = components.falling_priors("A", domains) | components.falling_priors("B", domains)
+        return components.scale_priors() | mixture | amplitudes
 
     def terms(self, theta: Theta, weights: jax.Array, reference: jax.Array) -> JointTerms:
         """The mixture term, and the log amplitudes of N and D relative to the reference mixture."""
         return JointTerms(
-            pieces.mixture_term(theta, weights, reference),
-            pieces.log_falling(theta, "A", weights, reference),
-            pieces.log_falling(theta, "B", weights, reference),
+            components.mixture_term(theta, weights, reference),
+            components.log_falling(theta, "A", weights, reference),
+            components.log_falling(theta, "B", weights, reference),
         )
 
     def loss(self, theta: Theta, terms: JointTerms, n: jax.Array, d: jax.Array) -> jax.Array:
@@ -96,11 +96,11 @@ class JointCoordinates(Coordinates):
     def to_theta(self, z: Theta) -> tuple[dict[str, jax.Array], jax.Array]:
         """The additive part and the two amplitudes have nothing to do with each other."""
         theta, log_det = AdditiveCoordinates(self.extent).to_theta(z)
-        a, log_det_a = pieces.falling_to_theta(z, "A")
-        b, log_det_b = pieces.falling_to_theta(z, "B")
+        a, log_det_a = components.falling_to_theta(z, "A")
+        b, log_det_b = components.falling_to_theta(z, "B")
         return theta | a | b, log_det + log_det_a + log_det_b
 
     def from_theta(self, theta: Theta) -> dict[str, jax.Array]:
         """The inverse of `to_theta`."""
-        amplitudes = pieces.falling_from_theta(theta, "A") | pieces.falling_from_theta(theta, "B")
+        amplitudes = components.falling_from_theta(theta, "A") | components.falling_from_theta(theta, "B")
         return AdditiveCoordinates(self.extent).from_theta(theta) | amplitudes

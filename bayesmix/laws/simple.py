@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 
-from bayesmix.laws import pieces
+from bayesmix.laws import components
 from bayesmix.laws.base import Coordinates, Extent, Law, Theta
 
 EDGE_WEIGHT = 0.1
@@ -46,20 +46,20 @@ class Simple(Law[jax.Array]):
 
     def priors(self, domains: int) -> dict[str, dist.Distribution]:
         """As in the additive law; one domain alone changes M by a factor between 1/20 and 20 (90 %)."""
-        blend = pieces.blend_priors("M", domains, pieces.TILT_SPREAD) | {"kappa_M": dist.Normal(0.0, 3.0)}
-        return pieces.scale_priors() | pieces.tilt_prior() | blend
+        blend = components.blend_priors("M", domains, components.TILT_SPREAD) | {"kappa_M": dist.Normal(0.0, 3.0)}
+        return components.scale_priors() | components.tilt_prior() | blend
 
     def terms(self, theta: Theta, weights: jax.Array, reference: jax.Array) -> jax.Array:
         """The mixture term, in the unit of M."""
-        return theta["M"] * jnp.exp(pieces.log_blend(theta, "M", weights, reference))
+        return theta["M"] * jnp.exp(components.log_blend(theta, "M", weights, reference))
 
     def loss(self, theta: Theta, terms: jax.Array, n: jax.Array, d: jax.Array) -> jax.Array:
         """E + mixture term + A n^−α + B d^−β."""
-        return terms + pieces.chinchilla(theta, n, d)
+        return terms + components.chinchilla(theta, n, d)
 
     def convex(self, theta: Mapping[str, jax.Array]) -> bool:
         """Convex when κ ≤ 1, which is γ ≥ 1 or γ < 0."""
-        return pieces.blend_convex(theta, "M")
+        return components.blend_convex(theta, "M")
 
     def coordinates(self, extent: Extent) -> Coordinates:
         """Level, slopes in log N, log D and every hᵢ, splits of the level, exponents."""
@@ -79,14 +79,14 @@ class SimpleCoordinates(Coordinates):
 
     def to_theta(self, z: Theta) -> tuple[dict[str, jax.Array], jax.Array]:
         """First the mixture term, then what it leaves of the level."""
-        m, bend, slope = jnp.exp(z["M"]), z["bend"], pieces.zero_sum(z["slope_mix"])
+        m, bend, slope = jnp.exp(z["M"]), z["bend"], components.zero_sum(z["slope_mix"])
         straight = jnp.abs(bend) < STRAIGHT
-        log_w, log_dw = pieces.soft(1 + bend * slope, EDGE_WEIGHT)
+        log_w, log_dw = components.soft(1 + bend * slope, EDGE_WEIGHT)
         by_domain = jnp.where(straight, slope, log_w / jnp.where(straight, 1.0, bend))
         log_d = jnp.where(straight, 0.0, log_dw - log_w)  # of each entry; then all are centred
         log_det_mixture = jnp.sum(log_d) + jax.nn.logsumexp(-log_d) - math.log(len(slope)) + (3 - len(slope)) * z["M"]
         mixture = {"M": m, "M_domain": (by_domain - jnp.mean(by_domain)) / m, "kappa_M": bend * m}
-        scale, log_det_scale = pieces.scale_to_theta(z, m, self.extent)
+        scale, log_det_scale = components.scale_to_theta(z, m, self.extent)
         return scale | mixture, log_det_mixture + log_det_scale
 
     def from_theta(self, theta: Theta) -> dict[str, jax.Array]:
@@ -96,7 +96,7 @@ class SimpleCoordinates(Coordinates):
         log_w = theta["kappa_M"] * theta["M_domain"]
 
         def less_one(log_size: jax.Array) -> jax.Array:
-            return pieces.hard(log_w + log_size, EDGE_WEIGHT) - 1
+            return components.hard(log_w + log_size, EDGE_WEIGHT) - 1
 
         def newton(_: int, log_size: jax.Array) -> jax.Array:
             total, slope = jax.value_and_grad(lambda u: jnp.sum(less_one(u)))(log_size)
@@ -104,8 +104,8 @@ class SimpleCoordinates(Coordinates):
 
         log_size = jax.lax.fori_loop(0, 30, newton, math.log(len(log_w)) - jax.nn.logsumexp(log_w))
         slope = jnp.where(straight, m * theta["M_domain"], less_one(log_size) / jnp.where(straight, 1.0, bend))
-        return pieces.scale_from_theta(theta, m, self.extent) | {
+        return components.scale_from_theta(theta, m, self.extent) | {
             "M": jnp.log(m),
             "bend": bend,
-            "slope_mix": pieces.zero_sum_inverse(slope),
+            "slope_mix": components.zero_sum_inverse(slope),
         }

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from scipy.stats import binom
 
 from bayesmix.design import count
-from bayesmix.inference.backtest import Backtest
-from bayesmix.inference.score import LEVELS
+from bayesmix.evaluation.backtest import Backtest
+from bayesmix.evaluation.score import LEVELS
 from bayesmix.plots.style import BLUE, COLOURS, DENSE, GREY, ORANGE, calm, key, plain, size_axis, slanted, zero_line
 
 MOST = 8

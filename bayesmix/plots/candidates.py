@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from bayesmix.acquisition.appraise import CandidateScores
 from bayesmix.acquisition.proposal import Proposal
+from bayesmix.acquisition.scores import CandidateScores
 from bayesmix.plots.style import COLOURS, DENSE, GREY, MARKERS, ORANGE, calm, flops_axis, key_above
 
 ORIGINS = {"sobol": "spread out", "vertex": "nearly one domain", "optimum": "near the optimum", "replicate": "repeats"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from bayesmix.inference.compare import Comparison
+from bayesmix.evaluation.compare import Comparison
 from bayesmix.plots.style import COLOURS, MARKERS, calm, plain, rows_of, zero_line
 
 

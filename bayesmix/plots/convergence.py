@@ -6,10 +6,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from bayesmix.inference.diagnostics import ESS, RHAT
-from bayesmix.inference.mixing import mixing
-from bayesmix.inference.posterior import Posterior
+from bayesmix.evaluation.convergence import mixing
 from bayesmix.plots.style import BLUE, DENSE, ORANGE, calm, key_above, plain
+from bayesmix.posterior.diagnostics import ESS, RHAT
+from bayesmix.posterior.posterior import Posterior
 
 NAMED = 3
 LEAST = 1e-4

@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bayesmix.errors import InputError
-from bayesmix.files import atomic_write
 from bayesmix.plots.style import BLUE, GREEN, ORANGE
+from bayesmix.runtime.files import atomic_write
 
 SUFFIXES = (".png", ".svg", ".pdf")
 DPI = 150

@@ -7,9 +7,10 @@ from matplotlib.axes import Axes
 
 from bayesmix.deprecation import renamed
 from bayesmix.errors import InputError
-from bayesmix.inference.identify import entries, prior_draws
-from bayesmix.inference.posterior import Posterior
+from bayesmix.evaluation.identifiability import prior_draws
 from bayesmix.plots.style import BLUE, GREY, calm, key, key_above, plain, rows_of
+from bayesmix.posterior.labels import entries
+from bayesmix.posterior.posterior import Posterior
 
 BINS = 50
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -86,9 +87,7 @@ def _site(posterior: Posterior, parameter: str) -> tuple[str, int | None, bool]:
     """Site, position of the entry, and whether it is in the unit of the loss."""
     parameters = entries(posterior)
     if parameter not in parameters:
-        raise InputError(
-            "no such parameter", expected=f"one of {list(parameters)[:20]}", got=parameter, advice="Correct the name."
-        )
+        raise InputError("no such parameter", expected=f"one of {list(parameters)[:20]}", got=parameter)
     site, position = parameters[parameter]
     return site, position, site in posterior.model.law.amplitudes
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from bayesmix.deprecation import renamed
-from bayesmix.inference.loo_pit import FALSE_ALARM, Ecdf, LooPit
+from bayesmix.evaluation.loo_pit import FALSE_ALARM, Ecdf, LooPit
 from bayesmix.plots.style import COLOURS, GREY, calm, key_above, plain
 
 MOST = 8

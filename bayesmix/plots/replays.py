@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from bayesmix.acquisition.replay import Replays
+from bayesmix.campaign.replay import Replays
 from bayesmix.deprecation import renamed
 from bayesmix.plots.style import COLOURS, calm, key_above, plain, times_axis, zero_line
 

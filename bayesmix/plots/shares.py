@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from bayesmix.deprecation import renamed
 from bayesmix.design import Design, Designs
 from bayesmix.errors import InputError
-from bayesmix.inference.extrapolation import NEAR
-from bayesmix.inference.posterior import Posterior
-from bayesmix.inference.stack import Stack
 from bayesmix.plots.style import calm, fill_bands, key, plain, shade, share_axis, titled
+from bayesmix.posterior.extrapolation import NEAR
+from bayesmix.posterior.posterior import Posterior
+from bayesmix.posterior.stack import Stack
 
 POINTS = 51
 
@@ -72,7 +72,7 @@ def _line(
     if unknown or domain == other_domain:
         raise InputError(
             "there is no such line through the simplex", expected=f"two domains among {list(domains)}",
-            got=unknown or [domain, other_domain], advice="Correct the names.",
+            got=unknown or [domain, other_domain],
         )  # fmt: skip
     vertex = np.eye(1, len(domains), domains.index(domain))[0]
     if other_domain is not None:

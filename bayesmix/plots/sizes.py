@@ -5,10 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from bayesmix.decision.worth import Axis, grow
-from bayesmix.design import Design, Designs, Scale, count
-from bayesmix.inference.posterior import Posterior
-from bayesmix.inference.stack import Stack
+from bayesmix.design import Axis, Design, Designs, Scale, count, grow
 from bayesmix.plots.style import (
     BLUE,
     DENSE,
@@ -23,6 +20,8 @@ from bayesmix.plots.style import (
     size_axis,
     titled,
 )
+from bayesmix.posterior.posterior import Posterior
+from bayesmix.posterior.stack import Stack
 
 POINTS = 40
 NEAR_SIZE, NEAR_MIXTURE = 0.05, 0.05

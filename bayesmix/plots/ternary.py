@@ -13,12 +13,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from bayesmix.decision.decide import Decision
-from bayesmix.decision.solve import problem
+from bayesmix.decision.problem import Problem
 from bayesmix.design import Design, Mixture
 from bayesmix.errors import InputError
-from bayesmix.inference.posterior import Posterior
-from bayesmix.inference.stack import Stack
 from bayesmix.plots.style import GREEN, ORANGE, plain
+from bayesmix.posterior.posterior import Posterior
+from bayesmix.posterior.stack import Stack
 
 STEPS = 24
 """The grid has (STEPS + 1)(STEPS + 2)/2 mixtures."""
@@ -56,7 +56,7 @@ def plot_ternary_loss(
     """
     names = _three(posterior, design.mixture, domains)
     corner, mixtures = _grid(design.mixture.on(posterior.domains), posterior.domains, names)
-    task = problem(posterior, design.scale, targets=targets, max_draws=DRAWS)
+    task = Problem.of(posterior, design.scale, targets=targets, max_draws=DRAWS)
     loss = np.array([task.combined(task.losses(h)).mean() for h in mixtures])
     _map(ax, names, corner, loss, LOSS, "expected loss (nats/token)")
     _mark(ax, names, {"chosen": design.mixture, **_known(posterior)})
@@ -82,7 +82,7 @@ def plot_ternary_regret(
     names = _three(posterior, decision.mixture, domains)
     corner, mixtures = _grid(decision.mixture.on(posterior.domains), posterior.domains, names)
     draws = len(decision.regret.losses)
-    task = problem(posterior, decision.optimum.scale, targets=decision.optimum.targets, max_draws=draws)
+    task = Problem.of(posterior, decision.optimum.scale, targets=decision.optimum.targets, max_draws=draws)
     chosen = task.combined(task.losses(decision.mixture.on(posterior.domains)))
     lowest = (chosen - decision.regret.losses).mean()  # the mean over the draws of each draw's lowest loss
     regret = np.array([task.combined(task.losses(h)).mean() for h in mixtures]) - lowest

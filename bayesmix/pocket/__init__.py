@@ -3,7 +3,7 @@
 from bayesmix.pocket.corpora import SETTINGS as SETTINGS
 from bayesmix.pocket.corpora import Corpus as Corpus
 from bayesmix.pocket.corpora import load_corpus as load_corpus
-from bayesmix.pocket.plan import Job as Job
+from bayesmix.pocket.plan import TrainingJob as TrainingJob
 from bayesmix.pocket.plan import plan as plan
 from bayesmix.pocket.plan import read_plan as read_plan
 from bayesmix.pocket.plan import write_plan as write_plan

@@ -12,9 +12,9 @@ import numpy as np
 
 from bayesmix.deprecation import renamed
 from bayesmix.errors import InputError
-from bayesmix.files import atomic_write
 from bayesmix.pocket import decode, images
 from bayesmix.pocket.packages import cache_folder, packages, unpacked
+from bayesmix.runtime.files import atomic_write
 
 PLACES = 64  # symbols that a sequence predicts; a mark of its kind comes before them
 BLOCK, EVERY = 64, 16  # sequences in a row that stay together; one block of so many is held out
@@ -92,9 +92,7 @@ def find_setting(name: str) -> Setting:
         InputError: there is none.
     """
     if name not in SETTINGS:
-        raise InputError(
-            "unknown setting", expected=f"among {list(SETTINGS)}", got=repr(name), advice="Choose one of them."
-        )
+        raise InputError("unknown setting", expected=f"among {list(SETTINGS)}", got=repr(name))
     return SETTINGS[name]
 
 

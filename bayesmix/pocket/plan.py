@@ -1,4 +1,4 @@
-"""`Job`, `plan`: which models to train, in an order that leaves a balanced table wherever a sweep is interrupted."""
+"""`plan`: which models to train, in an order that leaves a balanced table wherever a sweep is interrupted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scipy.stats import qmc
 from bayesmix.errors import InputError
 from bayesmix.pocket.corpora import Corpus, find_setting
 from bayesmix.pocket.sizes import SIZES, find_size
-from bayesmix.runs.tables import write_table
+from bayesmix.runs.io import write_table
 
 FLOOR = 0.02  # no domain has less, so that every share is a measured one
 SCATTERED, ASIDE = 18, 5  # mixtures of a Sobol sequence, and how many of them are held out
@@ -33,7 +33,7 @@ FIELDS = ("train_run", "setting", "size", "seed", "tokens", "mixture", "hold_out
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """One training run that is planned.
 
     Attributes:
@@ -72,7 +72,7 @@ def mixtures(corpus: Corpus) -> dict[str, np.ndarray]:
     return {name: _rounded(weights) for name, weights in recipes.items()}
 
 
-def plan(setting: str, corpus: Corpus) -> list[Job]:
+def plan(setting: str, corpus: Corpus) -> list[TrainingJob]:
     """The runs of a shipped set.
 
     All mixtures at all sizes but the largest, which has the held-out ones, uniform, natural and two heavy ones; two
@@ -83,10 +83,10 @@ def plan(setting: str, corpus: Corpus) -> list[Job]:
     heavy = [f"{domain}-heavy" for domain in corpus.domains]
     core = ["uniform", "natural", *heavy[:2], *aside]
 
-    def job(name: str, size: str, seed: int = 0) -> Job:
+    def job(name: str, size: str, seed: int = 0) -> TrainingJob:
         weights = dict(zip(corpus.domains, recipes[name].tolist(), strict=True))
         out = ("both" if name in aside else "size") if size == LARGEST else "mixture" if name in aside else ""
-        return Job(
+        return TrainingJob(
             f"{setting}-{size}-{name}-{seed}", setting, size, seed, TOKENS[setting], weights, mixture=name, hold_out=out
         )
 
@@ -101,15 +101,15 @@ def plan(setting: str, corpus: Corpus) -> list[Job]:
     return jobs + [job(name, last) for name in recipes if name not in core]
 
 
-def write_plan(jobs: Iterable[Job], path: str | os.PathLike[str]) -> None:
-    """Write jobs of one setting as a table: the fields of `Job`, `tokens` separated by blanks, `weight.<domain>`."""
+def write_plan(jobs: Iterable[TrainingJob], path: str | os.PathLike[str]) -> None:
+    """Write jobs of one setting as a table: the fields of a job, `tokens` separated by blanks, `weight.<domain>`."""
     jobs = list(jobs)
     columns = {name: [getattr(job, name) for job in jobs] for name in FIELDS}
     columns["tokens"] = [" ".join(map(str, job.tokens)) for job in jobs]
     write_table(columns | {f"weight.{d}": [job.weights[d] for job in jobs] for d in jobs[0].weights}, path)
 
 
-def read_plan(path: str | os.PathLike[str]) -> list[Job]:
+def read_plan(path: str | os.PathLike[str]) -> list[TrainingJob]:
     """Read the jobs of a table as `write_plan` writes it; `mixture` and `hold_out` may be missing.
 
     Raises:
@@ -149,25 +149,22 @@ def checked_weights(weights: Mapping[str, float], setting: str) -> np.ndarray:
             "the weights are not a mixture",
             expected=f"weights of {', '.join(domains)}, at least 0, that sum to 1",
             got=dict(weights),
-            advice="Correct them.",
         )
     return values
 
 
-def _job(row: Mapping[str, str]) -> Job:
+def _job(row: Mapping[str, str]) -> TrainingJob:
     weights = {name.removeprefix("weight."): value for name, value in row.items() if name.startswith("weight.")}
     try:
         seed, tokens = int(row["seed"]), tuple(int(text) for text in row["tokens"].split())
         shares = {name: float(value) for name, value in weights.items()}
     except ValueError as error:
-        raise InputError(
-            f"the plan of {row['train_run']} cannot be read", expected="numbers", got=str(error), advice="Correct it."
-        ) from None
+        raise InputError(f"the plan of {row['train_run']} cannot be read", expected="numbers", got=str(error)) from None
     find_size(row["size"])
     checked_weights(shares, row["setting"])
     if not tokens:
         raise InputError(f"{row['train_run']} has no tokens", expected="at least one number", got="none", advice="Add.")
-    return Job(
+    return TrainingJob(
         row["train_run"],
         row["setting"],
         row["size"],

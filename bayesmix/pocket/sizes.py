@@ -46,5 +46,5 @@ def find_size(name: str) -> Size:
         InputError: there is none.
     """
     if name not in SIZES:
-        raise InputError("unknown size", expected=f"among {list(SIZES)}", got=repr(name), advice="Choose one of them.")
+        raise InputError("unknown size", expected=f"among {list(SIZES)}", got=repr(name))
     return SIZES[name]

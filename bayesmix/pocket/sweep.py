@@ -17,8 +17,8 @@ from typing import IO, Any
 
 from bayesmix.deprecation import renamed
 from bayesmix.errors import InputError
-from bayesmix.pocket.plan import Job
-from bayesmix.runs.tables import write_table
+from bayesmix.pocket.plan import TrainingJob
+from bayesmix.runs.io import write_table
 
 ALONE = {  # every process computes in one thread
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
@@ -39,7 +39,7 @@ def read_records(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
 @renamed(said="on_message")
 def sweep(
-    jobs: Sequence[Job],
+    jobs: Sequence[TrainingJob],
     out: str | os.PathLike[str],
     processes: int | None = None,
     on_message: Callable[[str], None] = lambda _: None,
@@ -63,7 +63,7 @@ def sweep(
     """
     with _locked(out) as file:
         completed = {entry["train_run"] for entry in read_records(out)}
-        todo: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        todo: queue.SimpleQueue[TrainingJob] = queue.SimpleQueue()
         remaining = [job for job in jobs if job.train_run not in completed]
         for job in remaining:
             todo.put(job)
@@ -151,7 +151,7 @@ class _Worker:
             env=os.environ | ALONE,
         )
 
-    def serve(self, todo: queue.SimpleQueue[Job], finished: queue.SimpleQueue[dict[str, Any] | None]) -> None:
+    def serve(self, todo: queue.SimpleQueue[TrainingJob], finished: queue.SimpleQueue[dict[str, Any] | None]) -> None:
         """Hand jobs to the process until none is left; None stands for a process that has ended."""
         assert self.process.stdin and self.process.stdout
         while True:

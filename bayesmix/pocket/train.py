@@ -53,7 +53,7 @@ def rounded(tokens: float) -> int:
         InputError: it is not a finite number above 0.
     """
     if not 0 < tokens < float("inf"):
-        raise InputError("tokens are not a size", expected="a finite number above 0", got=tokens, advice="Correct it.")
+        raise InputError("tokens are not a size", expected="a finite number above 0", got=tokens)
     unit = 5 * STEP_TOKENS
     return unit * max(1, round(tokens / unit))
 

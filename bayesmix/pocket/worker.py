@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bayesmix.pocket.plan import Job
+    from bayesmix.pocket.plan import TrainingJob
 
 
 def main() -> None:
@@ -20,13 +20,13 @@ def main() -> None:
         import jax
 
         jax.devices()  # starts its threads
-    from bayesmix.pocket.plan import Job
+    from bayesmix.pocket.plan import TrainingJob
 
     for line in sys.stdin:
-        print(json.dumps(record(Job(**json.loads(line)))), flush=True)
+        print(json.dumps(record(TrainingJob(**json.loads(line)))), flush=True)
 
 
-def record(job: Job) -> dict[str, Any]:
+def record(job: TrainingJob) -> dict[str, Any]:
     """Train a job and say what was measured, in the words of a line of the sweep's file."""
     from bayesmix.pocket.corpora import load_corpus
     from bayesmix.pocket.plan import checked_weights

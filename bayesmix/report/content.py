@@ -11,28 +11,29 @@ from typing import Any, Literal, Unpack
 
 import numpy as np
 
-from bayesmix.acquisition.appraise import CandidateScores, score_candidates
 from bayesmix.acquisition.candidates import candidates
 from bayesmix.acquisition.cost import flops
-from bayesmix.acquisition.criteria import RegretReduction
+from bayesmix.acquisition.functions import RegretReduction
 from bayesmix.acquisition.pool import Pool
 from bayesmix.acquisition.proposal import Proposal
 from bayesmix.acquisition.propose import DRAWS, propose
-from bayesmix.cards import card_text, read_card
+from bayesmix.acquisition.scores import CandidateScores, score_candidates
+from bayesmix.cards.read import read_card
+from bayesmix.cards.write import card_text
 from bayesmix.decision.decide import Decision, decide
 from bayesmix.decision.effects import Effects, effects
 from bayesmix.decision.optimize import Options
 from bayesmix.deprecation import renamed
 from bayesmix.design import Design, Designs, Mixture, Scale, count
 from bayesmix.errors import DiagnosticsWarning
-from bayesmix.inference.identify import Check, check
-from bayesmix.inference.loo_pit import LooPit, loo_pit
-from bayesmix.inference.posterior import Posterior
-from bayesmix.inference.prediction import Prediction
-from bayesmix.inference.reweight import thinned
-from bayesmix.inference.stack import Stack
+from bayesmix.evaluation.identifiability import Check, check
+from bayesmix.evaluation.loo_pit import LooPit, loo_pit
+from bayesmix.posterior.posterior import Posterior
+from bayesmix.posterior.prediction import Prediction
+from bayesmix.posterior.resample import thinned
+from bayesmix.posterior.stack import Stack
 from bayesmix.runs.lint import LintReport, lint
-from bayesmix.runs.table import Runs
+from bayesmix.runs.runs import Runs
 
 LEVELS = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
 LIKELIHOODS = 20_000_000

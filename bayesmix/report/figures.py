@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from bayesmix.design import Mixture
-from bayesmix.inference.identify import entries
-from bayesmix.inference.posterior import Posterior
-from bayesmix.inference.reweight import thinned
 from bayesmix.plots.candidates import plot_candidates
 from bayesmix.plots.convergence import plot_convergence
 from bayesmix.plots.decisions import plot_regret, plot_shares
@@ -20,6 +17,9 @@ from bayesmix.plots.loo_pit import plot_loo_pit
 from bayesmix.plots.shares import plot_loss_by_share
 from bayesmix.plots.sizes import plot_loss_by_size, plot_scales
 from bayesmix.plots.ternary import plot_ternary_regret
+from bayesmix.posterior.labels import entries
+from bayesmix.posterior.posterior import Posterior
+from bayesmix.posterior.resample import thinned
 from bayesmix.report.content import Report
 
 DRAWS = 1000

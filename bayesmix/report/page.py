@@ -11,9 +11,9 @@ import jinja2
 from markupsafe import Markup
 
 from bayesmix.design import count
-from bayesmix.files import atomic_write
 from bayesmix.report.content import Report
 from bayesmix.report.figures import pictures
+from bayesmix.runtime.files import atomic_write
 
 SHOWN = 8
 NONE = "–"

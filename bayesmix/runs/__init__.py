@@ -1,12 +1,12 @@
 """Tables of training runs: the noun `Runs`, loading, writing and linting. The only home of pandas."""
 
+from bayesmix.runs.io import runs_columns as runs_columns
+from bayesmix.runs.io import shipped as shipped
+from bayesmix.runs.io import write_table as write_table
 from bayesmix.runs.lint import Finding as Finding
 from bayesmix.runs.lint import LintReport as LintReport
 from bayesmix.runs.lint import lint as lint
 from bayesmix.runs.load import load_designs as load_designs
 from bayesmix.runs.load import load_runs as load_runs
 from bayesmix.runs.load import read_table as read_table
-from bayesmix.runs.table import Runs as Runs
-from bayesmix.runs.tables import runs_columns as runs_columns
-from bayesmix.runs.tables import shipped as shipped
-from bayesmix.runs.tables import write_table as write_table
+from bayesmix.runs.runs import Runs as Runs

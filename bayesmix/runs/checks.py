@@ -11,7 +11,7 @@ from bayesmix.design import SUM_TOLERANCE, TIED, correlation
 from bayesmix.runs.finding import Finding, Severity
 from bayesmix.runs.lenient import LenientTable, groups_of_rows, listed
 from bayesmix.runs.robust import robust_trend, trend_terms
-from bayesmix.runs.table import PLANNED
+from bayesmix.runs.runs import PLANNED
 
 TIED_REVIEW, TIED_INFO = 0.9, 0.7
 OUTLYING = 8.0  # robust standard deviations; the trend it is measured from is crude, so only gross errors may show

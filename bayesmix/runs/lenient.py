@@ -9,8 +9,8 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from bayesmix.runs.contract import REQUIRED, closest_column, columns_of, labels, misspelt, numbers
 from bayesmix.runs.finding import Finding
+from bayesmix.runs.schema import REQUIRED, closest_column, columns_of, labels, misspelt, numbers
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,9 +10,9 @@ import pandas as pd
 
 from bayesmix.runs.checks import all_findings
 from bayesmix.runs.finding import Finding
+from bayesmix.runs.io import runs_columns
 from bayesmix.runs.lenient import lenient
-from bayesmix.runs.table import Runs
-from bayesmix.runs.tables import runs_columns
+from bayesmix.runs.runs import Runs
 
 WIDTH = 80
 

@@ -11,10 +11,11 @@ import pandas as pd
 
 from bayesmix.design import Designs
 from bayesmix.errors import InputError
-from bayesmix.runs.contract import CONTRACT, REQUIRED, closest, closest_column, columns_of, labels, misspelt, numbers
-from bayesmix.runs.presets import Preset, find_preset, join, recognise, to_wide
-from bayesmix.runs.table import Runs
-from bayesmix.runs.tables import query, read_frame
+from bayesmix.runs.formats import Preset, find_preset, join, recognise, to_wide
+from bayesmix.runs.io import query, read_frame
+from bayesmix.runs.runs import Runs
+from bayesmix.runs.schema import CONTRACT, REQUIRED, closest_column, columns_of, labels, misspelt, numbers
+from bayesmix.validate import closest
 
 type Table = str | os.PathLike[str] | pd.DataFrame
 type Source = Table | tuple[Table, ...] | list[Table]

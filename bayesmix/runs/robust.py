@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bayesmix.runs.table import Runs
+from bayesmix.runs.runs import Runs
 
 DEVIATIONS = 10.0
 LEAST = 0.25

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayesmix.design import Designs, Scale
-from bayesmix.inference.prediction import Prediction
-from bayesmix.model import Reference
+from bayesmix.model.data import Reference
+from bayesmix.posterior.prediction import Prediction
 
 SCATTER = 0.05
 DOMAINS = ("a", "b", "c")

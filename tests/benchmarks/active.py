@@ -17,20 +17,20 @@ from typing import ClassVar, override
 
 import numpy as np
 
-from bayesmix.acquisition.criteria import RegretReduction
+from bayesmix.acquisition.functions import RegretReduction
 from bayesmix.acquisition.pool import Pool
-from bayesmix.acquisition.replay import Replays, Step, Trace, paired, replay
-from bayesmix.acquisition.strategies import D_OPTIMAL, AtRandom, ByCriterion, SpaceFilling, Strategy
-from bayesmix.compute import keep_compiled_programs
+from bayesmix.campaign.replay import Replays, Step, Trace, paired, replay
+from bayesmix.campaign.strategies import D_OPTIMAL, AtRandom, ByCriterion, SpaceFilling, Strategy
 from bayesmix.decision.objective import target_weights
 from bayesmix.design import Mixture, Scale
-from bayesmix.files import atomic_write
-from bayesmix.inference.posterior import Posterior
 from bayesmix.laws.additive import Additive
-from bayesmix.model import Model
+from bayesmix.model.model import Model
 from bayesmix.plots.replays import plot_regret_by_flops
+from bayesmix.posterior.posterior import Posterior
 from bayesmix.runs.load import load_runs
-from bayesmix.runs.table import Runs
+from bayesmix.runs.runs import Runs
+from bayesmix.runtime.compute import keep_compiled_programs
+from bayesmix.runtime.files import atomic_write
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data"

@@ -10,14 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import minimize
 
-from bayesmix.compute import enable_x64
 from bayesmix.design import Designs
-from bayesmix.inference.geometry import Geometry
-from bayesmix.inference.sampler import TargetProblem, as_arrays, settle
+from bayesmix.inference.coordinates import Geometry
+from bayesmix.inference.density import TargetProblem, as_arrays
+from bayesmix.inference.modes import settle
 from bayesmix.laws.base import Law
-from bayesmix.model import Data, Form, Model, Reference, expected_loss
-from bayesmix.noise import StudentT
-from bayesmix.runs.table import Runs
+from bayesmix.model.data import Data, Reference
+from bayesmix.model.likelihood import Form, expected_loss
+from bayesmix.model.model import Model
+from bayesmix.model.noise import StudentT
+from bayesmix.runs.runs import Runs
+from bayesmix.runtime.compute import enable_x64
 
 DELTA = 1e-3
 """Residuals beyond this many nats count linearly: Huber's loss, as in arXiv 2507.09404."""

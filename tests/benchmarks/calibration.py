@@ -18,22 +18,22 @@ from typing import Any
 import numpy as np
 from scipy.stats import beta, spearmanr
 
-from bayesmix.compute import keep_compiled_programs
-from bayesmix.discrepancy import Discrepancy
-from bayesmix.files import atomic_write
+from bayesmix.evaluation.score import score
 from bayesmix.inference.fit import fit
-from bayesmix.inference.posterior import Posterior
-from bayesmix.inference.prediction import Prediction
-from bayesmix.inference.score import score
-from bayesmix.inference.storage import load_posterior, save_posterior
 from bayesmix.laws.additive import Additive
 from bayesmix.laws.base import Law
 from bayesmix.laws.chinchilla import Chinchilla
 from bayesmix.laws.joint import Joint
-from bayesmix.model import Model
-from bayesmix.noise import StudentT
+from bayesmix.model.discrepancy import Discrepancy
+from bayesmix.model.model import Model
+from bayesmix.model.noise import StudentT
+from bayesmix.posterior.posterior import Posterior
+from bayesmix.posterior.prediction import Prediction
+from bayesmix.posterior.storage import load_posterior, save_posterior
 from bayesmix.runs.load import load_runs
-from bayesmix.runs.table import Runs
+from bayesmix.runs.runs import Runs
+from bayesmix.runtime.compute import keep_compiled_programs
+from bayesmix.runtime.files import atomic_write
 from tests.benchmarks.bootstrap import bootstrap, conformal
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -18,7 +18,6 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from bayesmix.compute import keep_compiled_programs
 from bayesmix.decision.constraint import TrustRegion
 from bayesmix.decision.decide import Decision, decide
 from bayesmix.decision.feasible import FeasibleSet
@@ -26,11 +25,12 @@ from bayesmix.decision.optimize import optimize
 from bayesmix.decision.regret import regret
 from bayesmix.decision.risk import CVaR, Mean
 from bayesmix.design import Mixture, Scale
-from bayesmix.inference.posterior import Posterior
-from bayesmix.inference.score import score
+from bayesmix.evaluation.score import score
 from bayesmix.laws.additive import Additive
 from bayesmix.plots.decisions import plot_regret, plot_shares
-from bayesmix.runs.table import Runs
+from bayesmix.posterior.posterior import Posterior
+from bayesmix.runs.runs import Runs
+from bayesmix.runtime.compute import keep_compiled_programs
 from tests.benchmarks.pointfit import point_fit
 from tests.benchmarks.results import ROOT, alone, fitted, slimpajama
 from tests.decision.stub import posterior as stub

@@ -21,15 +21,15 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp
 from scipy.stats import norm
 
-from bayesmix.compute import keep_compiled_programs
-from bayesmix.discrepancy import Discrepancy
 from bayesmix.inference.prequential import BETWEEN, SITE, TEMPER, Misses, misses, weigh
 from bayesmix.laws.additive import Additive
 from bayesmix.laws.base import Law
 from bayesmix.laws.chinchilla import Chinchilla
-from bayesmix.model import Model
+from bayesmix.model.discrepancy import Discrepancy
+from bayesmix.model.model import Model
 from bayesmix.runs.load import load_runs
-from bayesmix.runs.table import Runs
+from bayesmix.runs.runs import Runs
+from bayesmix.runtime.compute import keep_compiled_programs
 from tests.benchmarks.calibration import DATA, ROOT, slimpajama
 
 LEFT_OUT = ("mlp_teacher_student", "cifar5m_ladder")

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from bayesmix.cards import load_model
-from bayesmix.compute import keep_compiled_programs
+from bayesmix.cards.read import load_model
 from bayesmix.design import Design, Mixture, Scale
 from bayesmix.inference.fit import fit
 from bayesmix.plots.sizes import plot_loss_by_size
 from bayesmix.runs.load import load_runs
+from bayesmix.runtime.compute import keep_compiled_programs
 
 FIGURES = Path(__file__).resolve().parents[2] / "docs" / "figures"
 RUNS = ["seed == 0", "tokens > 1e6"]

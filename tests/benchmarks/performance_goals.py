@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bayesmix.acquisition.propose import DRAWS
-from bayesmix.compute import cores
+from bayesmix.runtime.compute import cores
 from tests.benchmarks.performance import LAWS
 from tests.benchmarks.performance_growth import BELIEVED, exponent, slope_text
 

@@ -15,26 +15,28 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from bayesmix.acquisition.cost import flops
-from bayesmix.acquisition.criteria import RegretReduction
+from bayesmix.acquisition.functions import RegretReduction
 from bayesmix.acquisition.pool import Pool
 from bayesmix.acquisition.propose import propose
-from bayesmix.compute import enable_x64
 from bayesmix.design import Designs, Scale
-from bayesmix.inference.bands import bands
+from bayesmix.inference.coordinates import Geometry
+from bayesmix.inference.density import as_arrays
 from bayesmix.inference.fit import fit
-from bayesmix.inference.geometry import Geometry
 from bayesmix.inference.laplace import laplace
-from bayesmix.inference.posterior import Posterior
-from bayesmix.inference.reweight import thinned
-from bayesmix.inference.sampler import as_arrays
-from bayesmix.inference.simulate import simulate
-from bayesmix.inference.storage import load_posterior, save_posterior
 from bayesmix.laws.additive import Additive
 from bayesmix.laws.base import Law
 from bayesmix.laws.joint import Joint
-from bayesmix.model import Data, Form, Model, Reference
-from bayesmix.noise import StudentT
-from bayesmix.runs.table import Runs
+from bayesmix.model.data import Data, Reference
+from bayesmix.model.likelihood import Form
+from bayesmix.model.model import Model
+from bayesmix.model.noise import StudentT
+from bayesmix.model.simulate import simulate
+from bayesmix.posterior.bands import bands
+from bayesmix.posterior.posterior import Posterior
+from bayesmix.posterior.resample import thinned
+from bayesmix.posterior.storage import load_posterior, save_posterior
+from bayesmix.runs.runs import Runs
+from bayesmix.runtime.compute import enable_x64
 from tests.benchmarks.performance import Job
 from tests.benchmarks.performance_measure import Compiling, counted_steps, peak
 

@@ -14,8 +14,8 @@ import jax
 import numpy as np
 from arviz_stats import sampling_diagnostics
 
-from bayesmix.inference import sampler
-from bayesmix.inference.diagnostics import convergence
+from bayesmix.inference import chains
+from bayesmix.posterior.diagnostics import convergence
 
 COMPILING = "/jax/core/compile/"
 
@@ -56,18 +56,18 @@ class Compiling:
 @contextmanager
 def counted_steps() -> Iterator[Callable[[], int]]:
     """Count the leapfrog steps of all chains of `fit`, those of warm-up and of extensions too."""
-    original, kept = sampler._segment, []
+    original, kept = chains.run_segment, []
 
     def segment(*arguments: Any) -> Any:
         ended, part = original(*arguments)
         kept.append(part.steps)
         return ended, part
 
-    sampler._segment = segment  # type: ignore[assignment]
+    chains.run_segment = segment  # type: ignore[assignment]
     try:
         yield lambda: int(sum(np.asarray(steps).sum() for steps in kept))
     finally:
-        sampler._segment = original
+        chains.run_segment = original
 
 
 def quality(draws: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from bayesmix.acquisition.propose import DRAWS
-from bayesmix.compute import cores
-from bayesmix.files import atomic_write
+from bayesmix.runtime.compute import cores
+from bayesmix.runtime.files import atomic_write
 from tests.benchmarks.performance import LAWS
 from tests.benchmarks.performance_goals import (
     AXES,

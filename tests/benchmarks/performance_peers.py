@@ -20,13 +20,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from bayesmix.compute import enable_x64
-from bayesmix.inference.geometry import Geometry
-from bayesmix.inference.sampler import TargetProblem, as_arrays, settle
-from bayesmix.inference.start import whitening
-from bayesmix.model import BoundModel, Reference
-from bayesmix.noise import MOST_NU
-from bayesmix.runs.table import Runs
+from bayesmix.inference.coordinates import Geometry
+from bayesmix.inference.density import TargetProblem, as_arrays
+from bayesmix.inference.modes import settle, whitening
+from bayesmix.model.data import Reference
+from bayesmix.model.model import BoundModel
+from bayesmix.model.noise import MOST_NU
+from bayesmix.runs.runs import Runs
+from bayesmix.runtime.compute import enable_x64
 from tests.benchmarks.performance import Job
 from tests.benchmarks.performance_measure import Compiling, peak, quality
 from tests.benchmarks.performance_sampling import LAWS, few, parametric

@@ -13,18 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from bayesmix.cards import load_card
+from bayesmix.cards.read import load_card
 from bayesmix.cli.demo import SET, TARGETS, _apart
+from bayesmix.inference import chains, modes, sampler
 from bayesmix.inference import posterior as posteriors
-from bayesmix.inference import sampler
 from bayesmix.inference.fit import fit
-from bayesmix.inference.posterior import Posterior
 from bayesmix.laws.additive import Additive
 from bayesmix.laws.joint import Joint
-from bayesmix.model import Model
-from bayesmix.noise import StudentT
+from bayesmix.model.model import Model
+from bayesmix.model.noise import StudentT
+from bayesmix.posterior.posterior import Posterior
 from bayesmix.runs.load import load_runs
-from bayesmix.runs.table import Runs
+from bayesmix.runs.runs import Runs
 from tests.benchmarks.performance import Job
 from tests.benchmarks.performance_measure import Compiling, counted_steps, peak, quality, union
 from tests.benchmarks.results import DATA, slimpajama
@@ -175,11 +175,11 @@ def _without(whole: tuple[float, float], inner: list[tuple[float, float]]) -> It
 
 fitting = importlib.import_module("bayesmix.inference.fit")  # its folder has the function under the same name
 STAGES = (
-    (importlib.import_module("bayesmix.inference.laplace"), "pooled", "pooling"),
+    (importlib.import_module("bayesmix.inference.problems"), "pooled", "pooling"),
     (sampler, "settle", "starts and optimisation"),
-    (sampler, "weights", "weighing of training runs"),
+    (modes, "weights", "weighing of training runs"),
     (sampler, "_compile", "compilation of the sampler"),
-    (sampler, "_walk", "warm-up"),
+    (chains, "_walk", "warm-up"),
     (sampler, "_agree", "diagnostics"),
     (posteriors, "diagnose", "diagnostics"),
 )

@@ -13,21 +13,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bayesmix.compute import keep_compiled_programs
 from bayesmix.decision.optimize import optimize
 from bayesmix.design import Scale, count
+from bayesmix.evaluation.score import score
 from bayesmix.inference.laplace import laplace
-from bayesmix.inference.posterior import Posterior
-from bayesmix.inference.score import score
-from bayesmix.inference.storage import load_posterior, save_posterior
 from bayesmix.laws.additive import Additive
 from bayesmix.laws.joint import Joint
-from bayesmix.model import Model
+from bayesmix.model.model import Model
 from bayesmix.pocket.corpora import SETTINGS
-from bayesmix.pocket.plan import LARGEST, Job, write_plan
+from bayesmix.pocket.plan import LARGEST, TrainingJob, write_plan
+from bayesmix.posterior.posterior import Posterior
+from bayesmix.posterior.storage import load_posterior, save_posterior
+from bayesmix.runs.io import read_frame, shipped
 from bayesmix.runs.load import load_runs
-from bayesmix.runs.table import Runs
-from bayesmix.runs.tables import read_frame, shipped
+from bayesmix.runs.runs import Runs
+from bayesmix.runtime.compute import keep_compiled_programs
 from tests.benchmarks.pocket_figures import draw
 from tests.benchmarks.pointfit import PointFit
 from tests.benchmarks.results import diagnostics_table, fitted, pointed
@@ -158,7 +158,7 @@ def optimum_plan(cache: Path, setting: str, out: Path, nuts: bool) -> None:
     }
     mixtures = {"recommended": best, "natural": named["natural"], "uniform": named["uniform"]}
     jobs = [
-        Job(
+        TrainingJob(
             f"{setting}-{LARGEST}-{name}-{seed}",
             setting,
             LARGEST,

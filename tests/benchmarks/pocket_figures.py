@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from bayesmix.design import count
-from bayesmix.runs.tables import read_frame
+from bayesmix.runs.io import read_frame
 
 COLOURS = "viridis"
 

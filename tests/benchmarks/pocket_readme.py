@@ -14,8 +14,8 @@ from bayesmix.pocket.packages import packages
 from bayesmix.pocket.plan import LARGEST, TOKENS, plan
 from bayesmix.pocket.sizes import REACH, SIZES, WIDEN
 from bayesmix.pocket.train import BATCH, COOLDOWN, RATE, WARM_UP, train
+from bayesmix.runs.io import read_frame, shipped
 from bayesmix.runs.load import load_runs
-from bayesmix.runs.tables import read_frame, shipped
 
 DATA = Path(__file__).resolve().parents[2] / "bayesmix" / "runs" / "data"
 TEXT = "characters as 96 symbols of ASCII (umlauts spelt out, accents dropped, all else left out)"

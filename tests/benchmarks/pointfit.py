@@ -16,9 +16,9 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from scipy.optimize import basinhopping
 
-from bayesmix.compute import enable_x64
 from bayesmix.design import Designs
-from bayesmix.runs.table import Runs
+from bayesmix.runs.runs import Runs
+from bayesmix.runtime.compute import enable_x64
 
 HUBER = 1e-3
 STARTS = 2

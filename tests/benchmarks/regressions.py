@@ -8,9 +8,9 @@ import numpy as np
 from scipy.optimize import least_squares
 from scipy.stats import spearmanr
 
-from bayesmix.compute import enable_x64
-from bayesmix.runs.table import Runs
-from bayesmix.simplex import power
+from bayesmix.laws.simplex import power
+from bayesmix.runs.runs import Runs
+from bayesmix.runtime.compute import enable_x64
 
 # arXiv 2407.01492 and its code, without its early stopping on the test set
 LIGHTGBM = {"objective": "regression", "metric": "l2", "learning_rate": 0.01, "seed": 42, "verbosity": -1}

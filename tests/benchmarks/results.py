@@ -12,22 +12,22 @@ from pathlib import Path
 
 import numpy as np
 
-from bayesmix.compute import keep_compiled_programs
 from bayesmix.decision.optimize import optimize
 from bayesmix.design import Mixture, Scale, count
-from bayesmix.files import atomic_write
+from bayesmix.evaluation.score import Score, score
 from bayesmix.inference.fit import fit
-from bayesmix.inference.posterior import Posterior
-from bayesmix.inference.score import Score, score
-from bayesmix.inference.storage import load_posterior, save_posterior
 from bayesmix.laws.additive import Additive
 from bayesmix.laws.base import Law
 from bayesmix.laws.chinchilla import Chinchilla
 from bayesmix.laws.joint import Joint
-from bayesmix.model import Model
-from bayesmix.noise import StudentT
+from bayesmix.model.model import Model
+from bayesmix.model.noise import StudentT
+from bayesmix.posterior.posterior import Posterior
+from bayesmix.posterior.storage import load_posterior, save_posterior
 from bayesmix.runs.load import load_runs
-from bayesmix.runs.table import Runs
+from bayesmix.runs.runs import Runs
+from bayesmix.runtime.compute import keep_compiled_programs
+from bayesmix.runtime.files import atomic_write
 from tests.benchmarks.pointfit import HOPS, STARTS, PointFit, point_fit
 from tests.benchmarks.regressions import boosted_trees, least_squares_law, mse, spearman
 

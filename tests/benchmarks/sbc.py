@@ -22,36 +22,29 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.stats import qmc
 
-from bayesmix.compute import keep_compiled_programs
 from bayesmix.decision.feasible import FeasibleSet
-from bayesmix.decision.perdraw import lowest_per_draw
+from bayesmix.decision.per_draw import lowest_per_draw
+from bayesmix.decision.problem import Problem
 from bayesmix.design import Design, Designs, Mixture, Scale
-from bayesmix.discrepancy import Discrepancy
-from bayesmix.files import atomic_write
+from bayesmix.evaluation.loo_pit import Ecdf
 from bayesmix.inference.fit import fit
-from bayesmix.inference.loo_pit import Ecdf
-from bayesmix.inference.posterior import Posterior
-from bayesmix.inference.simulate import draw_parameters, reference_of, simulate
 from bayesmix.laws.additive import Additive
-from bayesmix.model import Model
-from bayesmix.noise import StudentT
-from bayesmix.parallel import parallel_map, processes
+from bayesmix.model.discrepancy import Discrepancy
+from bayesmix.model.model import Model
+from bayesmix.model.noise import StudentT
+from bayesmix.model.simulate import draw_parameters, reference_of, simulate
+from bayesmix.posterior.posterior import Posterior
+from bayesmix.runtime.compute import keep_compiled_programs
+from bayesmix.runtime.files import atomic_write
+from bayesmix.runtime.parallel import parallel_map, processes
 
 ROOT = Path(__file__).resolve().parents[2]
 DESCRIBED = [  # what the artefact speaks of; a change of any of it makes the artefact out of date
-    *(
-        "brownian",
-        "compute",
-        "discrepancy",
-        "model",
-        "noise",
-        "priors",
-        "simplex",
-        "laws/additive",
-        "laws/base",
-        "laws/pieces",
-    ),
-    *(f"inference/{name}" for name in ("drift", "fit", "geometry", "laplace", "sampler", "simulate", "start", "weigh")),
+    *(f"model/{name}" for name in ("brownian", "data", "discrepancy", "grid", "likelihood", "model", "noise")),
+    *("model/priors", "model/simulate", "posterior/discrepancy", "runtime/compute"),
+    *(f"laws/{name}" for name in ("additive", "base", "components", "simplex")),
+    *(f"inference/{name}" for name in ("chains", "coordinates", "density", "fit", "gaussian", "kernel", "laplace")),
+    *(f"inference/{name}" for name in ("modes", "pooling", "prequential", "problems", "sampler", "scale_mixture")),
     "runs/robust",
 ]
 MODELS = {
@@ -113,7 +106,7 @@ def quantities(posterior: Posterior) -> dict[str, np.ndarray]:
     best, region = np.empty_like(loss), FeasibleSet().at(far, DOMAINS)
     for t, target in enumerate(law.targets):
         one = replace(law, runs=law.runs.only((target,)), draws={k: v[:, :, t : t + 1] for k, v in law.draws.items()})
-        best[:, t] = lowest_per_draw(one.surface(far), law.n_draws, np.ones(1), region, convex=False)[1]
+        best[:, t] = lowest_per_draw(replace(Problem.of(one, far), convex_losses=False), region)[1]
     return found | {"loss far away": loss, "loss of the best mixture": best, "regret of uniform": loss - best}
 
 

@@ -13,9 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from bayesmix.compute import keep_compiled_programs
-from bayesmix.files import atomic_write
-from bayesmix.inference.posterior import Posterior
 from bayesmix.laws.base import Law
 from bayesmix.laws.bimix import BiMix
 from bayesmix.laws.capacity import Capacity
@@ -23,7 +20,10 @@ from bayesmix.laws.dcpt import DCPT
 from bayesmix.laws.exponential import Exponential
 from bayesmix.laws.full import Full
 from bayesmix.laws.simple import Simple
+from bayesmix.posterior.posterior import Posterior
 from bayesmix.runs import Runs
+from bayesmix.runtime.compute import keep_compiled_programs
+from bayesmix.runtime.files import atomic_write
 from tests.benchmarks.results import ROOT, alone, fitted, mre, slimpajama
 
 LAWS: tuple[Law[Any], ...] = (Simple(), Exponential(), BiMix(), DCPT(), Capacity(), Full())

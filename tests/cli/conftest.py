@@ -110,7 +110,7 @@ def posterior(fitted: tuple[Path, Said]) -> Path:
 @pytest.fixture(scope="session")
 def failed_posterior(posterior: Path) -> Path:
     """The same posterior cut so short that its diagnostics fail."""
-    from bayesmix.inference.storage import load_posterior, save_posterior
+    from bayesmix.posterior.storage import load_posterior, save_posterior
 
     whole = load_posterior(posterior)
     cut = {kind: {k: v[:, :40] for k, v in getattr(whole, kind).items()} for kind in ("draws", "stats")}

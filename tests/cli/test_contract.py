@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bayesmix.inference.storage import load_posterior
+from bayesmix.posterior.storage import load_posterior
 from tests.cli.conftest import DOMAINS, TARGETS, Call, Said, run_program, runs_frame
 from tests.cli.words import calls_in, commands, understood
 
@@ -107,7 +107,7 @@ def test_predict_in_parts_is_predict_at_once(
     posterior: Path, designs_csv: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = pd.read_csv(StringIO(call("predict", posterior, "--designs", designs_csv).out))
-    monkeypatch.setattr("bayesmix.inference.bands.CHUNK", 1)
+    monkeypatch.setattr("bayesmix.posterior.bands.CHUNK", 1)
     parts = pd.read_csv(StringIO(call("predict", posterior, "--designs", designs_csv).out))
     law = ["law_q05", "law_q95"]
     np.testing.assert_allclose(parts[law], whole[law], rtol=1e-9)

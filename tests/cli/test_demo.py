@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bayesmix.runs.load import load_runs
-from bayesmix.runs.table import Runs
+from bayesmix.runs.runs import Runs
 from tests.cli.conftest import run_program
 
 module = importlib.import_module("bayesmix.cli.demo")  # the name in the package is the command

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import beta
 
 from bayesmix.design import Designs, Mixture, Scale
-from bayesmix.simplex import power
+from bayesmix.laws.simplex import power
 
 
 @jax.tree_util.register_dataclass

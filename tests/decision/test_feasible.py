@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bayesmix.decision.constraint import TrustRegion, parse_bounds, parse_linear
 from bayesmix.decision.feasible import FeasibleSet
-from bayesmix.decision.polytope import divergence
+from bayesmix.decision.solvers.polytope import divergence
 from bayesmix.design import Designs, Mixture, Scale
 from bayesmix.errors import InfeasibleError, InputError
 

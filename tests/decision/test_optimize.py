@@ -8,19 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bayesmix.compute import enable_x64
 from bayesmix.decision import solve as solve_module
+from bayesmix.decision.constraint import ChanceConstraint
 from bayesmix.decision.feasible import FeasibleSet
-from bayesmix.decision.level import minimise_convex
-from bayesmix.decision.objective import ChanceConstraint, Custom, criterion, criterion_text
+from bayesmix.decision.feasible_region import region
+from bayesmix.decision.objective import Custom, criterion, criterion_text
 from bayesmix.decision.optimize import optimize
 from bayesmix.decision.optimum import Optimum
-from bayesmix.decision.polytope import lowest
-from bayesmix.decision.region import region
+from bayesmix.decision.problem import Problem
 from bayesmix.decision.risk import CVaR, Mean, Quantile
-from bayesmix.decision.solve import problem
+from bayesmix.decision.solvers.cutting_plane import minimise_convex
+from bayesmix.decision.solvers.polytope import lowest
 from bayesmix.design import Mixture, Scale
 from bayesmix.errors import DiagnosticsError, DiagnosticsWarning, InfeasibleError, InputError
+from bayesmix.runtime.compute import enable_x64
 from tests.decision.stub import StubPosterior, harrell_davis, posterior
 
 SCALE = Scale(7e9, 1.5e11)
@@ -159,7 +160,7 @@ def test_regrets_agree_with_the_search(small, candidates):
 
 
 def test_a_vertex_that_looks_optimal_is_not_taken_for_one(small):
-    task = problem(small, SCALE)
+    task = Problem.of(small, SCALE)
     corner = np.eye(3)[1]
     everything = region(("d0", "d1", "d2"))
     value, slope = task.value_and_slope(corner)

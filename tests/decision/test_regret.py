@@ -6,15 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bayesmix.decision.equivalence import near_optimal
+from bayesmix.decision.compute_gain import Multiplier, compute_multiplier, first_crossing
 from bayesmix.decision.feasible import FeasibleSet
+from bayesmix.decision.near_optimal import near_optimal
 from bayesmix.decision.optimize import optimize
-from bayesmix.decision.optimum import Band
 from bayesmix.decision.regret import regret, split_risk
 from bayesmix.decision.risk import CVaR
-from bayesmix.decision.worth import Multiplier, compute_multiplier, first_crossing
 from bayesmix.design import Mixture, Scale
 from bayesmix.errors import InputError
+from bayesmix.summary import Band
 from tests.decision.stub import StubPosterior, harrell_davis, posterior
 
 SCALE = Scale(7e9, 1.5e11)

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import mstats
 
-from bayesmix.compute import enable_x64
 from bayesmix.decision.risk import CVaR, Entropic, Mean, MeanDeviation, Quantile, Risk, WorstDraw
 from bayesmix.errors import InputError
+from bayesmix.runtime.compute import enable_x64
 
 EVERY = [Mean(), Quantile(0.9), CVaR(0.9), Entropic(3.0), MeanDeviation(0.4), WorstDraw()]
 

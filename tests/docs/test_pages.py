@@ -16,9 +16,9 @@ import pandas as pd
 import pytest
 
 import bayesmix as bm
-from bayesmix.inference.drift import drift_draws
 from bayesmix.inference.fit import fit
-from bayesmix.inference.geometry import draw_prior
+from bayesmix.model.priors import draw_prior
+from bayesmix.posterior.discrepancy import drift_draws
 from tests.cli.words import calls_in, understood
 from tests.docs.pages import ROOT, blocks, pages, run, with_output
 

@@ -12,13 +12,15 @@ import pytest
 from bayesmix.design import Designs
 from bayesmix.errors import DataWarning, DiagnosticsError, DiagnosticsWarning, InputError
 from bayesmix.inference.fit import fit
-from bayesmix.inference.reweight import thinned
-from bayesmix.inference.sampler import Chain, Settings, _longer
+from bayesmix.inference.kernel import Chain, Settings
+from bayesmix.inference.sampler import _longer
 from bayesmix.laws.additive import Additive
 from bayesmix.laws.chinchilla import Chinchilla
-from bayesmix.model import Model, log_likelihood
-from bayesmix.priors import Prior
-from bayesmix.runs.table import Runs
+from bayesmix.model.likelihood import log_likelihood
+from bayesmix.model.model import Model
+from bayesmix.model.priors import Prior
+from bayesmix.posterior.resample import thinned
+from bayesmix.runs.runs import Runs
 from tests.posteriors import grid, simulated, truth_of
 
 QUICK = {"chains": 2, "warmup": 100, "draws": 100}
@@ -46,7 +48,8 @@ def test_band_covers_the_true_loss_at_a_larger_scale(additive):
     larger = Designs(("books", "code", "web"), np.full((1, 3), 1 / 3), np.array([3e9]), np.array([6e10]))
     law = additive.model.law
     with jax.enable_x64(True):
-        from bayesmix.model import Data, expected_loss
+        from bayesmix.model.data import Data
+        from bayesmix.model.likelihood import expected_loss
 
         data = Data.of(larger.on(additive.domains), additive.reference, additive.targets)
         true = np.asarray(expected_loss(law, truth_of(additive.model), data))

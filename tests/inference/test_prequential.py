@@ -9,11 +9,11 @@ import numpyro.distributions as dist
 import pytest
 
 from bayesmix.design import Designs
-from bayesmix.discrepancy import Discrepancy
 from bayesmix.inference.prequential import Miss, Misses, misses, updated_priors, with_record
 from bayesmix.laws.chinchilla import Chinchilla
-from bayesmix.model import Model
-from bayesmix.runs.table import Runs
+from bayesmix.model.discrepancy import Discrepancy
+from bayesmix.model.model import Model
+from bayesmix.runs.runs import Runs
 
 SIZES = 1e8 * 2.0 ** np.arange(5)
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from bayesmix.design import Designs
 from bayesmix.laws.base import Law
 from bayesmix.laws.chinchilla import Chinchilla
-from bayesmix.model import Data, Model, Reference
+from bayesmix.model.data import Data, Reference
+from bayesmix.model.model import Model
 from tests.laws.zoo import DOMAINS, LAWS, REFERENCE, Points, gradients, losses, points, take_domains, told
 
 pytestmark = pytest.mark.usefixtures("x64")

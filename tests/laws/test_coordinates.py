@@ -13,7 +13,7 @@ from jax.flatten_util import ravel_pytree
 from numpyro.distributions import constraints
 
 from bayesmix.laws.base import Coordinates, Law
-from bayesmix.laws.pieces import EDGE_LEVEL, hard, soft, zero_sum_inverse
+from bayesmix.laws.components import EDGE_LEVEL, hard, soft, zero_sum_inverse
 from tests.laws.zoo import DOMAINS, EXTENT, LAWS, points
 
 pytestmark = pytest.mark.usefixtures("x64")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from bayesmix.simplex import log_power_mean, power
+from bayesmix.laws.simplex import log_power_mean, power
 
 pytestmark = pytest.mark.usefixtures("x64")
 LOGS = np.array([-1.0, 0.2, 0.5, 1.5])

@@ -11,12 +11,12 @@ import pytest
 from bayesmix.errors import InputError
 from bayesmix.pocket.corpora import SETTINGS, corpus_path
 from bayesmix.pocket.packages import packages
-from bayesmix.pocket.plan import LARGEST, Job
+from bayesmix.pocket.plan import LARGEST, TrainingJob
 from bayesmix.pocket.sizes import SIZES
 from bayesmix.pocket.worker import record
+from bayesmix.runs.io import read_frame, shipped
 from bayesmix.runs.lint import lint
 from bayesmix.runs.load import load_runs
-from bayesmix.runs.tables import read_frame, shipped
 
 SHIPPED = tuple(name for name in SETTINGS if f"pocket-{name}" in shipped())
 DATA = Path(__file__).resolve().parents[2] / "bayesmix" / "runs" / "data"
@@ -93,7 +93,7 @@ def _comes_out_again(setting: str, frame: pd.DataFrame) -> None:
     """Train the smallest model to the smallest D: seconds. A tenth of what another seed changes is let pass."""
     row = frame[frame["size"] == min(SIZES)].sort_values(["tokens", "mixture"]).iloc[0]
     weights = {domain: float(row[f"weight.{domain}"]) for domain in SETTINGS[setting].domains}
-    job = Job("again", setting, row["size"], int(row["seed"]), (int(row["tokens"]),), weights)
+    job = TrainingJob("again", setting, row["size"], int(row["seed"]), (int(row["tokens"]),), weights)
     (point,) = record(job)["points"]
     for target, loss in point["loss"].items():
         assert loss == pytest.approx(row[f"loss.{target}"], rel=1e-3), target

@@ -17,7 +17,7 @@ import pytest
 
 from bayesmix.cli import main
 from bayesmix.errors import InputError
-from bayesmix.pocket.plan import FLOOR, Job, mixtures, plan, read_plan, write_plan
+from bayesmix.pocket.plan import FLOOR, TrainingJob, mixtures, plan, read_plan, write_plan
 from bayesmix.pocket.sizes import SIZES
 from bayesmix.pocket.sweep import read_records, sweep, write_runs
 from bayesmix.pocket.worker import record
@@ -47,9 +47,10 @@ sweep(read_plan(sys.argv[1]), sys.argv[2], 2)
 """
 
 
-def jobs(count: int) -> list[Job]:
+def jobs(count: int) -> list[TrainingJob]:
     return [
-        Job(f"run-{seed}", "multimodal", "S0", seed, (10_240, 20_480), EVEN, mixture="even") for seed in range(count)
+        TrainingJob(f"run-{seed}", "multimodal", "S0", seed, (10_240, 20_480), EVEN, mixture="even")
+        for seed in range(count)
     ]
 
 
@@ -120,7 +121,7 @@ def test_tables_of_mixed_corpora_are_refused(tmp_path: Path, quick: None) -> Non
 
 def test_a_sweep_trains_what_the_trainer_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put_in_cache(synthetic(), tmp_path / "cache", monkeypatch)
-    job = Job("one", "multimodal", "S0", 3, (20_480,), EVEN)
+    job = TrainingJob("one", "multimodal", "S0", 3, (20_480,), EVEN)
     sweep([job], tmp_path / "runs.jsonl", 1)
     (swept,) = read_records(tmp_path / "runs.jsonl")
     alone = record(job)

@@ -14,7 +14,7 @@ import pytest
 
 from bayesmix.cli.app import main
 from bayesmix.cli.output import json_text
-from bayesmix.inference.storage import save_posterior
+from bayesmix.posterior.storage import save_posterior
 from bayesmix.report.content import usual_pilots
 from bayesmix.report.page import NONE
 from tests.large import invented

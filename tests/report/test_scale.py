@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bayesmix.design import Scale
-from bayesmix.inference.stack import stack
+from bayesmix.posterior.stack import stack
 from bayesmix.report.content import make_report
 from bayesmix.report.page import html
 from tests.large import invented

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bayesmix.errors import InputError
-from bayesmix.files import atomic_write
+from bayesmix.runtime.files import atomic_write
 
 
 def test_writes_beside_the_target_and_renames(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bayesmix.errors import InputError
+from bayesmix.runs.io import runs_columns, write_table
 from bayesmix.runs.load import load_designs, load_runs
-from bayesmix.runs.table import Runs
-from bayesmix.runs.tables import runs_columns, write_table
+from bayesmix.runs.runs import Runs
 
 
 def test_wide_table_becomes_runs(frame: pd.DataFrame) -> None:

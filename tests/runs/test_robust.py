@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from bayesmix.design import Designs
-from bayesmix.model import Reference
+from bayesmix.model.data import Reference
+from bayesmix.runs.io import runs_columns
 from bayesmix.runs.lint import lint
 from bayesmix.runs.robust import gross_errors
-from bayesmix.runs.table import Runs
-from bayesmix.runs.tables import runs_columns
+from bayesmix.runs.runs import Runs
 
 
 def smooth(rows: int, domains: int = 3) -> Runs:

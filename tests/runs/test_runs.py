@@ -13,7 +13,7 @@ import pytest
 from bayesmix.design import Designs
 from bayesmix.errors import InputError
 from bayesmix.runs.load import load_runs
-from bayesmix.runs.table import Runs
+from bayesmix.runs.runs import Runs
 
 
 @pytest.fixture

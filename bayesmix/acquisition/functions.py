@@ -1,0 +1,285 @@
+r"""Criteria: the mathematics of one candidate run; `score_pool` vmaps it over a pool.
+
+All of them see Gaussian moments of the posterior draws (`bayesmix.acquisition.moments`), exact when the law is linear
+in its parameters and the posterior Gaussian. Higher is better.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import ClassVar, Self, override
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bayesmix.acquisition.decision_set import Stakes, stakes
+from bayesmix.acquisition.moments import Pending, gram, learned, logdet, nodes, pending, whitened
+from bayesmix.acquisition.pool import Pool
+from bayesmix.decision.feasible import FeasibleSet
+from bayesmix.deprecation import renamed
+from bayesmix.design import Mixture, Scale
+from bayesmix.posterior.measurement_noise import scatter
+from bayesmix.posterior.posterior import Posterior
+from bayesmix.runtime.compute import enable_x64
+
+NODES = 128
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("losses", "level", "shift", "epsilon"),
+    meta_fields=("seed", "n_pending"),
+)
+@dataclass(frozen=True, eq=False)
+class View:
+    """What a criterion looks at: the decision as arrays, after any runs whose outcome is pending.
+
+    Attributes:
+        losses: centred losses (target, draw, decision) at the flagship, in the unit the criterion wants.
+        level: expected combined loss (decision).
+        shift: how pending runs move the expected combined loss, at every node (node, decision).
+        epsilon: normal nodes (node, target, point) for the outcome of one run.
+        seed: of the nodes.
+        n_pending: how many runs are pending.
+    """
+
+    losses: jax.Array
+    level: jax.Array
+    shift: jax.Array
+    epsilon: jax.Array
+    seed: int = 0
+    n_pending: int = 0
+
+    def after(self, run: jax.Array) -> tuple[Self, Pending]:
+        """The view once a run (target, draw, point) is pending too, and what that does to the draws of other runs.
+
+        The run is whitened, centred, and after the runs that are pending already.
+        """
+        targets, _, points = run.shape
+        # other nodes than those of the next run
+        epsilon = nodes(targets * points, NODES, self.seed + 7919 * (self.n_pending + 1)).reshape(
+            NODES, targets, points
+        )
+        losses, move, new = _pend(self.losses, run, jnp.asarray(epsilon))
+        return replace(self, losses=losses, shift=self.shift + move, n_pending=self.n_pending + 1), new
+
+
+@jax.jit
+def _pend(losses: jax.Array, run: jax.Array, epsilon: jax.Array) -> tuple[jax.Array, jax.Array, Pending]:
+    half = jnp.einsum("mtk,tjk->mj", epsilon, learned(losses, run))
+    new = pending(run)
+    return new(losses), jnp.concatenate([half, -half]), new  # both signs, so that no expected loss moves on average
+
+
+@dataclass(frozen=True)
+class Acquisition(ABC):
+    """What makes a run worth making: one candidate → one number, higher is better.
+
+    A concrete criterion writes `of_one`, in JAX, and `view`, which is computed once a posterior.
+    """
+
+    unit: ClassVar[str] = "nats"
+
+    @abstractmethod
+    def view(self, posterior: Posterior, decision: Stakes | None, points: int, seed: int) -> View:
+        """What the criterion looks at, for runs of at most so many points."""
+
+    @staticmethod
+    @abstractmethod
+    def of_one(view: View, run: jax.Array) -> jax.Array:
+        """The score of one run (target, draw, point), whitened, centred, and after the pending ones."""
+
+    def stakes(self, posterior: Posterior) -> Stakes | None:
+        """The decision the criterion is about, or None where it is about none."""
+        return None
+
+
+@dataclass(frozen=True)
+class InformationGain(Acquisition):
+    r"""Expected information about all parameters of the law, ½ log det(I + Cov(u)), in nats.
+
+    Buys whatever is least known, whether or not the decision depends on it.
+    """
+
+    unit: ClassVar[str] = "nats of information"
+
+    @override
+    def view(self, posterior: Posterior, decision: Stakes | None, points: int, seed: int) -> View:
+        return _blank(posterior, seed)
+
+    @staticmethod
+    @override
+    def of_one(view: View, run: jax.Array) -> jax.Array:
+        return logdet(gram(run))
+
+
+@dataclass(frozen=True)
+class _AtFlagship(Acquisition):
+    """A criterion about the losses at the flagship.
+
+    Args:
+        flagship: the scale to decide at.
+        targets: target → weight; equal weights when not given.
+        feasible: the mixtures that are allowed there.
+        decisions: how many draws lend their own best mixture to the decision.
+        mixtures: the mixtures to choose from at the flagship, where they are a given few; replaces `feasible`.
+    """
+
+    flagship: Scale
+    targets: Mapping[str, float] | None = None
+    feasible: FeasibleSet | None = None
+    decisions: int = 48
+    mixtures: Sequence[Mixture] | None = None
+
+    @override
+    def stakes(self, posterior: Posterior) -> Stakes:
+        return stakes(
+            posterior,
+            self.flagship,
+            targets=self.targets,
+            feasible=self.feasible,
+            count=self.decisions,
+            candidates=self.mixtures,
+        )
+
+
+@renamed(within="feasible", among="mixtures")
+@dataclass(frozen=True)
+class PredictionGain(_AtFlagship):
+    r"""Expected information about the losses that runs at the flagship would measure, I(y; z), in nats.
+
+    z are the losses of the mixtures that may turn out best, each measured once. I(y; z) is the information of the run
+    about all parameters, less what it would still tell once z were known.
+    """
+
+    unit: ClassVar[str] = "nats of information about the flagship"
+
+    @override
+    def view(self, posterior: Posterior, decision: Stakes | None, points: int, seed: int) -> View:
+        assert decision is not None
+        noise = scatter(posterior, decision.designs, decision.losses)
+        sd = np.sqrt(noise.residual**2 + noise.shared**2)
+        whitened = np.where(decision.weights > 0, decision.losses - decision.losses.mean(axis=0), 0.0) / sd
+        return replace(_blank(posterior, seed), losses=jnp.asarray(whitened.transpose(2, 0, 1)))
+
+    @staticmethod
+    @override
+    def of_one(view: View, run: jax.Array) -> jax.Array:
+        root = learned(run, view.losses)
+        mine = gram(run)
+        return logdet(mine) - logdet(mine - root @ root.mT)
+
+
+@renamed(within="feasible", among="mixtures")
+@dataclass(frozen=True)
+class PredictiveVariance(_AtFlagship):
+    """By how much the variance of the loss at the flagship falls, averaged over decisions and weighted targets."""
+
+    unit: ClassVar[str] = "nats² of predictive variance"
+
+    @override
+    def view(self, posterior: Posterior, decision: Stakes | None, points: int, seed: int) -> View:
+        assert decision is not None
+        centred = (decision.losses - decision.losses.mean(axis=0)) * np.sqrt(decision.weights)
+        return replace(_blank(posterior, seed), losses=jnp.asarray(centred.transpose(2, 0, 1)))
+
+    @staticmethod
+    @override
+    def of_one(view: View, run: jax.Array) -> jax.Array:
+        return jnp.sum(learned(view.losses, run) ** 2) / view.losses.shape[2]
+
+
+@renamed(within="feasible", among="mixtures")
+@dataclass(frozen=True)
+class RegretReduction(_AtFlagship):
+    r"""Expected value of sample information: by how much a run lowers the expected regret of the decision, in nats.
+
+    minⱼ E[Lⱼ] − E_y[minⱼ E[Lⱼ | y]] over the mixtures j that may turn out best at the flagship, with Lⱼ the weighted
+    loss. It is at least 0 and at most the value of perfect information. Pending runs are taken as made: what counts is
+    what the run adds to them.
+    """
+
+    unit: ClassVar[str] = "nats of expected regret"
+
+    @override
+    def view(self, posterior: Posterior, decision: Stakes | None, points: int, seed: int) -> View:
+        assert decision is not None
+        centred = (decision.losses - decision.losses.mean(axis=0)) * decision.weights
+        targets = len(decision.weights)
+        half = nodes(targets * points, NODES, seed).reshape(NODES, targets, points)
+        return View(
+            losses=jnp.asarray(centred.transpose(2, 0, 1)),
+            level=jnp.asarray(decision.combined.mean(axis=0)),
+            shift=jnp.zeros((2 * NODES, len(decision.mixtures))),
+            epsilon=jnp.asarray(half),
+            seed=seed,
+        )
+
+    @staticmethod
+    @override
+    def of_one(view: View, run: jax.Array) -> jax.Array:
+        loss = view.level + view.shift
+        move = jnp.einsum("mtk,tjk->mj", view.epsilon[:, :, : run.shape[2]], learned(view.losses, run))
+        move = jnp.concatenate([move, move])
+        # both signs of every outcome, so that the expected loss of a decision does not move at all
+        new_minimum = 0.5 * (jnp.min(loss + move, axis=1) + jnp.min(loss - move, axis=1))
+        return jnp.mean(jnp.min(loss, axis=1) - new_minimum)
+
+
+def _blank(posterior: Posterior, seed: int) -> View:
+    targets = len(posterior.targets)
+    return View(
+        jnp.zeros((targets, posterior.n_draws, 1)),
+        jnp.zeros(1),
+        jnp.zeros((2 * NODES, 1)),
+        jnp.zeros((NODES, targets, 1)),
+        seed=seed,
+    )
+
+
+@partial(jax.jit, static_argnums=0)
+def each(of_one: Callable[[View, jax.Array], jax.Array], view: View, runs: jax.Array) -> jax.Array:
+    """The score of each of some runs (run, target, draw, point), whitened and after the pending ones of the view."""
+    return jax.vmap(partial(of_one, view))(runs)
+
+
+def score_pool(
+    acquisition: Acquisition, view: View, posterior: Posterior, pool: Pool, updates: Sequence[Pending] = ()
+) -> np.ndarray:
+    """The score of every run of a pool (run); the order of the pool is no matter.
+
+    Args:
+        acquisition: the criterion.
+        view: what it looks at.
+        posterior: the posterior.
+        pool: the runs.
+        updates: the pending runs of the view, in the order they came.
+    """
+    # runs of one mixture together: its share of the law is then computed once for all its scales
+    order = np.lexsort(np.roll(pool.keys, -2, axis=1).T[::-1])
+    scores = np.zeros(len(pool))
+    with enable_x64():
+        plain = replace(view, seed=0, n_pending=0)  # one compiled program, however many are pending
+        parts = [
+            np.asarray(each(acquisition.of_one, plain, after_all(updates, chunk)))[:real]
+            for chunk, real in whitened(posterior, pool.take(order))
+        ]
+    scores[order] = np.concatenate(parts) if parts else np.zeros(0)
+    return scores
+
+
+def after_all(updates: Sequence[Pending], runs: jax.Array) -> jax.Array:
+    """Runs (run, target, draw, point) after pending ones."""
+    for one in updates:
+        runs = after_one(one, runs)
+    return runs
+
+
+@jax.jit
+def after_one(update: Pending, runs: jax.Array) -> jax.Array:
+    """Runs (run, target, draw, point) after one more pending run."""
+    return jax.vmap(update)(runs)

@@ -1,0 +1,98 @@
+"""`score_candidates`: what each of many candidate runs is worth, and what it costs; `propose` picks from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bayesmix.acquisition.candidates import Candidates
+from bayesmix.acquisition.cost import CostOf, flops
+from bayesmix.acquisition.decision_set import Stakes
+from bayesmix.acquisition.functions import Acquisition, score_pool
+from bayesmix.acquisition.pool import Pool
+from bayesmix.acquisition.propose import DRAWS
+from bayesmix.deprecation import renamed
+from bayesmix.posterior.posterior import Posterior
+from bayesmix.posterior.resample import thinned
+from bayesmix.runtime.compute import enable_x64
+
+
+@dataclass(frozen=True, eq=False)
+class CandidateScores:
+    """Scores and costs of candidate runs, each as if it were the only one.
+
+    Attributes:
+        runs: the candidates.
+        scores: what each is worth (run), in `unit`.
+        costs: what each costs (run), in FLOPs.
+        unit: of the scores.
+        stakes: the decision they are about; None for a criterion that is about none.
+    """
+
+    runs: Pool
+    scores: np.ndarray
+    costs: np.ndarray
+    unit: str
+    stakes: Stakes | None
+
+    def worth(self, costs: np.ndarray) -> np.ndarray | None:
+        """The score (cost) a run must have to be worth `costs` FLOPs at the flagship; None without a decision."""
+        if self.stakes is None or not self.stakes.slope > 0:
+            return None
+        return self.stakes.slope * np.log1p(costs / self.stakes.flagship.flops)
+
+    @property
+    def frontier(self) -> np.ndarray:
+        """Positions of the runs that nothing cheaper equals, cheapest first."""
+        order = np.lexsort((-self.scores, self.costs))
+        best = np.maximum.accumulate(np.append(-np.inf, self.scores[order]))
+        return order[self.scores[order] > best[:-1]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        last = self.runs.last
+        rows = zip(last.params, last.tokens, self.scores, self.costs, self.runs.origin, strict=True)
+        keys = ("params", "tokens", "score", "cost", "origin")
+        return {"unit": self.unit, "candidates": [dict(zip(keys, row, strict=True)) for row in rows]}
+
+    def __str__(self) -> str:
+        best = int(np.argmax(self.scores))
+        return f"{len(self.runs)} candidate runs, worth up to {self.scores[best]:.3g} {self.unit}"
+
+    __repr__ = __str__
+
+
+@renamed(among="candidates", by="acquisition", per="cost")
+def score_candidates(
+    posterior: Posterior,
+    candidates: Candidates | Pool,
+    *,
+    acquisition: Acquisition,
+    cost: CostOf = flops,
+    max_draws: int = DRAWS,
+    seed: int = 0,
+) -> CandidateScores:
+    """What every candidate run is worth by itself.
+
+    Args:
+        posterior: what is believed now.
+        candidates: `candidates(...)`, or a pool.
+        acquisition: what a run is worth.
+        cost: what a run costs, in FLOPs.
+        max_draws: at most so many posterior draws are used.
+        seed: of candidates and nodes.
+    """
+    subsample = thinned(posterior, max_draws)
+    pool = candidates.on(subsample, seed) if isinstance(candidates, Candidates) else candidates
+    stakes = acquisition.stakes(subsample)
+    with enable_x64():
+        view = acquisition.view(subsample, stakes, int(np.bincount(pool.run).max()), seed)
+    return CandidateScores(
+        pool,
+        score_pool(acquisition, view, subsample, pool),
+        np.asarray(cost(pool.last), float),
+        acquisition.unit,
+        stakes,
+    )

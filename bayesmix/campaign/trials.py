@@ -1,0 +1,202 @@
+"""`Job`, `Trial` and `State`: what a campaign asked for, and what came of it, as designs and as runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from bayesmix.acquisition.cost import Cost
+from bayesmix.acquisition.pool import Pool
+from bayesmix.design import Design, Designs, Mixture, Scale
+from bayesmix.errors import InputError
+from bayesmix.runs.runs import Runs
+
+Status = Literal["pending", "told", "failed", "abandoned"]
+
+
+@dataclass(frozen=True)
+class Job(Mapping[str, Any]):
+    """A run as a launcher needs it; also a mapping, the JSON that it is stored as.
+
+    Attributes:
+        mixture: domain → weight.
+        params: N.
+        tokens: D at its end.
+        flops: of its training, as planned.
+        seed: of the run.
+        reason: why it was chosen, in a sentence.
+        score: what it adds to the runs chosen before it.
+        checkpoints: tokens at which it is measured before its end.
+    """
+
+    mixture: Mapping[str, float]
+    params: float
+    tokens: float
+    flops: float
+    seed: int
+    reason: str = ""
+    score: float = 0.0
+    checkpoints: tuple[float, ...] = ()
+
+    @classmethod
+    def from_pool(cls, runs: Pool, position: int, **fields: Any) -> Self:
+        """The job of one run of a pool; its checkpoints are the pool's, its other fields are given."""
+        points = runs.designs.tokens[runs.run == position]
+        return cls(
+            **runs.last.as_dict(position),
+            checkpoints=tuple(np.sort(points)[:-1].tolist()),
+            **fields,
+        )
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
+        """What `as_dict` gave."""
+        return cls(**{**stored, "checkpoints": tuple(stored.get("checkpoints", ()))})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return asdict(self) | {"checkpoints": list(self.checkpoints)}
+
+    def __getitem__(self, field: str) -> Any:
+        return self.as_dict()[field]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.as_dict())
+
+    def __len__(self) -> int:
+        return len(self.as_dict())
+
+    def design(self, tokens: float | None = None) -> Design:
+        """What is trained, to its end or to a checkpoint."""
+        return Design(Mixture(self.mixture), Scale(self.params, self.tokens if tokens is None else tokens))
+
+    def key(self, domains: tuple[str, ...]) -> tuple[float, ...]:
+        """What makes two jobs the same run: N, D and weights in the order of the domains."""
+        return design_key(self.params, self.tokens, np.array([self.mixture[d] for d in domains]))
+
+
+def design_key(params: float, tokens: float, weights: np.ndarray) -> tuple[float, ...]:
+    """What makes two runs the same: N, D and weights (domain)."""
+    return (float(params), float(tokens), *weights.round(9).tolist())
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run that was asked for.
+
+    Attributes:
+        number: 1, 2, 3, …
+        job: the run.
+        status: what has become of it.
+        result: what was told at its end: losses by target, FLOPs, a reason.
+    """
+
+    number: int
+    job: Job
+    status: Status
+    result: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """The name it is told by."""
+        return f"t{self.number:04d}"
+
+    @property
+    def losses(self) -> Mapping[str, float]:
+        """Target → loss at its end, empty before."""
+        return self.result.get("losses", {})
+
+    @property
+    def actual_flops(self) -> float | None:
+        """What it really cost, where that was told."""
+        return self.result.get("actual_flops")
+
+    @property
+    def reason(self) -> str:
+        """Why it failed or was abandoned."""
+        return self.result.get("why", "")
+
+    @property
+    def measured(self) -> tuple[tuple[float, Mapping[str, float]], ...]:
+        """(tokens, losses) of its checkpoints and of its end, in order."""
+        checkpoints = sorted((float(key), losses) for key, losses in self.result.get("checkpoints", {}).items())
+        return (*checkpoints, (self.job.tokens, self.losses))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {"trial": self.id, "status": self.status, **self.job.as_dict(), **self.result}
+
+
+@dataclass(frozen=True)
+class State:
+    """What the events of a ledger add up to.
+
+    Attributes:
+        version: number of events.
+        trials: in the order they were asked for.
+    """
+
+    version: int
+    trials: tuple[Trial, ...]
+
+    @property
+    def next_number(self) -> int:
+        """Number of the next trial."""
+        return 1 + len(self.trials)
+
+    def of(self, *status: Status) -> tuple[Trial, ...]:
+        """The trials with one of the given statuses."""
+        return tuple(t for t in self.trials if t.status in status)
+
+    def cost(self, fixed: float) -> Cost:
+        """What runs cost, learned from those whose actual FLOPs were told."""
+        pairs = [(t.job.flops, t.actual_flops) for t in self.of("told") if t.actual_flops is not None]
+        return Cost(fixed).learned(*np.array(pairs).T) if pairs else Cost(fixed)
+
+    def spent(self, cost: Cost) -> float:
+        """FLOPs of all runs that were asked for: actual where told, else planned times the ratio learned so far."""
+        training = [cost.ratio * t.job.flops if t.actual_flops is None else t.actual_flops for t in self.trials]
+        return float(cost.fixed * len(training) + sum(training))
+
+
+def designs_of(trials: tuple[Trial, ...], domains: tuple[str, ...]) -> Designs:
+    """The trials as they end, by their ids."""
+    return replace(Designs.of(*(t.job.design() for t in trials)).on(domains), ids=tuple(t.id for t in trials))
+
+
+def runs_of(trials: tuple[Trial, ...], domains: tuple[str, ...], targets: tuple[str, ...]) -> Runs:
+    """A row for the end of every run that was told, and for each of its checkpoints."""
+    rows = [(trial, tokens, losses) for trial in trials for tokens, losses in trial.measured]
+    ids = [t.id if tokens == t.job.tokens else f"{t.id}-{tokens:g}" for t, tokens, _ in rows]
+    designs = Designs.of(*(t.job.design(tokens) for t, tokens, _ in rows)).on(domains)
+    loss = np.array([[losses.get(name, np.nan) for name in targets] for *_, losses in rows])
+    train_run, seed = ([text(t) for t, *_ in rows] for text in (lambda t: t.id, lambda t: str(t.job.seed)))
+    return Runs(replace(designs, ids=tuple(ids)), targets, loss, tuple(train_run), tuple(seed))
+
+
+def require_losses(losses: Mapping[str, float], targets: tuple[str, ...]) -> None:
+    """Refuse what are no losses of the targets.
+
+    Raises:
+        InputError: there is none, one is of an unknown target, or one is no finite number above 0.
+    """
+    unknown = [t for t in losses if t not in targets]
+    if unknown or not losses:
+        raise InputError(
+            "the losses name no targets" if not losses else "the losses name unknown targets",
+            expected=f"losses of targets among {list(targets)}",
+            got=unknown or "none",
+            advice="Give at least one; those not measured may be missing.",
+        )
+    for target, value in losses.items():
+        if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
+            raise InputError(
+                f"the loss of {target} is not a loss",
+                expected="a finite number above 0",
+                got=value,
+                advice="Leave out what was not measured; use `fail` for a run that diverged.",
+            )

@@ -1,0 +1,79 @@
+"""`Card`: a model in words that a reviewer can check."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bayesmix.cards.distributions import Belief
+from bayesmix.model.model import Model
+
+NONE = "none"
+
+
+WIDTH = 80
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a card says of one site: the distribution, the 90 % interval it encodes, its unit, and a sentence."""
+
+    belief: Belief
+    interval: tuple[float, float] | None = None
+    unit: str = ""
+    says: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Card:
+    """A model with what is said about it.
+
+    Attributes:
+        name: the word the command line takes.
+        title: one line.
+        description: what the model is for.
+        model: law, prior, noise and discrepancy.
+        domains: the training domains it is meant for; empty when any will do.
+        targets: the targets it is meant for; empty when any will do.
+        sampler: settings for `fit` that suit it, by argument name.
+        prior: site → what the card says of it.
+    """
+
+    name: str
+    title: str
+    description: str
+    model: Model
+    domains: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    sampler: Mapping[str, int | float] = field(default_factory=dict)
+    prior: Mapping[str, Entry] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "law": self.model.law.name,
+            "noise": self.model.noise.name,
+            "discrepancy": self.model.discrepancy.name if self.model.discrepancy else NONE,
+            "pooling": self.model.pooling,
+            "domains": list(self.domains),
+            "targets": list(self.targets),
+            "sampler": dict(self.sampler),
+            "prior": {
+                site: {"distribution": str(e.belief), "interval": e.interval, "unit": e.unit, "says": e.says}
+                for site, e in self.prior.items()
+            },
+        }
+
+    def __str__(self) -> str:
+        lines = [f"{self.name}: {self.title}", ""]
+        lines += [*textwrap.wrap(" ".join(self.description.split()), WIDTH), ""] if self.description else []
+        lines.append(f"{'site':<13} {'prior':<32} {'90 % interval':<14} unit")
+        for site, entry in self.prior.items():
+            span = "[{:.2g}, {:.2g}]".format(*entry.interval) if entry.interval else ""
+            lines.append(f"{site:<13} {entry.belief!s:<32} {span:<14} {entry.unit}".rstrip())
+            lines += textwrap.wrap(entry.says, WIDTH, initial_indent=" " * 10, subsequent_indent=" " * 10)
+        return "\n".join(lines)

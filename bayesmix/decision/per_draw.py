@@ -1,0 +1,52 @@
+"""The best mixture of every draw by itself."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bayesmix.decision.problem import Problem
+from bayesmix.decision.protocols import Surface
+from bayesmix.decision.solvers.mirror_descent import descend, spread_starts
+from bayesmix.decision.solvers.region import Region
+from bayesmix.runtime.compute import enable_x64
+
+
+@jax.jit
+def _each(surface: Surface, mixtures: jax.Array, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def total(mixtures: jax.Array) -> tuple[jax.Array, jax.Array]:
+        losses = surface.each(mixtures) @ weights
+        return jnp.sum(losses), losses
+
+    slope, losses = jax.grad(total, has_aux=True)(mixtures)
+    return losses, slope
+
+
+def lowest_per_draw(
+    task: Problem, region: Region, *, tolerance: float = 1e-6, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """For every draw, the allowed mixture with the lowest weighted loss; the best of four starts without convexity.
+
+    Args:
+        task: whose losses and weights of the targets.
+        region: the allowed mixtures.
+        tolerance: what three more steps may still promise, in nats.
+        seed: of the starts.
+
+    Returns:
+        Mixtures (draw, domain) and their losses (draw).
+    """
+    draws = task.n_draws
+
+    def evaluate(mixtures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        with enable_x64():
+            losses, slope = _each(task.surface, jnp.asarray(mixtures), jnp.asarray(task.weights))
+        return np.asarray(losses), np.asarray(slope)
+
+    mixtures, losses = np.empty((draws, region.size)), np.full(draws, np.inf)
+    for start in spread_starts(region, 1 if task.convex_losses else 4, seed):
+        ends = descend(evaluate, region, np.tile(start, (draws, 1)), tolerance=tolerance)
+        better = ends.values < losses
+        mixtures, losses = np.where(better[:, None], ends.mixtures, mixtures), np.where(better, ends.values, losses)
+    return mixtures, losses

@@ -1,0 +1,106 @@
+"""Polytopes in arrays, and linear programs over them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import OptimizeResult, linprog
+
+from bayesmix.errors import BayesmixError
+
+LP_OPTIONS = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
+
+
+@dataclass(frozen=True, eq=False)
+class Polytope:
+    """The points x with ``lower ≤ x ≤ upper``, ``equal @ x = total`` and ``rows @ x ≤ limit``.
+
+    Attributes:
+        lower: (variable), finite.
+        upper: (variable), at least `lower`; may be +∞.
+        equal: (equation, variable).
+        total: (equation).
+        rows: (row, variable).
+        limit: (row).
+        ball: reference point (variable) and radius of a Kullback–Leibler ball Σ xᵢ log(xᵢ/rᵢ) ≤ radius; variables
+            with rᵢ = 0 do not count.
+    """
+
+    lower: np.ndarray
+    upper: np.ndarray
+    equal: np.ndarray
+    total: np.ndarray
+    rows: np.ndarray
+    limit: np.ndarray
+    ball: tuple[np.ndarray, float] | None = None
+
+    @property
+    def free(self) -> np.ndarray:
+        """Which variables (variable) can move at all."""
+        return self.upper - self.lower > 1e-11
+
+    def with_rows(self, rows: np.ndarray, limit: np.ndarray) -> Polytope:
+        """The polytope cut by further half-spaces ``rows @ x ≤ limit``."""
+        return Polytope(
+            self.lower,
+            self.upper,
+            self.equal,
+            self.total,
+            np.vstack([self.rows, rows]),
+            np.concatenate([self.limit, limit]),
+            self.ball,
+        )
+
+
+def divergence(x: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Kullback–Leibler divergence Σ xᵢ log(xᵢ/rᵢ) over the last axis, in nats; 0·log 0 = 0, and rᵢ = 0 is skipped."""
+    counts = (reference > 0) & (x > 0)
+    ratio = np.where(counts, x, 1.0) / np.where(counts, reference, 1.0)
+    return np.sum(np.where(counts, x, 0.0) * np.log(ratio), axis=-1)
+
+
+def linear_program(slope: np.ndarray, p: Polytope) -> OptimizeResult:
+    """The solution x (variable) of: minimise slope·x over the polytope, but for its `ball`."""
+    return linprog(
+        slope,
+        A_ub=p.rows,
+        b_ub=p.limit,
+        A_eq=p.equal,
+        b_eq=p.total,
+        bounds=np.column_stack([p.lower, p.upper]),
+        options=LP_OPTIONS,
+    )
+
+
+def lowest(polytope: Polytope, slopes: np.ndarray, offsets: np.ndarray) -> tuple[float, np.ndarray]:
+    """The lowest value over a polytope of the highest of some linear functions, maxₖ offsetₖ + slopeₖ·x.
+
+    With one function and offset 0 this is the linear oracle of Frank and Wolfe. A `ball` is not seen here: give its
+    tangents as rows, or accept a bound that is too low.
+
+    Args:
+        polytope: a polytope with at least one point.
+        slopes: (function, variable).
+        offsets: (function).
+
+    Returns:
+        The value, and a point x (variable) that attains it.
+    """
+    functions, size = slopes.shape
+    rows = np.vstack([
+        np.hstack([slopes, -np.ones((functions, 1))]),
+        np.hstack([polytope.rows, np.zeros((len(polytope.limit), 1))]),
+    ])  # fmt: skip
+    solution = linprog(
+        np.append(np.zeros(size), 1.0),
+        A_ub=rows,
+        b_ub=np.concatenate([-offsets, polytope.limit]),
+        A_eq=np.hstack([polytope.equal, np.zeros((len(polytope.total), 1))]),
+        b_eq=polytope.total,
+        bounds=np.vstack([np.column_stack([polytope.lower, polytope.upper]), [-np.inf, np.inf]]),
+        options=LP_OPTIONS,
+    )
+    if solution.x is None:
+        raise BayesmixError(f"a linear program over the feasible mixtures failed: {solution.message}")
+    return float(solution.fun), solution.x[:size]

@@ -1,0 +1,163 @@
+"""One chain: warm-up in phases with a whitening of their own, then draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from threading import Event
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bayesmix.errors import InputError
+from bayesmix.inference.coordinates import Whitening
+from bayesmix.inference.density import TargetProblem, as_arrays, coordinates_of
+from bayesmix.inference.kernel import (
+    PHASES,
+    SEGMENT,
+    Chain,
+    Settings,
+    begin_chain,
+    fixed_arguments,
+    run_segment,
+    start_at,
+)
+from bayesmix.inference.modes import Mode, whitening
+from bayesmix.model.priors import Prior
+from bayesmix.runtime.compute import enable_x64
+
+OVERDISPERSION = 1.5
+
+
+SHRINKAGE = 2.0
+"""How many draws per coordinate the previous whitening counts for, against those of the last phase."""
+
+
+class Watch(NamedTuple):
+    """How the sampler is watched from outside."""
+
+    stop: Event
+    advance: Callable[[int], None]  # so many draws are done
+    extend: Callable[[int], None]  # so many draws than expected come on top
+
+
+class Points(NamedTuple):
+    """Where the chains of one problem have been, in the coordinates of its model."""
+
+    by_chain: Sequence[np.ndarray]  # (draw, coordinate) each
+
+    @property
+    def whitening(self) -> Whitening:
+        """Their common mean and covariance."""
+        pooled = np.concatenate(self.by_chain)
+        return Whitening(
+            jnp.asarray(pooled.mean(axis=0)), jnp.asarray(np.linalg.cholesky(np.atleast_2d(np.cov(pooled.T))))
+        )
+
+    @classmethod
+    def near(cls, problem: TargetProblem, chains: int) -> Points:
+        """Those that the problem is to start from, dealt out to chains in order.
+
+        Raises:
+            InputError: they are too few to tell a covariance.
+        """
+        with enable_x64():
+            fixed = as_arrays(Prior(problem.prior)), as_arrays(problem.data), as_arrays(dict(problem.warm_start or {}))
+            z = np.asarray(coordinates_of(problem.form, *fixed))
+        if len(z) < 2 * z.shape[1]:
+            raise InputError(
+                "the posterior to start from has too few draws",
+                expected=f"at least {2 * z.shape[1]}, twice the parameters of a target",
+                got=len(z),
+                advice="Fit without it.",
+            )
+        return cls(np.array_split(z, chains))
+
+
+def run_chain(problem: TargetProblem, settings: Settings, best: list[Mode], seed: int, watch: Watch) -> Chain | None:
+    """One chain from a point spread around an optimum; None when it was told to stop before the end.
+
+    The warm-up has phases, each with a whitening of its own: first the curvature at the optimum, then the covariance of
+    the draws of the phase before, shrunk towards the whitening they were drawn with. NumPyro's own windows begin with a
+    covariance of a few dozen draws, which in forty coordinates costs more than the whole warm-up.
+    """
+    with enable_x64():
+        white = whitening_at(best[0])
+        spread = OVERDISPERSION * np.random.default_rng(seed).normal(size=len(best[0].z))
+        optimum = np.linalg.solve(white.scale, best[seed % len(best)].z - best[0].z)
+        x = optimum + spread
+        fixed = fixed_arguments(problem, settings, white)
+        while not np.isfinite(start_at(fixed, x).potential_energy):
+            if np.abs(x - optimum).max() < 1e-3:
+                break  # it would never move
+            x = optimum + (x - optimum) / 2
+        for phase in range(PHASES - 1):
+            points = _walk(problem, settings, white, x, jax.random.fold_in(jax.random.key(seed), phase), 0, watch)
+            if points is None:
+                return None
+            white, x = _whiten_again(white, points.z[settings.phase // 4 :])
+        key = jax.random.fold_in(jax.random.key(seed), PHASES - 1)
+        return _walk(problem, settings, white, x, key, settings.draws, watch)
+
+
+def run_longer(
+    problem: TargetProblem, settings: Settings, points: Points, number: int, times: int, seed: int, watch: Watch
+) -> Chain | None:
+    """A chain that goes on from the last of its points, whitened by those of all chains, and thinned.
+
+    Args:
+        problem: what to sample.
+        settings: how; as many draws are kept as they say.
+        points: where the chains have been.
+        number: which of the chains this is.
+        times: how many draws are made for one that is kept.
+        seed: of the chain.
+        watch: how it is watched.
+    """
+    with enable_x64():
+        white = points.whitening
+        x = np.linalg.solve(white.scale, points.by_chain[number][-1] - np.asarray(white.centre))
+        key = jax.random.fold_in(jax.random.key(seed), PHASES + times)
+        chain = _walk(problem, settings, white, x, key, times * settings.draws, watch)
+    return None if chain is None else jax.tree.map(lambda v: v[times - 1 :: times], chain)
+
+
+def _walk(
+    problem: TargetProblem,
+    settings: Settings,
+    white: Whitening,
+    x: np.ndarray,
+    key: jax.Array,
+    draws: int,
+    watch: Watch,
+) -> Chain | None:
+    """Adapt the step size for one phase, then draw; without any draws, those of the phase are returned."""
+    form, _, prior, data, _ = fixed = fixed_arguments(problem, settings, white)
+    state, segments = begin_chain(*fixed, start_at(fixed, x), key), []
+    for offset in range(0, settings.phase + draws, SEGMENT):
+        if watch.stop.is_set():
+            return None
+        (state, weight), part = run_segment(form, settings, prior, data, white, state)
+        data = data._replace(weight=weight)
+        if offset >= settings.phase or not draws:
+            segments.append(jax.tree.map(np.asarray, part))
+        watch.advance(SEGMENT)
+    whole = jax.tree.map(lambda *parts: np.concatenate(parts), *segments)
+    return jax.tree.map(lambda v: v[: draws or settings.phase], whole)
+
+
+def _whiten_again(white: Whitening, z: np.ndarray) -> tuple[Whitening, np.ndarray]:
+    """The whitening of the given points (draw, coordinate), and the last of them in it."""
+    x = np.linalg.solve(white.scale, (z - np.asarray(white.centre)).T).T
+    draws, size = x.shape
+    trust = draws / (draws + SHRINKAGE * size)
+    centre = x.mean(axis=0)
+    scale = np.linalg.cholesky(trust * np.cov(x.T).reshape(size, size) + (1 - trust) * np.eye(size))
+    result = Whitening(white.centre + white.scale @ centre, white.scale @ scale)
+    return result, np.linalg.solve(scale, x[-1] - centre)
+
+
+def whitening_at(best: Mode) -> Whitening:
+    """Centre and scale of the Gaussian with the curvature at a mode."""
+    return Whitening(jnp.asarray(best.z), jnp.asarray(whitening(best.hessian)))

@@ -1,0 +1,1 @@
+"""Draws of the parameters, and what follows from them: losses, bands, diagnostics, files."""

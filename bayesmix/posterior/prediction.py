@@ -1,0 +1,70 @@
+"""`Prediction`: draws of loss with labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from bayesmix.design import Designs
+from bayesmix.posterior.extrapolation import Extrapolation
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Draws of the loss of some designs.
+
+    Attributes:
+        draws: losses (draw, run, target).
+        designs: the designs, in the order of the run axis.
+        targets: the targets, in the order of the target axis.
+        fitted: the designs of the runs the prediction rests on, where there are any.
+    """
+
+    draws: np.ndarray
+    designs: Designs
+    targets: tuple[str, ...]
+    fitted: Designs | None = None
+
+    @cached_property
+    def extrapolation(self) -> Extrapolation | None:
+        """How far each design lies beyond the runs."""
+        return Extrapolation.of(self.designs, self.fitted) if self.fitted else None
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Expected loss (run, target)."""
+        return self.draws.mean(axis=0)
+
+    @property
+    def sd(self) -> np.ndarray:
+        """Standard deviation (run, target)."""
+        return self.draws.std(axis=0, ddof=1)
+
+    def quantile(self, q: float | list[float]) -> np.ndarray:
+        """Quantile (run, target), or (q, run, target) for a list."""
+        return np.quantile(self.draws, q, axis=0)
+
+    def interval(self, prob: float = 0.9) -> np.ndarray:
+        """Central interval that holds the loss with the given probability: (run, target, 2)."""
+        return np.moveaxis(self.quantile([(1 - prob) / 2, (1 + prob) / 2]), 0, -1)
+
+    def __str__(self) -> str:
+        low, high = np.moveaxis(self.interval(0.9), -1, 0)
+        width = max([len(t) for t in self.targets] + [6])
+        label = max([len(i) for i in self.designs.ids] + [6])
+        flags = self.extrapolation.flags if self.extrapolation else ("",) * len(self.designs)
+        head = f"{'design':>{label}}  {'target':<{width}}  {'loss':>7}  {'90% interval':<16}"
+        lines = [f"{head}  beyond the runs" if any(flags) else head.rstrip()]
+        for run, name in enumerate(self.designs.ids[:20]):
+            for t, target in enumerate(self.targets):
+                lines.append(
+                    f"{name:>{label}}  {target:<{width}}  {self.mean[run, t]:7.4f}  "
+                    f"[{low[run, t]:.4f}, {high[run, t]:.4f}]  {flags[run]}".rstrip()
+                )
+        if len(self.designs) > 20:
+            lines.append(f"… and {len(self.designs) - 20} more designs")
+        return "\n".join(lines)
+
+    __repr__ = __str__

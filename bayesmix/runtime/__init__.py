@@ -1,0 +1,1 @@
+"""How the machine is used: precision, devices, processes, progress, files."""
