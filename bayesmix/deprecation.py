@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -42,7 +43,9 @@ def renamed[T: Callable[..., Any]](**names: str) -> Callable[[T], T]:
             for old in names.keys() & options.keys():
                 new = names[old]
                 if new in options:
-                    raise TypeError(f"{target.__name__}() got both {old}= and {new}=, which are the same argument")
+                    raise TypeError(
+                        f"{target.__name__}() got both {old}= and {new}=, which are the same argument"
+                    )
                 warn(f"{target.__name__}({old}=) is now called {new}=", DeprecationWarning)
                 options[new] = options.pop(old)
             return function(*args, **options)
@@ -64,7 +67,17 @@ def renamed_keys(table: Mapping[str, Any], where: str, **names: str) -> dict[str
     return new
 
 
-def attach_stub(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+def renamed_module(package: str, name: str, **names: str) -> Any:
+    """The module of a package that an old name (old=new) stands for, for its ``__getattr__``; with a warning."""
+    if name not in names:
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+    warn(f"{package}.{name} is now called {names[name]}", DeprecationWarning)
+    return importlib.import_module(f"{package}.{names[name]}")
+
+
+def attach_stub(
+    package: str, file: str
+) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """The names of the stub beside `file`, loaded on first use, as `lazy_loader.attach_stub`; and the old names."""
     load, names, public = lazy_loader.attach_stub(package, file)
 

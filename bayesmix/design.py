@@ -59,7 +59,9 @@ class Mixture:
         Raises:
             InputError: this mixture puts weight on a domain that is not among `domains`.
         """
-        foreign = [d for d, w in zip(self.domains, self.weights, strict=True) if d not in domains and w > 0]
+        foreign = [
+            d for d, w in zip(self.domains, self.weights, strict=True) if d not in domains and w > 0
+        ]
         if foreign:
             raise InputError(
                 "the mixture uses unknown domains",
@@ -104,7 +106,10 @@ class Scale:
         for name, value in (("params", self.params), ("tokens", self.tokens)):
             if not (np.isfinite(value) and value > 0):
                 raise InputError(
-                    f"{name} is not a size", expected="a finite number above 0", got=value, advice=f"Give {name} > 0."
+                    f"{name} is not a size",
+                    expected="a finite number above 0",
+                    got=value,
+                    advice=f"Give {name} > 0.",
                 )
 
     @property
@@ -149,11 +154,18 @@ class Designs:
         size = len(self.params)
         if not self.ids:
             object.__setattr__(self, "ids", tuple(str(i) for i in range(size)))
-        for name, shape in (("mixture", (size, len(self.domains))), ("params", (size,)), ("tokens", (size,))):
+        for name, shape in (
+            ("mixture", (size, len(self.domains))),
+            ("params", (size,)),
+            ("tokens", (size,)),
+        ):
             value = np.array(getattr(self, name), dtype=np.float64)
             if value.shape != shape:
                 raise InputError(
-                    f"{name} has the wrong shape", expected=str(shape), got=value.shape, advice="Give one row a design."
+                    f"{name} has the wrong shape",
+                    expected=str(shape),
+                    got=value.shape,
+                    advice="Give one row a design.",
                 )
             value.setflags(write=False)
             object.__setattr__(self, name, value)
@@ -176,7 +188,9 @@ class Designs:
         domains = tuple(dict.fromkeys(d for design in designs for d in design.mixture.domains))
         return cls(
             domains=domains,
-            mixture=np.array([d.mixture.on(domains) for d in designs]).reshape(len(designs), len(domains)),
+            mixture=np.array([d.mixture.on(domains) for d in designs]).reshape(
+                len(designs), len(domains)
+            ),
             params=np.array([d.scale.params for d in designs]),
             tokens=np.array([d.scale.tokens for d in designs]),
         )
@@ -218,7 +232,11 @@ class Designs:
         """The designs at the given positions or where a boolean mask is true."""
         rows = np.arange(len(self))[rows]
         return Designs(
-            self.domains, self.mixture[rows], self.params[rows], self.tokens[rows], tuple(self.ids[i] for i in rows)
+            self.domains,
+            self.mixture[rows],
+            self.params[rows],
+            self.tokens[rows],
+            tuple(self.ids[i] for i in rows),
         )
 
     def on(self, domains: Sequence[str]) -> Designs:
@@ -254,7 +272,9 @@ def correlation(params: np.ndarray, tokens: np.ndarray) -> float:
     return float(np.corrcoef(x, y)[0, 1])
 
 
-def require_simplex(weights: np.ndarray, domains: Sequence[str], *, where: Callable[[int], str]) -> None:
+def require_simplex(
+    weights: np.ndarray, domains: Sequence[str], *, where: Callable[[int], str]
+) -> None:
     """Refuse rows of `weights` (run, domain) that are not mixtures; `where` names a row.
 
     Raises:
@@ -288,7 +308,10 @@ def grow(along: Axis) -> Callable[[Scale, float], Scale]:
     powers = {"flops": (0.5, 0.5), "params": (1.0, 0.0), "tokens": (0.0, 1.0)}
     if along not in powers:
         raise InputError(
-            "the axis is unknown", expected="flops, params or tokens", got=along, advice="Name one of the three."
+            "the axis is unknown",
+            expected="flops, params or tokens",
+            got=along,
+            advice="Name one of the three.",
         )
     n, d = powers[along]
     return lambda scale, factor: Scale(scale.params * factor**n, scale.tokens * factor**d)

@@ -19,7 +19,9 @@ class Band:
     @classmethod
     def of(cls, draws: np.ndarray) -> Self:
         """The band of `draws` (draw)."""
-        low, high = np.quantile(draws, [0.05, 0.95], method="inverted_cdf" if np.isinf(draws).any() else "linear")
+        low, high = np.quantile(
+            draws, [0.05, 0.95], method="inverted_cdf" if np.isinf(draws).any() else "linear"
+        )
         return cls(float(np.mean(draws)), float(low), float(high))
 
     def as_dict(self) -> dict[str, float | None]:

@@ -61,7 +61,9 @@ def known_keys(table: Mapping[str, Any], names: Iterable[str], label: str) -> Ma
     return table
 
 
-def subtable(table: Mapping[str, Any], key: str, label: str, required: Iterable[str] = ()) -> Mapping[str, Any]:
+def subtable(
+    table: Mapping[str, Any], key: str, label: str, required: Iterable[str] = ()
+) -> Mapping[str, Any]:
     """The table under a key, empty where there is none.
 
     Raises:
@@ -72,7 +74,11 @@ def subtable(table: Mapping[str, Any], key: str, label: str, required: Iterable[
         raise InputError(f"{key} of {label} is no table", expected=f"[{key}]", got=repr(value))
     missing = [name for name in required if name not in value] if key in table else []
     if missing:
-        raise InputError(f"{key} of {label} lacks {missing[0]}", expected=", ".join(required), got=", ".join(value))
+        raise InputError(
+            f"{key} of {label} lacks {missing[0]}",
+            expected=", ".join(required),
+            got=", ".join(value),
+        )
     return value
 
 
@@ -83,7 +89,9 @@ def strings(value: Any, label: str) -> tuple[str, ...]:
         InputError: it is something else.
     """
     if not isinstance(value, list | tuple) or not all(isinstance(text, str) for text in value):
-        raise InputError(f"{label} is no list", expected='a list of texts, ["a", "b"]', got=repr(value))
+        raise InputError(
+            f"{label} is no list", expected='a list of texts, ["a", "b"]', got=repr(value)
+        )
     return tuple(value)
 
 
@@ -95,11 +103,15 @@ def string(table: Mapping[str, Any], key: str, label: str) -> str:
     """
     value = table.get(key, "")
     if not isinstance(value, str):
-        raise InputError(f"{key} of {label} is no text", expected="a text", got=repr(value), advice="Quote it.")
+        raise InputError(
+            f"{key} of {label} is no text", expected="a text", got=repr(value), advice="Quote it."
+        )
     return value
 
 
-def finite(value: Any, label: str, expected: str = "a number", condition: Callable[[float], bool] = bool) -> float:
+def finite(
+    value: Any, label: str, expected: str = "a number", condition: Callable[[float], bool] = bool
+) -> float:
     """A finite number that meets a condition.
 
     Raises:

@@ -73,7 +73,10 @@ def x64() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def fit_once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[[str], Any]:
     """Law → a small posterior of it, fitted once a session; by the first worker that asks, where there are several."""
-    from bayesmix.posterior.storage import load_posterior, save_posterior  # JAX must find the environment set above
+    from bayesmix.posterior.storage import (  # JAX must find the environment set above
+        load_posterior,
+        save_posterior,
+    )
     from tests.posteriors import small_posterior
 
     def one(law: str) -> Any:

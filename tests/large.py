@@ -38,7 +38,9 @@ def invented(
     blank = np.full((len(designs), len(targets)), 3.0)
     model = Model(Additive(), noise=StudentT(), discrepancy=None)
     model = model.at(Reference.of(Runs(designs, targets, blank)))
-    truth = draw_parameters(model, targets, len(domains), seed) | {"sigma": np.full(len(targets), 0.004)}
+    truth = draw_parameters(model, targets, len(domains), seed) | {
+        "sigma": np.full(len(targets), 0.004)
+    }
     truth["E"] = np.minimum(truth["E"], 0.8 * 3.0)  # a floor stays below the smallest loss
     losses = simulate(model, designs, targets=targets, parameters=truth, seed=seed).loss
     stats = {
@@ -59,7 +61,9 @@ def invented(
     )
 
 
-def _around(value: np.ndarray, size: tuple[int, int], site: str, rng: np.random.Generator) -> np.ndarray:
+def _around(
+    value: np.ndarray, size: tuple[int, int], site: str, rng: np.random.Generator
+) -> np.ndarray:
     """Draws (chain, draw, target, ...) near a value, on the simplex where the value is."""
     near = value * np.exp(JITTER * rng.standard_normal((*size, *value.shape)))
     return near / near.sum(axis=-1, keepdims=True) if site.startswith("share") else near

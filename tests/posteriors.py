@@ -76,5 +76,9 @@ def small_posterior(law: str) -> Posterior:
         LAWS[law], discrepancy=Discrepancy(prequential=False)
     )  # refits of the law alone would take their time
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DiagnosticsWarning)  # few draws; tests look at what matters to them
-        return fit(model, simulated(model), seed=0, warmup=300, draws=400, target_accept=0.97, extensions=1)
+        warnings.simplefilter(
+            "ignore", DiagnosticsWarning
+        )  # few draws; tests look at what matters to them
+        return fit(
+            model, simulated(model), seed=0, warmup=300, draws=400, target_accept=0.97, extensions=1
+        )

@@ -93,9 +93,12 @@ def imports(tree: ast.AST) -> Iterator[Import]:
             case ast.Import(names=names):
                 yield from (Import(alias.name, None, node.lineno) for alias in names)
             case ast.ImportFrom(module=module, names=names, level=level):
-                yield from (Import("." * level + (module or ""), alias.name, node.lineno) for alias in names)
+                yield from (
+                    Import("." * level + (module or ""), alias.name, node.lineno) for alias in names
+                )
             case ast.Call(
-                func=ast.Attribute(attr="import_module") | ast.Name(id="import_module" | "__import__"),
+                func=ast.Attribute(attr="import_module")
+                | ast.Name(id="import_module" | "__import__"),
                 args=[ast.Constant(value=str(module)), *_],
             ):
                 yield Import(module, None, node.lineno)
@@ -117,10 +120,19 @@ def defined(tree: ast.Module) -> set[str]:
     names: set[str] = set()
     for node in tree.body:
         match node:
-            case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.TypeAlias(name=ast.Name(id=name)):
+            case (
+                ast.FunctionDef(name=name)
+                | ast.ClassDef(name=name)
+                | ast.TypeAlias(name=ast.Name(id=name))
+            ):
                 names.add(name)
             case ast.Assign(targets=targets):
-                names |= {part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)}
+                names |= {
+                    part.id
+                    for target in targets
+                    for part in ast.walk(target)
+                    if isinstance(part, ast.Name)
+                }
             case ast.AnnAssign(target=ast.Name(id=name)):
                 names.add(name)
     return names
@@ -150,14 +162,17 @@ def test_imports_go_down(modules: list[Path]) -> None:
         for found in imports(parse(file))
         if ours(found.module)
         for target in [[*found.module.split("."), found.name or ""][1]]
-        if target != room_of(file) and STEP_OF.get(target, len(STEPS)) >= STEP_OF.get(room_of(file), len(STEPS))
+        if target != room_of(file)
+        and STEP_OF.get(target, len(STEPS)) >= STEP_OF.get(room_of(file), len(STEPS))
     ]
     assert not breaches, "\n".join(breaches)
 
 
 def test_modules_import_no_circle(modules: list[Path]) -> None:
     graph = {
-        ".".join(file.relative_to(ROOT).with_suffix("").parts): {each.module for each in imports(parse(file))}
+        ".".join(file.relative_to(ROOT).with_suffix("").parts): {
+            each.module for each in imports(parse(file))
+        }
         for file in modules
     }
     graph = {module: targets & graph.keys() for module, targets in graph.items()}
@@ -172,10 +187,16 @@ def test_names_come_from_the_module_that_defines_them(modules: list[Path]) -> No
                 breaches.append(f"{place(file, found.line)}: a relative import")
             elif found.module == "bayesmix":
                 breaches.append(f"{place(file, found.line)}: imports from the package root")
-            elif ours(found.module) and found.name and not module_file(f"{found.module}.{found.name}"):
+            elif (
+                ours(found.module)
+                and found.name
+                and not module_file(f"{found.module}.{found.name}")
+            ):
                 home = module_file(found.module)
                 if home is None or found.name not in defined(parse(home)):
-                    breaches.append(f"{place(file, found.line)}: {found.name} is not defined in {found.module}")
+                    breaches.append(
+                        f"{place(file, found.line)}: {found.name} is not defined in {found.module}"
+                    )
     assert not breaches, "\n".join(breaches)
 
 
@@ -254,7 +275,9 @@ def test_package_roots_only_re_export() -> None:
 
 
 def test_every_folder_is_a_package() -> None:
-    bare = {file.parent for file in PACKAGE.rglob("*.py") if not (file.parent / "__init__.py").is_file()}
+    bare = {
+        file.parent for file in PACKAGE.rglob("*.py") if not (file.parent / "__init__.py").is_file()
+    }
     assert not bare, f"no __init__.py in {sorted(str(folder.relative_to(ROOT)) for folder in bare)}"
 
 
@@ -274,9 +297,14 @@ def documented(value: object) -> bool:
 
 def test_files_are_mostly_short() -> None:
     files = [*PACKAGE.rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
-    lines = {str(file.relative_to(ROOT)): len(file.read_text(encoding="utf-8").splitlines()) for file in files}
+    lines = {
+        str(file.relative_to(ROOT)): len(file.read_text(encoding="utf-8").splitlines())
+        for file in files
+    }
     long = {file: count for file, count in lines.items() if count > LONG}
-    assert not [file for file, count in long.items() if count > TOO_LONG], f"over {TOO_LONG} lines: {long}"
+    assert not [file for file, count in long.items() if count > TOO_LONG], (
+        f"over {TOO_LONG} lines: {long}"
+    )
     assert len(long) <= max(1, SHARE_LONG * len(files)), f"too many files over {LONG} lines: {long}"
 
 
@@ -288,7 +316,13 @@ def test_top_level_is_fixed(project_files: list[str]) -> None:
 def test_no_file_names_a_registry_or_a_machine(project_files: list[str]) -> None:
     # In pieces, so that this file does not name them either.
     hosts = [
-        ".".join(host) for host in (("pypi", "org"), ("pythonhosted", "org"), ("npmjs", "org"), ("anaconda", "org"))
+        ".".join(host)
+        for host in (
+            ("pypi", "org"),
+            ("pythonhosted", "org"),
+            ("npmjs", "org"),
+            ("anaconda", "org"),
+        )
     ]
     paths = [
         f"{ROOT.as_posix()}/",
@@ -322,7 +356,9 @@ assert not heavy, f"--help imports {sorted(heavy)}"
 def test_help_does_not_import_jax() -> None:
     if "cli" not in {room_of(file) for file in PACKAGE.rglob("*.py")}:
         pytest.skip("the command line does not stand yet")
-    done = subprocess.run([sys.executable, "-c", HELP], capture_output=True, text=True, cwd=ROOT, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", HELP], capture_output=True, text=True, cwd=ROOT, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -331,12 +367,18 @@ def test_fitting_does_not_wait_for_plots() -> None:
         "import sys, bayesmix.inference, bayesmix.evaluation.compare; "
         "assert 'matplotlib' not in sys.modules, 'inference imports matplotlib'"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
 def test_importing_changes_no_setting(modules: list[Path]) -> None:
-    names = [".".join(file.relative_to(ROOT).with_suffix("").parts) for file in modules if room_of(file) != "pocket"]
+    names = [
+        ".".join(file.relative_to(ROOT).with_suffix("").parts)
+        for file in modules
+        if room_of(file) != "pocket"
+    ]
     script = (
         "import importlib, warnings, jax, matplotlib, numpyro\n"
         "before = jax.config.values.copy(), dict(matplotlib.rcParams), warnings.filters[:]\n"
@@ -345,23 +387,34 @@ def test_importing_changes_no_setting(modules: list[Path]) -> None:
         "assert before[0] == after[0], 'jax.config'\n"
         "assert before[1] == after[1], 'matplotlib.rcParams'\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
 def test_readme_opens_with_the_two_commands_ci_runs() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```\w*\n(.*?)^```", readme, flags=re.DOTALL | re.MULTILINE)
-    commands = [line.partition("#")[0].removeprefix("$ ").strip() for block in blocks for line in block.splitlines()]
+    commands = [
+        line.partition("#")[0].removeprefix("$ ").strip()
+        for block in blocks
+        for line in block.splitlines()
+    ]
     ran = [command for command in commands if command.startswith("uv ")]
     assert ran[:2] == [SETUP_COMMAND, TEST_COMMAND]
-    assert f"stage tests {TEST_COMMAND}" in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert (
+        f"stage tests {TEST_COMMAND}"
+        in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    )
 
 
 def test_dependencies_that_change_are_bounded() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     for library in ("jax", "numpyro", "arviz"):
-        (requirement,) = [each for each in project["dependencies"] if re.match(rf"{library}\b", each)]
+        (requirement,) = [
+            each for each in project["dependencies"] if re.match(rf"{library}\b", each)
+        ]
         assert ">=" in requirement and "<" in requirement.replace(">=", ""), requirement
 
 

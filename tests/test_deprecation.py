@@ -49,11 +49,15 @@ def test_an_old_class_is_the_new_one(old: str) -> None:
 def test_the_program_says_old_keys_of_files(capsys: pytest.CaptureFixture[str]) -> None:
     with plain_warnings():
         renamed_keys({"near": 1}, "the constraints", near="trust_region")
-    assert "warning: the key 'near' of the constraints is now called" in " ".join(capsys.readouterr().err.split())
+    assert "warning: the key 'near' of the constraints is now called" in " ".join(
+        capsys.readouterr().err.split()
+    )
 
 
 def test_old_keys_of_files() -> None:
-    with pytest.warns(DeprecationWarning, match="'near' of the constraints is now called 'trust_region'"):
+    with pytest.warns(
+        DeprecationWarning, match="'near' of the constraints is now called 'trust_region'"
+    ):
         assert renamed_keys({"near": 1, "stock": 2}, "the constraints", near="trust_region") == {
             "trust_region": 1,
             "stock": 2,

@@ -28,9 +28,13 @@ def names(tree: ast.AST) -> Iterator[tuple[str, int]]:
             yield node.id, node.lineno
 
 
-@pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda file: str(file.relative_to(PACKAGE)))
+@pytest.mark.parametrize(
+    "file", sorted(PACKAGE.rglob("*.py")), ids=lambda file: str(file.relative_to(PACKAGE))
+)
 def test_names_are_nouns(file: Path) -> None:
-    found = sorted({(line, name) for name, line in names(ast.parse(file.read_text("utf-8"))) if name in WORDS})
+    found = sorted(
+        {(line, name) for name, line in names(ast.parse(file.read_text("utf-8"))) if name in WORDS}
+    )
     assert not found, "\n".join(f"{file}:{line}: {name}" for line, name in found)
 
 
@@ -40,11 +44,15 @@ def test_a_function_or_class_is_defined_once() -> None:
     for file in sorted(PACKAGE.rglob("*.py")):
         if file.parent.name != "cli":
             for node in ast.parse(file.read_text("utf-8")).body:
-                if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith(
+                    "_"
+                ):
                     homes.setdefault(node.name, []).append(str(file.relative_to(PACKAGE)))
     assert not {name: files for name, files in homes.items() if len(files) > 1}
 
 
 def test_the_words_are_looked_for() -> None:
-    tree = ast.parse("class A:\n    near: int\ndef f(by, other):\n    found = [each for each in other]")
+    tree = ast.parse(
+        "class A:\n    near: int\ndef f(by, other):\n    found = [each for each in other]"
+    )
     assert {name for name, _ in names(tree)} & WORDS == {"near", "by", "found", "each"}

@@ -122,10 +122,23 @@ def candidates(
     """
     sizes = scales_of(scales)
     if count < 0:
-        raise InputError("count is not a number of mixtures", expected="at least 0", got=count, advice="Raise it.")
+        raise InputError(
+            "count is not a number of mixtures",
+            expected="at least 0",
+            got=count,
+            advice="Raise it.",
+        )
     designs = [Design(item, s) for item in include if isinstance(item, Mixture) for s in sizes]
     designs += [item for item in include if isinstance(item, Design)]
-    return Candidates(feasible or FeasibleSet(), sizes, count, tuple(checkpoints), tuple(designs), flagship, replicates)
+    return Candidates(
+        feasible or FeasibleSet(),
+        sizes,
+        count,
+        tuple(checkpoints),
+        tuple(designs),
+        flagship,
+        replicates,
+    )
 
 
 def fill(region: Region, count: int, seed: int) -> np.ndarray:
@@ -140,14 +153,18 @@ def fill(region: Region, count: int, seed: int) -> np.ndarray:
 def vertices(region: Region) -> np.ndarray:
     """The mixtures that are nearly all of one domain (domain, domain), moved into the allowed ones."""
     size = region.size
-    corners = np.full((size, size), FLOOR / max(size - 1, 1)) + np.eye(size) * (1 - FLOOR - FLOOR / max(size - 1, 1))
+    corners = np.full((size, size), FLOOR / max(size - 1, 1)) + np.eye(size) * (
+        1 - FLOOR - FLOOR / max(size - 1, 1)
+    )
     return _project(region, corners)
 
 
 def neighbours(region: Region, best: np.ndarray, sobol: np.ndarray) -> np.ndarray:
     """The current optimum, and steps from it towards every vertex and towards the first space-filling mixtures."""
     endpoints = np.vstack([vertices(region), sobol[: region.size]])
-    steps = np.concatenate([[best], *((1 - share) * best + share * endpoints for share in NEIGHBOURS)])
+    steps = np.concatenate(
+        [[best], *((1 - share) * best + share * endpoints for share in NEIGHBOURS)]
+    )
     return _project(region, steps)
 
 
@@ -162,4 +179,8 @@ def _replicates(posterior: Posterior, dearest: float) -> list[tuple[np.ndarray, 
     rows = np.unique(np.column_stack([last.params, last.tokens, last.mixture]), axis=0)
     rows = rows[6 * rows[:, 0] * rows[:, 1] <= dearest * (1 + 1e-9)]
     keep = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), REPLICATES)).round().astype(int))
-    return [(row[2:], Scale(*row[:2].tolist()), "replicate") for row in rows[keep]] if len(rows) else []
+    return (
+        [(row[2:], Scale(*row[:2].tolist()), "replicate") for row in rows[keep]]
+        if len(rows)
+        else []
+    )

@@ -40,7 +40,12 @@ class Cost:
     ratio: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.fixed) and self.fixed >= 0 and np.isfinite(self.ratio) and self.ratio > 0):
+        if not (
+            np.isfinite(self.fixed)
+            and self.fixed >= 0
+            and np.isfinite(self.ratio)
+            and self.ratio > 0
+        ):
             raise InputError(
                 "the cost of a run makes no sense",
                 expected="fixed of at least 0 and ratio above 0",

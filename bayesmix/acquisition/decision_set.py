@@ -126,8 +126,12 @@ def _at(domains: tuple[str, ...], mixtures: np.ndarray, *scales: Scale) -> Desig
     )
 
 
-def _slope(posterior: Posterior, mixture: np.ndarray, flagship: Scale, weights: np.ndarray) -> float:
+def _slope(
+    posterior: Posterior, mixture: np.ndarray, flagship: Scale, weights: np.ndarray
+) -> float:
     """−dL/d log C at the flagship, at fixed tokens per parameter."""
-    pair = _at(posterior.domains, np.stack([mixture, mixture]), flagship, grow("flops")(flagship, STEP))
+    pair = _at(
+        posterior.domains, np.stack([mixture, mixture]), flagship, grow("flops")(flagship, STEP)
+    )
     loss, next_loss = expected_losses(posterior, pair).mean(axis=0) @ weights
     return float((loss - next_loss) / np.log(STEP))

@@ -39,7 +39,9 @@ class Bracket:
 
     def __str__(self) -> str:
         bounds = f"between {self.lower:.2f} and {self.upper:.2f} nats by nested Monte Carlo"
-        return f"{self.gaussian:.2f} nats of information, {bounds}" + (" (saturated)" if self.saturated else "")
+        return f"{self.gaussian:.2f} nats of information, {bounds}" + (
+            " (saturated)" if self.saturated else ""
+        )
 
 
 @dataclass(frozen=True)
@@ -63,15 +65,23 @@ class Estimate:
     @property
     def usable(self) -> bool:
         """Whether the estimate may be compared with at all."""
-        return (self.khat is None or self.khat < KHAT) and (self.effective is None or self.effective >= EFFECTIVE)
+        return (self.khat is None or self.khat < KHAT) and (
+            self.effective is None or self.effective >= EFFECTIVE
+        )
 
     def agrees(self, value: float) -> bool:
         """Whether another estimate of the same number is near enough."""
         return abs(self.value - value) <= max(TOLERANCE * max(self.value, value), 2 * self.error)
 
     def __str__(self) -> str:
-        khat = "" if self.khat is None else f", k̂ {self.khat:.2f}, {self.effective:.0f} effective draws"
-        return f"{self.name} {self.value:.3g} ± {self.error:.1g}{khat}" + ("" if self.usable else ", not usable")
+        khat = (
+            ""
+            if self.khat is None
+            else f", k̂ {self.khat:.2f}, {self.effective:.0f} effective draws"
+        )
+        return f"{self.name} {self.value:.3g} ± {self.error:.1g}{khat}" + (
+            "" if self.usable else ", not usable"
+        )
 
 
 def bracket(run: np.ndarray, gaussian: float, seed: int = 0, outcomes: int = OUTCOMES) -> Bracket:
@@ -96,7 +106,9 @@ def bracket(run: np.ndarray, gaussian: float, seed: int = 0, outcomes: int = OUT
     return Bracket(gaussian, lower, upper, bool(saturated))
 
 
-def by_importance(stakes: Stakes, run: np.ndarray, seed: int = 0, outcomes: int = OUTCOMES) -> Estimate:
+def by_importance(
+    stakes: Stakes, run: np.ndarray, seed: int = 0, outcomes: int = OUTCOMES
+) -> Estimate:
     """Regret reduction by weighting the draws with each simulated outcome, Pareto-smoothed.
 
     Args:
@@ -109,11 +121,16 @@ def by_importance(stakes: Stakes, run: np.ndarray, seed: int = 0, outcomes: int 
     targets, draws, points = run.shape
     true = rng.choice(draws, size=min(outcomes, draws), replace=False)
     expected = np.zeros((len(true), len(stakes.mixtures)))
-    khats, effective = np.full((targets, len(true)), -np.inf), np.full((targets, len(true)), float(draws))
+    khats, effective = (
+        np.full((targets, len(true)), -np.inf),
+        np.full((targets, len(true)), float(draws)),
+    )
     for t in np.flatnonzero(stakes.weights):
         outcome = run[t, true] + rng.normal(size=(len(true), points))
         fit = _log_fit(outcome, run[t])
-        fit[np.arange(len(true)), true] = fit.min(axis=1)  # the draw an outcome was made from must not explain it
+        fit[np.arange(len(true)), true] = fit.min(
+            axis=1
+        )  # the draw an outcome was made from must not explain it
         weights, khats[t] = smoothed(fit)
         effective[t] = 1 / np.sum(weights**2, axis=1)
         expected += stakes.weights[t] * (weights @ stakes.losses[:, :, t])
@@ -137,7 +154,9 @@ def by_regression(stakes: Stakes, run: np.ndarray, seed: int = 0) -> Estimate:
         features = _cubic(_directions(run[t], outcome))
         for half in halves:
             rest = np.setdiff1d(np.arange(draws), half)
-            coefficients, *_ = np.linalg.lstsq(features[rest], stakes.losses[rest][:, :, t], rcond=1e-8)
+            coefficients, *_ = np.linalg.lstsq(
+                features[rest], stakes.losses[rest][:, :, t], rcond=1e-8
+            )
             expected[half] += stakes.weights[t] * (features[half] @ coefficients)
     value, error = _gain(stakes, np.arange(draws), expected)
     return Estimate("regression", value, error)

@@ -65,14 +65,22 @@ class View:
             NODES, targets, points
         )
         losses, move, new = _pend(self.losses, run, jnp.asarray(epsilon))
-        return replace(self, losses=losses, shift=self.shift + move, n_pending=self.n_pending + 1), new
+        return replace(
+            self, losses=losses, shift=self.shift + move, n_pending=self.n_pending + 1
+        ), new
 
 
 @jax.jit
-def _pend(losses: jax.Array, run: jax.Array, epsilon: jax.Array) -> tuple[jax.Array, jax.Array, Pending]:
+def _pend(
+    losses: jax.Array, run: jax.Array, epsilon: jax.Array
+) -> tuple[jax.Array, jax.Array, Pending]:
     half = jnp.einsum("mtk,tjk->mj", epsilon, learned(losses, run))
     new = pending(run)
-    return new(losses), jnp.concatenate([half, -half]), new  # both signs, so that no expected loss moves on average
+    return (
+        new(losses),
+        jnp.concatenate([half, -half]),
+        new,
+    )  # both signs, so that no expected loss moves on average
 
 
 @dataclass(frozen=True)
@@ -163,7 +171,9 @@ class PredictionGain(_AtFlagship):
         assert decision is not None
         noise = scatter(posterior, decision.designs, decision.losses)
         sd = np.sqrt(noise.residual**2 + noise.shared**2)
-        whitened = np.where(decision.weights > 0, decision.losses - decision.losses.mean(axis=0), 0.0) / sd
+        whitened = (
+            np.where(decision.weights > 0, decision.losses - decision.losses.mean(axis=0), 0.0) / sd
+        )
         return replace(_blank(posterior, seed), losses=jnp.asarray(whitened.transpose(2, 0, 1)))
 
     @staticmethod
@@ -223,7 +233,9 @@ class RegretReduction(_AtFlagship):
     @override
     def of_one(view: View, run: jax.Array) -> jax.Array:
         loss = view.level + view.shift
-        move = jnp.einsum("mtk,tjk->mj", view.epsilon[:, :, : run.shape[2]], learned(view.losses, run))
+        move = jnp.einsum(
+            "mtk,tjk->mj", view.epsilon[:, :, : run.shape[2]], learned(view.losses, run)
+        )
         move = jnp.concatenate([move, move])
         # both signs of every outcome, so that the expected loss of a decision does not move at all
         new_minimum = 0.5 * (jnp.min(loss + move, axis=1) + jnp.min(loss - move, axis=1))
@@ -248,7 +260,11 @@ def each(of_one: Callable[[View, jax.Array], jax.Array], view: View, runs: jax.A
 
 
 def score_pool(
-    acquisition: Acquisition, view: View, posterior: Posterior, pool: Pool, updates: Sequence[Pending] = ()
+    acquisition: Acquisition,
+    view: View,
+    posterior: Posterior,
+    pool: Pool,
+    updates: Sequence[Pending] = (),
 ) -> np.ndarray:
     """The score of every run of a pool (run); the order of the pool is no matter.
 

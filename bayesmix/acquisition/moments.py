@@ -97,16 +97,25 @@ def expected_losses(posterior: Posterior, designs: Designs) -> np.ndarray:
 
 
 @jax.jit
-def _in_scatter(loss: jax.Array, residual: jax.Array, shared: jax.Array, mask: jax.Array) -> jax.Array:
+def _in_scatter(
+    loss: jax.Array, residual: jax.Array, shared: jax.Array, mask: jax.Array
+) -> jax.Array:
     """Losses (draw, row, target) centred and in units of their scatter, as (run, target, draw, point)."""
     exists = mask[:, None, None, :]
 
     def by_run(values: jax.Array) -> jax.Array:
         return values.reshape(*mask.shape, -1).swapaxes(1, 2)  # (run, target, point)
 
-    centred = (loss - loss.mean(axis=0)).reshape(len(loss), *mask.shape, -1).transpose(1, 3, 0, 2) * exists
-    residual, shared = jnp.where(mask[:, None, :], by_run(residual), 1.0), by_run(shared) * mask[:, None, :]
-    covariance = shared[..., :, None] * shared[..., None, :] + residual[..., None] ** 2 * jnp.eye(mask.shape[1])
+    centred = (loss - loss.mean(axis=0)).reshape(len(loss), *mask.shape, -1).transpose(
+        1, 3, 0, 2
+    ) * exists
+    residual, shared = (
+        jnp.where(mask[:, None, :], by_run(residual), 1.0),
+        by_run(shared) * mask[:, None, :],
+    )
+    covariance = shared[..., :, None] * shared[..., None, :] + residual[..., None] ** 2 * jnp.eye(
+        mask.shape[1]
+    )
     lower = jnp.linalg.cholesky(covariance)
     if mask.shape[1] == 1:
         return centred / lower
@@ -136,7 +145,9 @@ def learned(other: jax.Array, run: jax.Array) -> jax.Array:
     """
     shared = jnp.einsum("tsj,tsk->tjk", other, run) / run.shape[1]
     lower = jnp.linalg.cholesky(jnp.eye(run.shape[2]) + gram(run))
-    return jax.vmap(lambda low, c: jax.scipy.linalg.solve_triangular(low, c.T, lower=True).T)(lower, shared)
+    return jax.vmap(lambda low, c: jax.scipy.linalg.solve_triangular(low, c.T, lower=True).T)(
+        lower, shared
+    )
 
 
 def nodes(dimensions: int, count: int, seed: int) -> np.ndarray:

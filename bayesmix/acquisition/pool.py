@@ -53,7 +53,9 @@ class Pool:
     def keys(self) -> np.ndarray:
         """What each run is (run, key): N, D and weights, whatever its place in the pool."""
         last = self.last
-        return np.column_stack([last.params, last.tokens, last.mixture[:, np.argsort(last.domains)]])
+        return np.column_stack(
+            [last.params, last.tokens, last.mixture[:, np.argsort(last.domains)]]
+        )
 
     @cached_property
     def order(self) -> np.ndarray:
@@ -65,10 +67,19 @@ class Pool:
         runs = np.arange(len(self))[runs]
         counts = np.bincount(self.run, minlength=len(self))
         number = np.repeat(np.arange(len(runs)), counts[runs])
-        start = np.cumsum(counts)[runs] - counts[runs]  # of each run's points, where they are sorted by run
-        nth = np.arange(len(number)) - np.repeat(np.cumsum(counts[runs]) - counts[runs], counts[runs])
+        start = (
+            np.cumsum(counts)[runs] - counts[runs]
+        )  # of each run's points, where they are sorted by run
+        nth = np.arange(len(number)) - np.repeat(
+            np.cumsum(counts[runs]) - counts[runs], counts[runs]
+        )
         rows = np.argsort(self.run, kind="stable")[np.repeat(start, counts[runs]) + nth]
-        return replace(self, designs=self.designs.take(rows), run=number, origin=tuple(self.origin[r] for r in runs))
+        return replace(
+            self,
+            designs=self.designs.take(rows),
+            run=number,
+            origin=tuple(self.origin[r] for r in runs),
+        )
 
     def __len__(self) -> int:
         return len(self.origin)
@@ -86,12 +97,17 @@ class Pool:
             np.append(self.designs.tokens, theirs.tokens),
         )
         return replace(
-            self, designs=designs, run=np.append(self.run, other.run + len(self)), origin=self.origin + other.origin
+            self,
+            designs=designs,
+            run=np.append(self.run, other.run + len(self)),
+            origin=self.origin + other.origin,
         )
 
     def __str__(self) -> str:
         kinds = [f"{self.origin.count(kind)} {kind}" for kind in dict.fromkeys(self.origin)]
-        return f"{len(self)} candidate runs ({', '.join(kinds)}), {len(self.designs)} measured points"
+        return (
+            f"{len(self)} candidate runs ({', '.join(kinds)}), {len(self.designs)} measured points"
+        )
 
     __repr__ = __str__
 
@@ -117,5 +133,10 @@ def scales_of(scales: Scale | Sequence[Scale]) -> tuple[Scale, ...]:
     """One scale or several, refused when there is none."""
     sizes = (scales,) if isinstance(scales, Scale) else tuple(scales)
     if not sizes:
-        raise InputError("there is no scale to run at", expected="at least one Scale", got="none", advice="Give one.")
+        raise InputError(
+            "there is no scale to run at",
+            expected="at least one Scale",
+            got="none",
+            advice="Give one.",
+        )
     return sizes

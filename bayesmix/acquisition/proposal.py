@@ -88,7 +88,11 @@ class Proposal:
         return {
             "runs": [
                 last.as_dict(i)
-                | {"score": float(self.scores[i]), "cost": float(self.costs[i]), "origin": self.runs.origin[i]}
+                | {
+                    "score": float(self.scores[i]),
+                    "cost": float(self.costs[i]),
+                    "origin": self.runs.origin[i],
+                }
                 for i in range(len(self.runs))
             ],
             "score": self.score,
@@ -106,7 +110,9 @@ class Proposal:
         }
 
     def __str__(self) -> str:
-        lines = textwrap.wrap(("stop: " if self.stop else "") + self.reason, 80, subsequent_indent="  ")
+        lines = textwrap.wrap(
+            ("stop: " if self.stop else "") + self.reason, 80, subsequent_indent="  "
+        )
         if not len(self.runs):
             return "\n".join(lines)
         last = self.runs.last
@@ -116,7 +122,10 @@ class Proposal:
             lines += [
                 f"{i + 1:>3}  {size}  {self.scores[i]:.3g} ({self.runs.origin[i]})",
                 *textwrap.wrap(
-                    shares(last.domains, last.mixture[i]), 80, initial_indent="     ", subsequent_indent="     "
+                    shares(last.domains, last.mixture[i]),
+                    80,
+                    initial_indent="     ",
+                    subsequent_indent="     ",
                 ),
             ]
         for remark in filter(None, (self.agreement, str(self.bracket or ""))):

@@ -13,7 +13,15 @@ from bayesmix.acquisition.candidates import Candidates
 from bayesmix.acquisition.cost import CostOf
 from bayesmix.acquisition.decision_set import Stakes
 from bayesmix.acquisition.estimators import bracket, by_importance, by_regression
-from bayesmix.acquisition.functions import Acquisition, RegretReduction, View, after_all, after_one, each, score_pool
+from bayesmix.acquisition.functions import (
+    Acquisition,
+    RegretReduction,
+    View,
+    after_all,
+    after_one,
+    each,
+    score_pool,
+)
 from bayesmix.acquisition.moments import Pending, gram, logdet, whiten_all
 from bayesmix.acquisition.pool import Pool
 from bayesmix.acquisition.proposal import DecisionValue, Proposal
@@ -78,10 +86,15 @@ def propose(
     subsample = thinned(posterior, max_draws)
     pool = _pool(candidates, subsample, seed)
     if not len(pool):
-        raise InputError("there is nothing to choose from", expected="candidates", got="none", advice="Add some.")
+        raise InputError(
+            "there is nothing to choose from", expected="candidates", got="none", advice="Add some."
+        )
     if budget is not None and cost is None:
         raise InputError(
-            "the budget has no unit", expected="cost=flops, or another cost", got="none", advice="Say what runs cost."
+            "the budget has no unit",
+            expected="cost=flops, or another cost",
+            got="none",
+            advice="Say what runs cost.",
         )
     max_runs = len(pool) if count is None and budget is not None else count or 1
     costs = np.asarray((cost or _alike)(pool.last), float)
@@ -104,13 +117,19 @@ def propose(
     if not afford.any():
         return _nothing(pool, acquisition, costs, budget)
     first = np.where(afford, score_pool(acquisition, view, subsample, pool, updates), -np.inf)
-    positions = shortlist(first, costs, pool) if max_runs > 1 else np.array([_best(first / costs, pool)])
+    positions = (
+        shortlist(first, costs, pool) if max_runs > 1 else np.array([_best(first / costs, pool)])
+    )
     with enable_x64():
         selection = pool.take(positions)
         runs = after_all(updates, whiten_all(subsample, selection))
-        search = _Search(acquisition, selection, costs[positions], np.inf if budget is None else budget, max_runs)
+        search = _Search(
+            acquisition, selection, costs[positions], np.inf if budget is None else budget, max_runs
+        )
         batch = _search(search, _Set((), (), view, runs), first[positions])
-        return _report(batch, search, view, runs, stakes, subsample, len(pool), cost is not None, checks, seed)
+        return _report(
+            batch, search, view, runs, stakes, subsample, len(pool), cost is not None, checks, seed
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +157,9 @@ class _Set:
         return float(sum(self.gains))
 
     def scores(self, acquisition: Acquisition) -> np.ndarray:
-        return np.asarray(each(acquisition.of_one, replace(self.view, seed=0, n_pending=0), self.runs))
+        return np.asarray(
+            each(acquisition.of_one, replace(self.view, seed=0, n_pending=0), self.runs)
+        )
 
     def cost(self, search: _Search) -> float:
         return float(search.cost[list(self.chosen)].sum())
@@ -156,10 +177,14 @@ def _search(search: _Search, nothing: _Set, first: np.ndarray) -> _Set:
     return _exchange(search, nothing, best) if 1 < len(best.chosen) <= EXCHANGED else best
 
 
-def _greedy(search: _Search, batch: _Set, denominator: np.ndarray, first: np.ndarray | None = None) -> _Set:
+def _greedy(
+    search: _Search, batch: _Set, denominator: np.ndarray, first: np.ndarray | None = None
+) -> _Set:
     """Add the run with the highest gain per `denominator` until nothing is affordable, wanted, or worth anything."""
     while len(batch.chosen) < search.size:
-        gains = first if first is not None and not batch.chosen else batch.scores(search.acquisition)
+        gains = (
+            first if first is not None and not batch.chosen else batch.scores(search.acquisition)
+        )
         affordable = search.cost + batch.cost(search) <= search.budget * (1 + 1e-9)
         if not affordable.any():
             break
@@ -202,7 +227,9 @@ def shortlist(scores: np.ndarray, cost: np.ndarray, pool: Pool) -> np.ndarray:
     return pool.order[(keep & able)[pool.order]]
 
 
-def _pool(candidates: Candidates | Pool | Designs | Sequence[Design], posterior: Posterior, seed: int) -> Pool:
+def _pool(
+    candidates: Candidates | Pool | Designs | Sequence[Design], posterior: Posterior, seed: int
+) -> Pool:
     if isinstance(candidates, Candidates):
         return candidates.on(posterior, seed)
     pool = candidates if isinstance(candidates, Pool) else Pool.of(candidates)
@@ -213,7 +240,9 @@ def _alike(designs: Designs) -> np.ndarray:
     return np.ones(len(designs))
 
 
-def _nothing(pool: Pool, acquisition: Acquisition, cost: np.ndarray, budget: float | None) -> Proposal:
+def _nothing(
+    pool: Pool, acquisition: Acquisition, cost: np.ndarray, budget: float | None
+) -> Proposal:
     reason = f"no candidate is affordable: the cheapest costs {cost.min():.3g}, and {budget or 0:.3g} is left"
     none = np.zeros(0)
     return Proposal(
@@ -256,7 +285,9 @@ def _report(
     estimates, bounds = (), None
     if checks and not view.n_pending:
         if stakes is not None and decision is not None:
-            estimates = tuple(other(stakes, np.asarray(first), seed) for other in (by_regression, by_importance))
+            estimates = tuple(
+                other(stakes, np.asarray(first), seed) for other in (by_regression, by_importance)
+            )
         bounds = bracket(np.asarray(first), float(logdet(gram(first))), seed)
     return Proposal(
         runs=search.pool.take(np.array(picked)),
@@ -277,9 +308,15 @@ def _report(
 def _decision(stakes: Stakes, view: View, batch: _Set) -> DecisionValue:
     pending_gain = float(view.level.min() - jnp.mean(jnp.min(view.level + view.shift, axis=1)))
     regret = max(stakes.evpi - pending_gain, 0.0)
-    gain = min(batch.value, regret)  # no run is worth more than perfect information, whatever the Gaussian says
+    gain = min(
+        batch.value, regret
+    )  # no run is worth more than perfect information, whatever the Gaussian says
     return DecisionValue(
-        stakes.flagship, regret, regret - gain, stakes.in_flops(gain), _between(stakes, view, batch.view)
+        stakes.flagship,
+        regret,
+        regret - gain,
+        stakes.in_flops(gain),
+        _between(stakes, view, batch.view),
     )
 
 
@@ -295,7 +332,14 @@ def _between(stakes: Stakes, start: View, end: View) -> tuple[str, str] | None:
     return (min(pair), max(pair))
 
 
-def _reason(search: _Search, batch: _Set, decision: DecisionValue | None, cost: float, priced: bool, stop: bool) -> str:
+def _reason(
+    search: _Search,
+    batch: _Set,
+    decision: DecisionValue | None,
+    cost: float,
+    priced: bool,
+    stop: bool,
+) -> str:
     runs = "this run" if len(batch.chosen) == 1 else f"these {len(batch.chosen)} runs"
     verb = "s" if len(batch.chosen) == 1 else ""
     if decision is None:

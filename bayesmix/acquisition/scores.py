@@ -55,7 +55,10 @@ class CandidateScores:
         last = self.runs.last
         rows = zip(last.params, last.tokens, self.scores, self.costs, self.runs.origin, strict=True)
         keys = ("params", "tokens", "score", "cost", "origin")
-        return {"unit": self.unit, "candidates": [dict(zip(keys, row, strict=True)) for row in rows]}
+        return {
+            "unit": self.unit,
+            "candidates": [dict(zip(keys, row, strict=True)) for row in rows],
+        }
 
     def __str__(self) -> str:
         best = int(np.argmax(self.scores))

@@ -17,7 +17,15 @@ from bayesmix.acquisition.proposal import Proposal
 from bayesmix.acquisition.propose import propose
 from bayesmix.campaign.config import CampaignConfig
 from bayesmix.campaign.ledger import Changed, Ledger
-from bayesmix.campaign.trials import Job, State, Trial, design_key, designs_of, require_losses, runs_of
+from bayesmix.campaign.trials import (
+    Job,
+    State,
+    Trial,
+    design_key,
+    designs_of,
+    require_losses,
+    runs_of,
+)
 from bayesmix.deprecation import renamed
 from bayesmix.design import Design, Designs, Mixture
 from bayesmix.errors import InputError, warn
@@ -82,14 +90,20 @@ class Campaign:
         feasible = spec.feasible(posterior)
         for scale in (spec.flagship, *spec.scales):
             feasible.at(scale, posterior.domains)
-        designs = spec.candidates.include or (Design(Mixture.uniform(posterior.domains), spec.flagship),)
-        checkpointed(Designs.of(*designs).on(posterior.domains), ["given"] * len(designs), spec.checkpoints)
+        designs = spec.candidates.include or (
+            Design(Mixture.uniform(posterior.domains), spec.flagship),
+        )
+        checkpointed(
+            Designs.of(*designs).on(posterior.domains), ["given"] * len(designs), spec.checkpoints
+        )
         unknown = [t for t in spec.targets or {} if t not in posterior.targets]
         if unknown:
             raise InputError(
                 "the campaign names unknown targets", expected=f"among {list(posterior.targets)}", got=unknown,
             )  # fmt: skip
-        absolute = replace(spec, posterior=os.path.abspath(spec.posterior), measured=posterior.targets)
+        absolute = replace(
+            spec, posterior=os.path.abspath(spec.posterior), measured=posterior.targets
+        )
         return cls(Ledger.create(path, asdict(absolute)))
 
     @classmethod
@@ -111,7 +125,9 @@ class Campaign:
         return CampaignConfig.from_dict(self.ledger.spec)
 
     @renamed(anyway="force")
-    def ask(self, count: int = 1, *, refit: RefitPosterior | None = None, force: bool = False) -> Answer:
+    def ask(
+        self, count: int = 1, *, refit: RefitPosterior | None = None, force: bool = False
+    ) -> Answer:
         """Choose the next runs and register them as pending before they are returned.
 
         What was told is taken into account: by weighting the draws where that is valid, else by a new fit.
@@ -179,13 +195,17 @@ class Campaign:
         result: dict[str, Any] = {"losses": {t: float(v) for t, v in losses.items()}}
         result |= {} if flops is None else {"actual_flops": float(flops)}
         result |= (
-            {"checkpoints": {repr(tokens): dict(values) for tokens, values in on_the_way.items()}} if on_the_way else {}
+            {"checkpoints": {repr(tokens): dict(values) for tokens, values in on_the_way.items()}}
+            if on_the_way
+            else {}
         )
         return self.ledger.end(trial, "told", result)
 
     def _measured_targets(self) -> tuple[str, ...]:
         spec = self.spec
-        return spec.measured or load_posterior(spec.posterior).targets  # ledgers of earlier versions do not know them
+        return (
+            spec.measured or load_posterior(spec.posterior).targets
+        )  # ledgers of earlier versions do not know them
 
     def _on_the_way(
         self, trial: str, checkpoints: Mapping[float, Mapping[str, float]]
@@ -226,14 +246,19 @@ class Campaign:
         completed, pending = state.of("told"), state.of("pending")
         posterior, waiting = base, None
         if completed:
-            posterior = _updated(base, runs_of(completed, base.domains, base.targets), spec.seed, refit)
+            posterior = _updated(
+                base, runs_of(completed, base.domains, base.targets), spec.seed, refit
+            )
         if pending:
             designs = designs_of(pending, base.domains)
             waiting = checkpointed(designs, ["given"] * len(pending), spec.checkpoints)
         cost, feasible = state.cost(spec.fixed), spec.feasible(base)
         return propose(
             posterior,
-            _without(replace(spec.candidates, feasible=feasible).on(posterior, spec.seed), state.of("abandoned")),
+            _without(
+                replace(spec.candidates, feasible=feasible).on(posterior, spec.seed),
+                state.of("abandoned"),
+            ),
             acquisition=RegretReduction(spec.flagship, spec.targets, feasible),
             cost=cost,
             budget=None if spec.budget is None else spec.budget - state.spent(cost),
@@ -246,7 +271,10 @@ class Campaign:
         """A new fit, kept beside the ledger under the fingerprint of its runs, so that it is made once."""
         path = self.ledger.path.with_name(f"{self.ledger.path.stem}-{runs.fingerprint[:12]}.nc")
         if not path.exists():
-            save_posterior(fit(posterior.model, runs, seed=seed, warm_start=posterior, progress=SHOWN.get()), path)
+            save_posterior(
+                fit(posterior.model, runs, seed=seed, warm_start=posterior, progress=SHOWN.get()),
+                path,
+            )
         return load_posterior(path)
 
     def as_dict(self) -> dict[str, Any]:
@@ -264,11 +292,19 @@ class Campaign:
         spec, state = self.spec, self.ledger.state()
         spent = state.spent(state.cost(spec.fixed))
         limit = "" if spec.budget is None else f" of {spec.budget:.3g}"
-        counts = ", ".join(f"{len(state.of(s))} {s}" for s in ("pending", "told", "failed", "abandoned"))
-        lines = [f"campaign for {spec.flagship}", f"{len(state.trials)} trials: {counts}; {spent:.3g}{limit} FLOPs", ""]
+        counts = ", ".join(
+            f"{len(state.of(s))} {s}" for s in ("pending", "told", "failed", "abandoned")
+        )
+        lines = [
+            f"campaign for {spec.flagship}",
+            f"{len(state.trials)} trials: {counts}; {spent:.3g}{limit} FLOPs",
+            "",
+        ]
         for t in state.trials:
             losses = " ".join(f"{name} {value:.4f}" for name, value in t.losses.items())
-            lines.append(f"{t.id}  {t.status:<9}  {t.job.design().scale}  {losses or t.reason}".rstrip())
+            lines.append(
+                f"{t.id}  {t.status:<9}  {t.job.design().scale}  {losses or t.reason}".rstrip()
+            )
         return "\n".join(lines).rstrip()
 
 
@@ -282,5 +318,9 @@ def _without(pool: Pool, abandoned: tuple[Trial, ...]) -> Pool:
     """The runs but for those of abandoned trials."""
     last = pool.last
     keys = {t.job.key(last.domains) for t in abandoned}
-    positions = [i for i in range(len(pool)) if design_key(last.params[i], last.tokens[i], last.mixture[i]) not in keys]
+    positions = [
+        i
+        for i in range(len(pool))
+        if design_key(last.params[i], last.tokens[i], last.mixture[i]) not in keys
+    ]
     return pool.take(np.array(positions, dtype=int))

@@ -47,9 +47,17 @@ class CampaignConfig:
     @property
     def candidates(self) -> Candidates:
         """The recipe of the runs to choose from, without constraints."""
-        designs = [Design(Mixture(weights), Scale(params, tokens)) for weights, params, tokens in self.include]
+        designs = [
+            Design(Mixture(weights), Scale(params, tokens))
+            for weights, params, tokens in self.include
+        ]
         return candidates(
-            None, self.scales, self.count, checkpoints=self.checkpoints, include=designs, flagship=self.flagship
+            None,
+            self.scales,
+            self.count,
+            checkpoints=self.checkpoints,
+            include=designs,
+            flagship=self.flagship,
         )
 
     @classmethod
@@ -58,9 +66,13 @@ class CampaignConfig:
         values = dict(stored)
         values["flagship"] = Scale(**values["flagship"])
         values["scales"] = tuple(Scale(**s) for s in values["scales"])
-        values |= {key: tuple(values.get(key, ())) for key in ("checkpoints", "include", "measured")}
+        values |= {
+            key: tuple(values.get(key, ())) for key in ("checkpoints", "include", "measured")
+        }
         return cls(**values)
 
     def feasible(self, posterior: Posterior) -> FeasibleSet:
         """The mixtures that its constraints allow."""
-        return FeasibleSet.from_dict(self.constraints, natural=posterior.natural, runs=posterior.designs)
+        return FeasibleSet.from_dict(
+            self.constraints, natural=posterior.natural, runs=posterior.designs
+        )

@@ -74,7 +74,9 @@ class Ledger:
             connection = sqlite3.connect(draft, isolation_level=None)
             try:
                 connection.executescript("BEGIN;" + TABLES)
-                connection.execute("INSERT INTO campaign VALUES (?)", (json.dumps(spec, sort_keys=True),))
+                connection.execute(
+                    "INSERT INTO campaign VALUES (?)", (json.dumps(spec, sort_keys=True),)
+                )
                 connection.execute("COMMIT")
             finally:
                 connection.close()
@@ -101,7 +103,10 @@ class Ledger:
             state = _state(connection)
             if state.version != version:
                 raise Changed
-            trials = [Trial(number, job, "pending", {}) for number, job in enumerate(jobs, start=state.next_number)]
+            trials = [
+                Trial(number, job, "pending", {})
+                for number, job in enumerate(jobs, start=state.next_number)
+            ]
             for trial in trials:
                 _append(connection, trial.number, "asked", trial.job.as_dict())
             return tuple(trials)
@@ -137,7 +142,9 @@ class Ledger:
         connection = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)
         try:
             self._require_ours(connection)
-            connection.execute("PRAGMA synchronous = EXTRA")  # also the removal of the journal is on disk
+            connection.execute(
+                "PRAGMA synchronous = EXTRA"
+            )  # also the removal of the journal is on disk
             yield connection
         finally:
             connection.close()
@@ -156,7 +163,8 @@ class Ledger:
     def _require_ours(self, connection: sqlite3.Connection) -> None:
         try:
             (application,), (schema,) = (
-                connection.execute(f"PRAGMA {name}").fetchone() for name in ("application_id", "user_version")
+                connection.execute(f"PRAGMA {name}").fetchone()
+                for name in ("application_id", "user_version")
             )
         except sqlite3.DatabaseError as error:
             application, schema = 0, str(error)

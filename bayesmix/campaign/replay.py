@@ -51,7 +51,11 @@ def by_laplace_or_nuts(model: Model, runs: Runs, seed: int) -> tuple[Posterior, 
     return (posterior, khat) if khat < KHAT else by_nuts(model, runs, seed)
 
 
-REFITS: dict[str, RefitModel] = {"laplace": by_laplace, "nuts": by_nuts, "laplace-or-nuts": by_laplace_or_nuts}
+REFITS: dict[str, RefitModel] = {
+    "laplace": by_laplace,
+    "nuts": by_nuts,
+    "laplace-or-nuts": by_laplace_or_nuts,
+}
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,11 @@ class Trace:
 
     def as_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
-        return {"strategy": self.strategy, "seed": self.seed, "steps": [vars(s) for s in self.steps]}
+        return {
+            "strategy": self.strategy,
+            "seed": self.seed,
+            "steps": [vars(s) for s in self.steps],
+        }
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Trace:
@@ -148,7 +156,10 @@ def replay(
     end = len(units) if count is None else min(count, len(units))
     if not 1 <= initial <= end:
         raise InputError(
-            "the replay cannot begin", expected=f"initial between 1 and {end}", got=initial, advice="Fix it."
+            "the replay cannot begin",
+            expected=f"initial between 1 and {end}",
+            got=initial,
+            advice="Fix it.",
         )
     test, measured = _judged(test_runs)
     order = np.random.default_rng(seed).permutation(len(units))
@@ -162,7 +173,15 @@ def replay(
             posterior, khat = update(model, _hidden(pool, ~observed), seed)
             if look:
                 steps.append(
-                    _step(posterior, khat, test, measured, weighing, len(history), float(price[history].sum()))
+                    _step(
+                        posterior,
+                        khat,
+                        test,
+                        measured,
+                        weighing,
+                        len(history),
+                        float(price[history].sum()),
+                    )
                 )
         if len(history) >= end:
             return Trace(strategy.name, seed, tuple(steps))
@@ -175,7 +194,9 @@ def refit_named(refit: RefitModel | str) -> RefitModel:
     if not isinstance(refit, str):
         return refit
     if refit not in REFITS:
-        raise InputError("the way to refit is unknown", expected=f"one of {list(REFITS)}", got=refit)
+        raise InputError(
+            "the way to refit is unknown", expected=f"one of {list(REFITS)}", got=refit
+        )
     return REFITS[refit]
 
 
@@ -189,13 +210,22 @@ def _judged(test_runs: Runs) -> tuple[Runs, np.ndarray]:
     test = test_runs.take(np.array(place))
     if not np.isfinite(test.loss).all():
         raise InputError(
-            "a judged run has no loss", expected="all losses measured", got="a missing one", advice="Drop the run."
+            "a judged run has no loss",
+            expected="all losses measured",
+            got="a missing one",
+            advice="Drop the run.",
         )
     return test, test.loss
 
 
 def _step(
-    posterior: Posterior, khat: float, test: Runs, measured: np.ndarray, weights: np.ndarray, runs: int, spent: float
+    posterior: Posterior,
+    khat: float,
+    test: Runs,
+    measured: np.ndarray,
+    weights: np.ndarray,
+    runs: int,
+    spent: float,
 ) -> Step:
     expected = posterior.predict(test.designs, posterior.seed, noise=False).mean
     truth = measured @ weights
@@ -232,7 +262,9 @@ def paired(mine: Sequence[float], theirs: Sequence[float]) -> Paired:
         return Paired(value, value if len(difference) > 1 else -np.inf, value if len(difference) > 1 else np.inf,
                       len(difference))  # fmt: skip
     interval = bootstrap((difference,), np.mean, rng=0, n_resamples=4999).confidence_interval
-    return Paired(float(difference.mean()), float(interval.low), float(interval.high), len(difference))
+    return Paired(
+        float(difference.mean()), float(interval.low), float(interval.high), len(difference)
+    )
 
 
 @dataclass(frozen=True)
@@ -255,20 +287,32 @@ class Replays:
         """
         groups = list(self.by_strategy().values())
         shared = sorted(set.intersection(*map(set, groups)))
-        return {s: (groups[0][s].steps[0].flops, min(seeds[s].steps[-1].flops for seeds in groups)) for s in shared}
+        return {
+            s: (groups[0][s].steps[0].flops, min(seeds[s].steps[-1].flops for seeds in groups))
+            for s in shared
+        }
 
     def areas(self, metric: str = "regret") -> dict[str, list[float]]:
         """strategy → mean of a figure over log FLOPs, one number for each seed that all strategies share."""
         spans = self.spans()
         groups = self.by_strategy()
-        return {name: [seeds[s].area(*span, metric) for s, span in spans.items()] for name, seeds in groups.items()}
+        return {
+            name: [seeds[s].area(*span, metric) for s, span in spans.items()]
+            for name, seeds in groups.items()
+        }
 
     def as_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
         areas = self.areas()
         first = next(iter(areas))
-        differences = {name: vars(paired(areas[first], areas[name])) for name in areas if name != first}
-        return {"areas": areas, "first_minus": differences, "traces": [t.as_dict() for t in self.traces]}
+        differences = {
+            name: vars(paired(areas[first], areas[name])) for name in areas if name != first
+        }
+        return {
+            "areas": areas,
+            "first_minus": differences,
+            "traces": [t.as_dict() for t in self.traces],
+        }
 
     def __str__(self) -> str:
         areas = self.areas()
@@ -323,10 +367,20 @@ def replays(
     items = [(strategy, seed) for seed in seeds for strategy in strategies]
     names = [f"{strategy.name} with seed {seed}" for strategy, seed in items]
     return Replays(
-        tuple(parallel_map(partial(_replay, model, pool, test_runs, options), items, executor, on_trace, names))
+        tuple(
+            parallel_map(
+                partial(_replay, model, pool, test_runs, options), items, executor, on_trace, names
+            )
+        )
     )
 
 
-def _replay(model: Model, pool: Runs, test_runs: Runs, options: Mapping[str, Any], item: tuple[Strategy, int]) -> Trace:
+def _replay(
+    model: Model,
+    pool: Runs,
+    test_runs: Runs,
+    options: Mapping[str, Any],
+    item: tuple[Strategy, int],
+) -> Trace:
     strategy, seed = item
     return replay(model, pool, test_runs, strategy, seed=seed, **options)

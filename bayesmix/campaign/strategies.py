@@ -25,7 +25,12 @@ class Strategy(ABC):
 
     @abstractmethod
     def pick(
-        self, posterior: Posterior | None, pool: Pool, remaining: np.ndarray, history: np.ndarray, seed: int
+        self,
+        posterior: Posterior | None,
+        pool: Pool,
+        remaining: np.ndarray,
+        history: np.ndarray,
+        seed: int,
     ) -> int:
         """The position in `pool` of the next run.
 
@@ -62,13 +67,24 @@ class ByCriterion(Strategy):
 
     @override
     def pick(
-        self, posterior: Posterior | None, pool: Pool, remaining: np.ndarray, history: np.ndarray, seed: int
+        self,
+        posterior: Posterior | None,
+        pool: Pool,
+        remaining: np.ndarray,
+        history: np.ndarray,
+        seed: int,
     ) -> int:
         assert posterior is not None
         # the posterior is whitened for all runs alike, so that the number of runs left changes no compiled program
         rest = pool.take(remaining)
         proposal = propose(
-            posterior, rest, acquisition=self.acquisition, cost=self.cost, checks=False, max_draws=self.draws, seed=seed
+            posterior,
+            rest,
+            acquisition=self.acquisition,
+            cost=self.cost,
+            checks=False,
+            max_draws=self.draws,
+            seed=seed,
         )
         return int(remaining[(rest.keys == proposal.runs.keys[0]).all(axis=1).argmax()])
 
@@ -86,7 +102,12 @@ class AtRandom(Strategy):
 
     @override
     def pick(
-        self, posterior: Posterior | None, pool: Pool, remaining: np.ndarray, history: np.ndarray, seed: int
+        self,
+        posterior: Posterior | None,
+        pool: Pool,
+        remaining: np.ndarray,
+        history: np.ndarray,
+        seed: int,
     ) -> int:
         return int(np.random.default_rng((seed, len(history))).choice(remaining))
 
@@ -104,12 +125,19 @@ class SpaceFilling(Strategy):
 
     @override
     def pick(
-        self, posterior: Posterior | None, pool: Pool, remaining: np.ndarray, history: np.ndarray, seed: int
+        self,
+        posterior: Posterior | None,
+        pool: Pool,
+        remaining: np.ndarray,
+        history: np.ndarray,
+        seed: int,
     ) -> int:
         last = pool.last
         sizes = np.log(np.column_stack([last.params, last.tokens]))
         span = np.ptp(sizes, axis=0)
-        places = np.hstack([last.mixture, (sizes - sizes.min(axis=0)) / np.where(span > 0, span, 1.0)])
+        places = np.hstack(
+            [last.mixture, (sizes - sizes.min(axis=0)) / np.where(span > 0, span, 1.0)]
+        )
         domains = last.mixture.shape[1]
         points = qmc.Sobol(domains + 2, rng=seed).random(2 ** len(history).bit_length())
         point = points[len(history)]

@@ -72,7 +72,9 @@ class Job(Mapping[str, Any]):
 
     def design(self, tokens: float | None = None) -> Design:
         """What is trained, to its end or to a checkpoint."""
-        return Design(Mixture(self.mixture), Scale(self.params, self.tokens if tokens is None else tokens))
+        return Design(
+            Mixture(self.mixture), Scale(self.params, self.tokens if tokens is None else tokens)
+        )
 
     def key(self, domains: tuple[str, ...]) -> tuple[float, ...]:
         """What makes two jobs the same run: N, D and weights in the order of the domains."""
@@ -123,7 +125,9 @@ class Trial:
     @property
     def measured(self) -> tuple[tuple[float, Mapping[str, float]], ...]:
         """(tokens, losses) of its checkpoints and of its end, in order."""
-        checkpoints = sorted((float(key), losses) for key, losses in self.result.get("checkpoints", {}).items())
+        checkpoints = sorted(
+            (float(key), losses) for key, losses in self.result.get("checkpoints", {}).items()
+        )
         return (*checkpoints, (self.job.tokens, self.losses))
 
     def as_dict(self) -> dict[str, Any]:
@@ -154,18 +158,25 @@ class State:
 
     def cost(self, fixed: float) -> Cost:
         """What runs cost, learned from those whose actual FLOPs were told."""
-        pairs = [(t.job.flops, t.actual_flops) for t in self.of("told") if t.actual_flops is not None]
+        pairs = [
+            (t.job.flops, t.actual_flops) for t in self.of("told") if t.actual_flops is not None
+        ]
         return Cost(fixed).learned(*np.array(pairs).T) if pairs else Cost(fixed)
 
     def spent(self, cost: Cost) -> float:
         """FLOPs of all runs that were asked for: actual where told, else planned times the ratio learned so far."""
-        training = [cost.ratio * t.job.flops if t.actual_flops is None else t.actual_flops for t in self.trials]
+        training = [
+            cost.ratio * t.job.flops if t.actual_flops is None else t.actual_flops
+            for t in self.trials
+        ]
         return float(cost.fixed * len(training) + sum(training))
 
 
 def designs_of(trials: tuple[Trial, ...], domains: tuple[str, ...]) -> Designs:
     """The trials as they end, by their ids."""
-    return replace(Designs.of(*(t.job.design() for t in trials)).on(domains), ids=tuple(t.id for t in trials))
+    return replace(
+        Designs.of(*(t.job.design() for t in trials)).on(domains), ids=tuple(t.id for t in trials)
+    )
 
 
 def runs_of(trials: tuple[Trial, ...], domains: tuple[str, ...], targets: tuple[str, ...]) -> Runs:
@@ -174,7 +185,9 @@ def runs_of(trials: tuple[Trial, ...], domains: tuple[str, ...], targets: tuple[
     ids = [t.id if tokens == t.job.tokens else f"{t.id}-{tokens:g}" for t, tokens, _ in rows]
     designs = Designs.of(*(t.job.design(tokens) for t, tokens, _ in rows)).on(domains)
     loss = np.array([[losses.get(name, np.nan) for name in targets] for *_, losses in rows])
-    train_run, seed = ([text(t) for t, *_ in rows] for text in (lambda t: t.id, lambda t: str(t.job.seed)))
+    train_run, seed = (
+        [text(t) for t, *_ in rows] for text in (lambda t: t.id, lambda t: str(t.job.seed))
+    )
     return Runs(replace(designs, ids=tuple(ids)), targets, loss, tuple(train_run), tuple(seed))
 
 

@@ -63,17 +63,28 @@ class Card:
             "targets": list(self.targets),
             "sampler": dict(self.sampler),
             "prior": {
-                site: {"distribution": str(e.belief), "interval": e.interval, "unit": e.unit, "says": e.says}
+                site: {
+                    "distribution": str(e.belief),
+                    "interval": e.interval,
+                    "unit": e.unit,
+                    "says": e.says,
+                }
                 for site, e in self.prior.items()
             },
         }
 
     def __str__(self) -> str:
         lines = [f"{self.name}: {self.title}", ""]
-        lines += [*textwrap.wrap(" ".join(self.description.split()), WIDTH), ""] if self.description else []
+        lines += (
+            [*textwrap.wrap(" ".join(self.description.split()), WIDTH), ""]
+            if self.description
+            else []
+        )
         lines.append(f"{'site':<13} {'prior':<32} {'90 % interval':<14} unit")
         for site, entry in self.prior.items():
             span = "[{:.2g}, {:.2g}]".format(*entry.interval) if entry.interval else ""
             lines.append(f"{site:<13} {entry.belief!s:<32} {span:<14} {entry.unit}".rstrip())
-            lines += textwrap.wrap(entry.says, WIDTH, initial_indent=" " * 10, subsequent_indent=" " * 10)
+            lines += textwrap.wrap(
+                entry.says, WIDTH, initial_indent=" " * 10, subsequent_indent=" " * 10
+            )
         return "\n".join(lines)

@@ -44,21 +44,27 @@ class Family(NamedTuple):
 
 FAMILIES: Mapping[str, Family] = {
     "Normal": Family(
-        lambda mean, sd: dist.Normal(mean, sd), lambda b: (b.loc, b.scale), lambda mean, sd: stats.norm(mean, sd)
+        lambda mean, sd: dist.Normal(mean, sd),
+        lambda b: (b.loc, b.scale),
+        lambda mean, sd: stats.norm(mean, sd),
     ),
     "LogNormal": Family(
         lambda median, sd_log: dist.LogNormal(_log(median), sd_log),
         lambda b: (np.exp(np.asarray(b.loc)), b.scale),
         lambda median, sd_log: stats.lognorm(sd_log, scale=median),
     ),
-    "HalfNormal": Family(lambda sd: dist.HalfNormal(sd), lambda b: (b.scale,), lambda sd: stats.halfnorm(scale=sd)),
+    "HalfNormal": Family(
+        lambda sd: dist.HalfNormal(sd), lambda b: (b.scale,), lambda sd: stats.halfnorm(scale=sd)
+    ),
     "StudentT": Family(
         lambda df, mean, scale: dist.StudentT(df, mean, scale),
         lambda b: (b.df, b.loc, b.scale),
         lambda df, mean, scale: stats.t(df, mean, scale),
     ),
     "Beta": Family(
-        lambda a, b: dist.Beta(a, b), lambda b: (b.concentration1, b.concentration0), lambda a, b: stats.beta(a, b)
+        lambda a, b: dist.Beta(a, b),
+        lambda b: (b.concentration1, b.concentration0),
+        lambda a, b: stats.beta(a, b),
     ),
     "Gamma": Family(
         lambda shape, rate: dist.Gamma(shape, rate),
@@ -71,7 +77,9 @@ FAMILIES: Mapping[str, Family] = {
         lambda shape, scale: stats.invgamma(shape, scale=scale),
     ),
     "Exponential": Family(
-        lambda rate: dist.Exponential(rate), lambda b: (b.rate,), lambda rate: stats.expon(scale=1 / rate)
+        lambda rate: dist.Exponential(rate),
+        lambda b: (b.rate,),
+        lambda rate: stats.expon(scale=1 / rate),
     ),
     "Uniform": Family(
         lambda low, high: dist.Uniform(low, high),
@@ -79,7 +87,9 @@ FAMILIES: Mapping[str, Family] = {
         lambda low, high: stats.uniform(low, high - low),
     ),
     "Dirichlet": Family(
-        lambda concentration, entries: dist.Dirichlet(np.broadcast_to(np.asarray(concentration, float), (entries,))),
+        lambda concentration, entries: dist.Dirichlet(
+            np.broadcast_to(np.asarray(concentration, float), (entries,))
+        ),
         lambda b: (b.concentration,),
         lambda concentration, entries: stats.beta(concentration, concentration * (entries - 1)),
         joint=True,
@@ -115,7 +125,8 @@ class Belief:
         """Whether the other is this distribution, to the precision a card is written in."""
         mine, theirs = ({"shift": b.shift} | b.arguments for b in (self, other))
         return self.family == other.family and all(
-            np.shape(mine[k]) == np.shape(theirs[k]) and np.allclose(mine[k], theirs[k], rtol=1e-6) for k in mine
+            np.shape(mine[k]) == np.shape(theirs[k]) and np.allclose(mine[k], theirs[k], rtol=1e-6)
+            for k in mine
         )
 
     def interval(self, entries: int) -> tuple[float, float]:
@@ -128,7 +139,9 @@ class Belief:
     def build(self, entries: int | None) -> dist.Distribution:
         """The NumPyro distribution; a vector of one length where the arguments are lists or the family is joint."""
         family = FAMILIES[self.family]
-        arguments = {k: np.array(v) if isinstance(v, list) else v for k, v in self.arguments.items()}
+        arguments = {
+            k: np.array(v) if isinstance(v, list) else v for k, v in self.arguments.items()
+        }
         belief: Any = family.build(**arguments, **({"entries": entries} if family.joint else {}))
         if self.shift:
             right = dist.transforms.AffineTransform(self.shift, 1.0, domain=belief.support)
@@ -136,7 +149,9 @@ class Belief:
         return belief if self.scalar or family.joint else belief.to_event(1)
 
     def __str__(self) -> str:
-        inside = ", ".join(f"{k}={v}" if isinstance(v, list) else f"{k}={v:g}" for k, v in self.arguments.items())
+        inside = ", ".join(
+            f"{k}={v}" if isinstance(v, list) else f"{k}={v:g}" for k, v in self.arguments.items()
+        )
         return f"{self.family}({inside})" + (f" + {self.shift:g}" if self.shift else "")
 
 
@@ -161,7 +176,9 @@ def belief_of(distribution: dist.Distribution, label: str) -> Belief:
             advice="Choose the nearest of these.",
         )
     return Belief(
-        type(base).__name__, {k: _plain(v) for k, v in zip(family.arguments, family.read(base), strict=True)}, shift
+        type(base).__name__,
+        {k: _plain(v) for k, v in zip(family.arguments, family.read(base), strict=True)},
+        shift,
     )
 
 
@@ -196,18 +213,24 @@ def belief_from(table: Mapping[str, Any], label: str) -> Belief:
     )
     low, high = belief.arguments.get("low", 0.0), belief.arguments.get("high", 1.0)
     if not np.all(np.less(low, high)):
-        raise InputError(f"{label} is empty", expected="low < high", got=f"{low} and {high}", advice="Swap them.")
+        raise InputError(
+            f"{label} is empty", expected="low < high", got=f"{low} and {high}", advice="Swap them."
+        )
     return belief
 
 
 def _unshifted(base: Any) -> tuple[Any, float]:
     """A distribution moved to the right as the distribution itself and how far."""
     *inner, last = base.transforms
-    if not (isinstance(last, dist.transforms.AffineTransform) and np.all(np.asarray(last.scale) == 1)):
+    if not (
+        isinstance(last, dist.transforms.AffineTransform) and np.all(np.asarray(last.scale) == 1)
+    ):
         return base, 0.0
     if not inner:
         return base.base_dist, float(np.asarray(last.loc))
-    if type(base.base_dist) is dist.Normal and [type(t) for t in inner] == [dist.transforms.ExpTransform]:
+    if type(base.base_dist) is dist.Normal and [type(t) for t in inner] == [
+        dist.transforms.ExpTransform
+    ]:
         return dist.LogNormal(base.base_dist.loc, base.base_dist.scale), float(np.asarray(last.loc))
     return base, 0.0
 
@@ -223,11 +246,15 @@ def _plain(value: Any) -> float | list[float]:
 def _number(value: Any, name: str, label: str) -> float | list[float]:
     """A finite number or a list of them, above 0 unless the argument may have a sign."""
     values: list[Any] = [*value] if isinstance(value, list) and value else [value]
-    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in values)
+    numbers = all(
+        isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in values
+    )
     if not numbers or (name not in SIGNED and min(values) <= 0):
         raise InputError(
             f"{name} of {label} is out of range",
-            expected="a finite number" + ("" if name in SIGNED else " above 0") + ", or a list of them, one a domain",
+            expected="a finite number"
+            + ("" if name in SIGNED else " above 0")
+            + ", or a list of them, one a domain",
             got=repr(value),
         )
     plain = [float(v) for v in values]

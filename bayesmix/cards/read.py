@@ -75,7 +75,10 @@ def load_card(card: str | os.PathLike[str]) -> Card:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"cannot read the card {path}", expected="a TOML file", got=str(error), advice="Check the file."
+            f"cannot read the card {path}",
+            expected="a TOML file",
+            got=str(error),
+            advice="Check the file.",
         ) from error
     return read_card(text, name=path.parent.name if path.name == "model.toml" else path.stem)
 
@@ -95,16 +98,25 @@ def read_card(text: str, name: str) -> Card:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(
-            f"the card {name} is not TOML".replace("  ", " "), expected="a TOML file", got=str(error), advice="Mend it."
+            f"the card {name} is not TOML".replace("  ", " "),
+            expected="a TOML file",
+            got=str(error),
+            advice="Mend it.",
         ) from error
     name = str(table.get("name", name))
     label = f"the card {name}" if name else "the card"
     known_keys(table, KEYS, label)
     law, noise = _law(table, label), _noise(table, label)
     domains = table.get("domains", ())
-    entries = domains if isinstance(domains, int) else len(strings(domains, f"domains of {label}")) or None
+    entries = (
+        domains
+        if isinstance(domains, int)
+        else len(strings(domains, f"domains of {label}")) or None
+    )
     pooling = one_of(table.get("pooling", POOLING[0]), POOLING, f"the pooling of {label}")
-    bare = Model(law, noise=noise, discrepancy=_discrepancy(table, noise, label), name=name, pooling=pooling)
+    bare = Model(
+        law, noise=noise, discrepancy=_discrepancy(table, noise, label), name=name, pooling=pooling
+    )
     model, prior = _with_priors(bare, subtable(table, "prior", label), entries, label)
     return Card(
         name=name,
@@ -131,7 +143,9 @@ def _find(card: str | os.PathLike[str]) -> Path:
         f"there is no model card {card}",
         expected=f"one of {', '.join(model_names())}, or the path of a card",
         got="no such card or file",
-        advice=f"Did you mean {similar}?" if similar else "`bayesmix models` lists the cards of the package.",
+        advice=f"Did you mean {similar}?"
+        if similar
+        else "`bayesmix models` lists the cards of the package.",
     )
 
 
@@ -153,7 +167,11 @@ def noises() -> dict[str, type[Noise]]:
 
 
 def _concrete[T](module: ModuleType, base: type[T]) -> list[type[T]]:
-    classes = [value for value in vars(module).values() if inspect.isclass(value) and issubclass(value, base)]
+    classes = [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value) and issubclass(value, base)
+    ]
     return [value for value in classes if not inspect.isabstract(value)]
 
 
@@ -163,7 +181,9 @@ def _law(table: Mapping[str, Any], label: str) -> Law:
     options = _options(law, table, "law_options", label)
     stock = subtable(table, "stock", label)
     if not all(isinstance(tokens, int | float) and tokens > 0 for tokens in stock.values()):
-        raise InputError(f"[stock] of {label} is no stock", expected="domain = tokens above 0", got=dict(stock))
+        raise InputError(
+            f"[stock] of {label} is no stock", expected="domain = tokens above 0", got=dict(stock)
+        )
     return Repeated(law(**options), stock) if stock else law(**options)
 
 
@@ -190,7 +210,9 @@ def _noise(table: Mapping[str, Any], label: str) -> Noise:
 
 def _discrepancy(table: Mapping[str, Any], noise: Noise, label: str) -> Discrepancy | None:
     usual = Discrepancy.name if isinstance(noise, Grouped) else NONE
-    name = one_of(table.get("discrepancy", usual), (Discrepancy.name, NONE), f"the discrepancy of {label}")
+    name = one_of(
+        table.get("discrepancy", usual), (Discrepancy.name, NONE), f"the discrepancy of {label}"
+    )
     options = _options(Discrepancy, table, "discrepancy_options", label)
     if name == NONE and options:
         raise InputError(
@@ -218,14 +240,18 @@ def _with_priors(
         place = f"the prior of {site} in {label}"
         usual = belief_of(default, place)
         table = dict(subtable(tables, site, f"the priors of {label}"))
-        prior[site] = _entry(table, usual, default.event_shape[0] if entries and default.event_shape else None, place)
+        prior[site] = _entry(
+            table, usual, default.event_shape[0] if entries and default.event_shape else None, place
+        )
         belief = prior[site].belief
         if not belief.same(usual):
             overrides[site] = _build(belief, default.event_shape, entries, place)
     return replace(model, prior=Prior(overrides)), prior
 
 
-def _build(belief: Belief, shape: tuple[int, ...], entries: int | None, place: str) -> dist.Distribution:
+def _build(
+    belief: Belief, shape: tuple[int, ...], entries: int | None, place: str
+) -> dist.Distribution:
     lengths = {len(value) for value in belief.arguments.values() if isinstance(value, list)}
     if belief.joint and not lengths and not entries:
         raise InputError(
@@ -260,13 +286,19 @@ def _entry(table: dict[str, Any], usual: Belief, entries: int | None, place: str
 
 def _require_interval(span: Any, belief: Belief, entries: Any, place: str) -> None:
     """Refuse an interval that the distribution does not encode: then one of the two is not what was meant."""
-    pair = isinstance(span, list) and len(span) == 2 and all(isinstance(v, int | float) for v in span)
+    pair = (
+        isinstance(span, list) and len(span) == 2 and all(isinstance(v, int | float) for v in span)
+    )
     if not belief.scalar or (belief.joint and not isinstance(entries, int)):
         raise InputError(
             f"{place} has no single interval",
-            expected="one distribution for all entries" if not belief.scalar else "entries = the number of entries",
+            expected="one distribution for all entries"
+            if not belief.scalar
+            else "entries = the number of entries",
             got="lists" if not belief.scalar else "neither entries nor domains",
-            advice="Leave the interval out." if not belief.scalar else "Add it, or leave the interval out.",
+            advice="Leave the interval out."
+            if not belief.scalar
+            else "Add it, or leave the interval out.",
         )
     true = belief.interval(entries)
     if not pair or not all(map(_agrees, span, true)):
@@ -285,7 +317,11 @@ def _agrees(value: float, true: float) -> bool:
 
 def _sampler(settings: Mapping[str, Any], label: str) -> dict[str, int | float]:
     known_keys(settings, SAMPLER, f"[sampler] of {label}")
-    wrong = [k for k, v in settings.items() if isinstance(v, bool) or not isinstance(v, (SAMPLER[k], int))]
+    wrong = [
+        k
+        for k, v in settings.items()
+        if isinstance(v, bool) or not isinstance(v, (SAMPLER[k], int))
+    ]
     if wrong:
         raise InputError(
             f"{wrong[0]} in sampler of {label} is no setting",

@@ -27,7 +27,10 @@ def card_text(model: Model, domains: int) -> str:
     Raises:
         InputError: a prior is a distribution that cards have no words for.
     """
-    prior = {site: _entry_table(model.law, site, belief) for site, belief in model.priors(domains).items()}
+    prior = {
+        site: _entry_table(model.law, site, belief)
+        for site, belief in model.priors(domains).items()
+    }
     law = model.law.law if isinstance(model.law, Repeated) else model.law
     discrepancy = model.discrepancy.name if model.discrepancy else NONE
     table: dict[str, Any] = {"name": model.name, "law": law.name, "noise": model.noise.name}

@@ -61,7 +61,9 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def program(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of a failure.")
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)
     ] = False,
@@ -71,7 +73,9 @@ def program(
 
 
 def _command(function: Callable[..., Any], *examples: str, name: str | None = None) -> None:
-    app.command(name, epilog=options.examples(*examples), no_args_is_help=function not in (demo, models))(function)
+    app.command(
+        name, epilog=options.examples(*examples), no_args_is_help=function not in (demo, models)
+    )(function)
 
 
 _command(
@@ -107,7 +111,9 @@ _command(
     "bayesmix report posterior.nc --params 7B --tokens 150B \\",
     "    --natural natural.json --scale 190M:4B --scale 190M:16B",
 )
-_command(check, "bayesmix check posterior.nc", "bayesmix check posterior.nc --params 7B --tokens 140B")
+_command(
+    check, "bayesmix check posterior.nc", "bayesmix check posterior.nc --params 7B --tokens 140B"
+)
 _command(
     compare,
     "bayesmix compare runs.csv --models additive,joint --by mixture",
@@ -156,7 +162,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _failed(f"error: {error}", error.exit_code)
         except KeyboardInterrupt:
             return _failed("interrupted", INTERRUPTED)
-        except Exception as error:  # the last line of defence: a user reads a sentence, not a traceback
+        except (
+            Exception
+        ) as error:  # the last line of defence: a user reads a sentence, not a traceback
             return _failed(f"internal failure: {_sentence(error)}", 1)
     return 0
 

@@ -47,28 +47,46 @@ def init(
     params: options.Params,
     tokens: options.Tokens,
     scale: Annotated[
-        list[str], typer.Option("--scale", metavar="N:D", help="A size runs may have, as 190M:4B; repeatable.")
+        list[str],
+        typer.Option(
+            "--scale", metavar="N:D", help="A size runs may have, as 190M:4B; repeatable."
+        ),
     ],
     weights: Annotated[
-        list[str] | None, typer.Option(metavar="TARGET=W,…", help="Weights of the targets; equal when not given.")
+        list[str] | None,
+        typer.Option(metavar="TARGET=W,…", help="Weights of the targets; equal when not given."),
     ] = None,
     bounds: Annotated[
-        list[str] | None, typer.Option(metavar="DOMAIN=LO:HI", help="Lowest and highest share; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="DOMAIN=LO:HI", help="Lowest and highest share; repeatable."),
     ] = None,
     constraints: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="TOML table of constraints, as for `bayesmix optimize`.")
+        Path | None,
+        typer.Option(metavar="FILE", help="TOML table of constraints, as for `bayesmix optimize`."),
     ] = None,
-    budget: Annotated[float | None, typer.Option(metavar="FLOPS", help="For all runs together.")] = None,
-    fixed: Annotated[float, typer.Option(metavar="FLOPS", help="What every run costs besides training.")] = 0.0,
+    budget: Annotated[
+        float | None, typer.Option(metavar="FLOPS", help="For all runs together.")
+    ] = None,
+    fixed: Annotated[
+        float, typer.Option(metavar="FLOPS", help="What every run costs besides training.")
+    ] = 0.0,
     count: Annotated[
-        int, typer.Option(metavar="INT", min=1, help="Space-filling mixtures to choose from, at every scale.")
+        int,
+        typer.Option(
+            metavar="INT", min=1, help="Space-filling mixtures to choose from, at every scale."
+        ),
     ] = 64,
     checkpoint: Annotated[
         list[float] | None,
-        typer.Option(metavar="FRACTION", help="Where a run is measured besides its end, as 0.5; repeatable."),
+        typer.Option(
+            metavar="FRACTION", help="Where a run is measured besides its end, as 0.5; repeatable."
+        ),
     ] = None,
     include: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Further candidates: table of params, tokens, weight.<domain>….")
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Further candidates: table of params, tokens, weight.<domain>…."
+        ),
     ] = None,
     seed: options.Seed = 0,
 ) -> None:
@@ -101,11 +119,17 @@ def init(
     hint(f"wrote {ledger}; next: bayesmix campaign ask {ledger}")
 
 
-@_command("bayesmix campaign ask pilots.db -n 4", "bayesmix campaign ask pilots.db --json > job.json")
+@_command(
+    "bayesmix campaign ask pilots.db -n 4", "bayesmix campaign ask pilots.db --json > job.json"
+)
 def ask(
     ledger: Ledger,
-    count: Annotated[int, typer.Option("-n", "--count", metavar="INT", min=1, help="How many runs at most.")] = 1,
-    anyway: Annotated[bool, typer.Option("--anyway", help="Ask even if the run is not worth its cost.")] = False,
+    count: Annotated[
+        int, typer.Option("-n", "--count", metavar="INT", min=1, help="How many runs at most.")
+    ] = 1,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Ask even if the run is not worth its cost.")
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Choose the next runs and register them.
@@ -127,10 +151,14 @@ def tell(
     ledger: Ledger,
     trial: Trial,
     losses: Annotated[list[str], typer.Argument(metavar="TARGET=LOSS…", help="What was measured.")],
-    flops: Annotated[float | None, typer.Option(metavar="FLOPS", help="What the run really cost.")] = None,
+    flops: Annotated[
+        float | None, typer.Option(metavar="FLOPS", help="What the run really cost.")
+    ] = None,
     checkpoints: Annotated[
         list[str] | None,
-        typer.Option("--at", metavar="TOKENS:TARGET=LOSS,…", help="What was measured on the way; repeatable."),
+        typer.Option(
+            "--at", metavar="TOKENS:TARGET=LOSS,…", help="What was measured on the way; repeatable."
+        ),
     ] = None,
     json: options.Json = False,
 ) -> None:
@@ -138,7 +166,9 @@ def tell(
     from bayesmix.campaign.campaign import Campaign
 
     measured = _losses(losses)
-    record = Campaign.open(ledger).tell(trial, measured, flops, checkpoints=dict(map(_checkpoint, checkpoints or [])))
+    record = Campaign.open(ledger).tell(
+        trial, measured, flops, checkpoints=dict(map(_checkpoint, checkpoints or []))
+    )
     echo(f"{record.id} told: {len(measured)} losses", record.as_dict() if json else None)
 
 
@@ -147,7 +177,9 @@ def fail(
     ledger: Ledger,
     trial: Trial,
     reason: Annotated[str, typer.Option("--why", metavar="TEXT", help="For the record.")] = "",
-    abandon: Annotated[bool, typer.Option("--abandon", help="Never ask for this design again.")] = False,
+    abandon: Annotated[
+        bool, typer.Option("--abandon", help="Never ask for this design again.")
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Record that a run did not finish."""
@@ -169,7 +201,10 @@ def status(ledger: Ledger, json: options.Json = False) -> None:
 @_command("bayesmix campaign export pilots.db --out told.csv")
 def export(
     ledger: Ledger,
-    out: Annotated[str, typer.Option(metavar="FILE", help="CSV or Parquet table of runs, or JSON of everything.")],
+    out: Annotated[
+        str,
+        typer.Option(metavar="FILE", help="CSV or Parquet table of runs, or JSON of everything."),
+    ],
 ) -> None:
     """Write what was told as a table that `bayesmix fit` reads.
 
@@ -191,7 +226,11 @@ def export(
             "there is nothing to export", expected="a trial that was told", got="none",
             advice="Tell one first, or export everything to a .json file.",
         )  # fmt: skip
-    columns = {"run_id": list(runs.designs.ids), "train_run": list(runs.train_run), "seed": list(runs.seed)}
+    columns = {
+        "run_id": list(runs.designs.ids),
+        "train_run": list(runs.train_run),
+        "seed": list(runs.seed),
+    }
     columns |= {"params": runs.params, "tokens": runs.tokens}
     columns |= {f"weight.{d}": runs.mixture[:, i] for i, d in enumerate(runs.domains)}
     write_table(columns | {f"loss.{t}": runs.loss[:, i] for i, t in enumerate(runs.targets)}, out)

@@ -13,7 +13,10 @@ from bayesmix.cli.output import echo, hint
 def check(
     posterior_file: options.PosteriorFile,
     params: Annotated[
-        str | None, typer.Option("--params", metavar="N", help="Parameters of the run whose band is looked at.")
+        str | None,
+        typer.Option(
+            "--params", metavar="N", help="Parameters of the run whose band is looked at."
+        ),
     ] = None,
     tokens: Annotated[str | None, typer.Option("--tokens", metavar="D", help="Its tokens.")] = None,
     json: options.Json = False,
@@ -33,12 +36,20 @@ def check(
     posterior = load_posterior(posterior_file)
     hint("looking at what the runs inform and what keeps its prior")
     scale = Scale(
-        2 * float(posterior.runs.params.max()) if params is None else options.size(params, "--params"),
-        2 * float(posterior.runs.tokens.max()) if tokens is None else options.size(tokens, "--tokens"),
+        2 * float(posterior.runs.params.max())
+        if params is None
+        else options.size(params, "--params"),
+        2 * float(posterior.runs.tokens.max())
+        if tokens is None
+        else options.size(tokens, "--tokens"),
     )
     findings = check_posterior(posterior, scale=scale)
     bands = loo_pit(posterior)
-    tables = {"diagnostics": posterior.diagnostics.as_dict(), "check": findings.as_dict(), "loo_pit": bands.as_dict()}
+    tables = {
+        "diagnostics": posterior.diagnostics.as_dict(),
+        "check": findings.as_dict(),
+        "loo_pit": bands.as_dict(),
+    }
     echo(f"{posterior.diagnostics}\n\n{findings}\n{bands}", tables if json else None)
     if not posterior.diagnostics.passed:
         raise typer.Exit(3)

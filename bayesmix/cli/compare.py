@@ -17,20 +17,33 @@ if TYPE_CHECKING:
     from bayesmix.runs.runs import Runs
 
 Group = Literal["run", "mixture", "size", "tokens"]
-Folds = Annotated[int, typer.Option(metavar="INT", min=2, help="Folds of training runs or mixtures.")]
-Steps = Annotated[int, typer.Option(metavar="INT", min=1, help="How many of the largest sizes or token counts.")]
+Folds = Annotated[
+    int, typer.Option(metavar="INT", min=2, help="Folds of training runs or mixtures.")
+]
+Steps = Annotated[
+    int, typer.Option(metavar="INT", min=1, help="How many of the largest sizes or token counts.")
+]
 Chains = Annotated[int, typer.Option(metavar="INT", min=1, help="Chains of a refit.")]
 Draws = Annotated[int, typer.Option(metavar="INT", min=4, help="Draws of a refit, a chain.")]
-Warmup = Annotated[int, typer.Option(metavar="INT", min=50, help="Draws of warm-up of a refit, a chain.")]
-Plot = Annotated[str | None, typer.Option(metavar="FILE", help="Draw it, as PNG, SVG or PDF by suffix.")]
+Warmup = Annotated[
+    int, typer.Option(metavar="INT", min=50, help="Draws of warm-up of a refit, a chain.")
+]
+Plot = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Draw it, as PNG, SVG or PDF by suffix.")
+]
 
 
 def compare(
     runs: options.Table,
     models: Annotated[
-        list[str], typer.Option("--models", metavar="A,B", help="Model cards, separated by commas; repeatable.")
+        list[str],
+        typer.Option(
+            "--models", metavar="A,B", help="Model cards, separated by commas; repeatable."
+        ),
     ],
-    group_by: Annotated[Group, typer.Option("--by", help="What is left out of the refits.")] = "run",
+    group_by: Annotated[
+        Group, typer.Option("--by", help="What is left out of the refits.")
+    ] = "run",
     loo: Annotated[bool, typer.Option("--loo", help="PSIS-LOO only, without refits.")] = False,
     folds: Folds = 5,
     steps: Steps = 1,
@@ -38,7 +51,10 @@ def compare(
     draws: Draws = 500,
     warmup: Warmup = 500,
     out: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Where the stacked posterior goes (netCDF), if anywhere.")
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Where the stacked posterior goes (netCDF), if anywhere."
+        ),
     ] = None,
     plot: Plot = None,
     processes: options.Processes = 1,
@@ -73,11 +89,20 @@ def compare(
     cards = {card.name: card for card in map(load_card, names)}
     if len(cards) < 2:
         raise InputError(
-            "nothing to compare", expected="two or more cards", got=names, advice="Try --models additive,joint."
+            "nothing to compare",
+            expected="two or more cards",
+            got=names,
+            advice="Try --models additive,joint.",
         )
     data = _runs(runs, [*cards.values()], targets, normalize, table)
     keep_compiled_programs()
-    refits: dict[str, Any] = {"chains": chains, "draws": draws, "warmup": warmup, "folds": folds, "steps": steps}
+    refits: dict[str, Any] = {
+        "chains": chains,
+        "draws": draws,
+        "warmup": warmup,
+        "folds": folds,
+        "steps": steps,
+    }
     posteriors = {}
     for name, card in cards.items():
         hint(f"fitting {name}: {card.title}")
@@ -86,13 +111,19 @@ def compare(
             posteriors[name] = fit(card.model, data, seed=seed, progress=True, **dict(card.sampler))  # type: ignore[arg-type]
     grouping = None if loo else group_by
     with pool(processes) as executor:
-        comparison = weigh(posteriors, group_by=grouping, seed=seed, progress=True, executor=executor, **refits)
+        comparison = weigh(
+            posteriors, group_by=grouping, seed=seed, progress=True, executor=executor, **refits
+        )
     echo(comparison, comparison.as_dict() if json else None)
     if plot:
         from bayesmix.plots.comparison import plot_comparison
         from bayesmix.plots.files import save_plots
 
-        save_plots(plot, lambda ax: plot_comparison(comparison, ax=ax), height=1.6 + 0.45 * len(comparison.targets))
+        save_plots(
+            plot,
+            lambda ax: plot_comparison(comparison, ax=ax),
+            height=1.6 + 0.45 * len(comparison.targets),
+        )
         hint(f"wrote {plot}")
     if out:
         joined = stack(posteriors, comparison.weights)
@@ -100,7 +131,9 @@ def compare(
             save_posterior(joined, draft)
         hint(
             f"wrote {out}: "
-            + ", ".join(f"{n} {w.mean():.2f}" for n, w in zip(joined.members, joined.weights, strict=True))
+            + ", ".join(
+                f"{n} {w.mean():.2f}" for n, w in zip(joined.members, joined.weights, strict=True)
+            )
         )
     if comparison.failed:
         raise typer.Exit(3)
@@ -143,15 +176,34 @@ def backtest(
     card = load_card(model)
     data = _runs(runs, [card], targets, normalize, table)
     keep_compiled_programs()
-    refits: dict[str, Any] = {"chains": chains, "draws": draws, "warmup": warmup, "folds": folds, "steps": steps}
+    refits: dict[str, Any] = {
+        "chains": chains,
+        "draws": draws,
+        "warmup": warmup,
+        "folds": folds,
+        "steps": steps,
+    }
     with pool(processes) as executor:
-        outcome = test(card.model, data, group_by=group_by, seed=seed, progress=True, executor=executor, **refits)
+        outcome = test(
+            card.model,
+            data,
+            group_by=group_by,
+            seed=seed,
+            progress=True,
+            executor=executor,
+            **refits,
+        )
     echo(outcome, outcome.as_dict() if json else None)
     if plot:
         from bayesmix.plots.backtest import plot_coverage, plot_misses
         from bayesmix.plots.files import save_plots
 
-        save_plots(plot, lambda ax: plot_coverage(outcome, ax=ax), lambda ax: plot_misses(outcome, ax=ax), width=5.5)
+        save_plots(
+            plot,
+            lambda ax: plot_coverage(outcome, ax=ax),
+            lambda ax: plot_misses(outcome, ax=ax),
+            width=5.5,
+        )
         hint(f"wrote {plot}")
     if outcome.failed:
         raise typer.Exit(3)
@@ -165,7 +217,11 @@ def _try_plot(path: str | None) -> None:
 
 
 def _runs(
-    runs: list[str], cards: list[Card], targets: list[str] | None, normalize: bool, table: dict[str, Any]
+    runs: list[str],
+    cards: list[Card],
+    targets: list[str] | None,
+    normalize: bool,
+    table: dict[str, Any],
 ) -> Runs:
     from bayesmix.runs.load import load_runs
 

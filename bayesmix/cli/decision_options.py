@@ -38,7 +38,10 @@ def open_posterior(path: str, natural: str | None) -> Posterior | Stack:
     if isinstance(posterior, Stack):
         return replace(
             posterior,
-            members={name: replace(member, natural=natural_mixture) for name, member in posterior.members.items()},
+            members={
+                name: replace(member, natural=natural_mixture)
+                for name, member in posterior.members.items()
+            },
         )
     return replace(posterior, natural=natural_mixture)
 
@@ -69,15 +72,23 @@ def optimize_arguments(
     table = read_toml(constraints) if constraints else {}
     spelt = table.pop("promises", [])
     baselines = {
-        n: mixture(f) for n, f in options.pairs(baseline_files or [], "--against", example="ours=mixture.json").items()
+        n: mixture(f)
+        for n, f in options.pairs(
+            baseline_files or [], "--against", example="ours=mixture.json"
+        ).items()
     }
     by_name = baselines_by_name(posterior, baselines)
     return {
         "targets": options.weights(weights or [], options.names(targets)),
         "objective": objective,
         "risk": risk_measure,
-        "feasible": _allowed(posterior, table, by_name, bounds or [], stock or [], epochs, trust_region, support),
-        "chance_constraints": [*_promises(promise or [], by_name), *_promises_of_table(spelt, by_name)],
+        "feasible": _allowed(
+            posterior, table, by_name, bounds or [], stock or [], epochs, trust_region, support
+        ),
+        "chance_constraints": [
+            *_promises(promise or [], by_name),
+            *_promises_of_table(spelt, by_name),
+        ],
         "baselines": baselines,
         "noise": run_noise,
         "max_draws": max_draws,
@@ -96,20 +107,31 @@ def mixture_named(by_name: Mapping[str, Mixture], name: str, option: str) -> Mix
             f"{option} names an unknown mixture",
             expected=f"one of {', '.join(by_name)}",
             got=name,
-            advice="Name it with --natural FILE." if name == "natural" else f"Name it with --against {name}=FILE.",
+            advice="Name it with --natural FILE."
+            if name == "natural"
+            else f"Name it with --against {name}=FILE.",
         )
     return by_name[name]
 
 
 def emit(
-    posterior: Posterior | Stack, path: str, answer: Any, table: dict[str, Any], out: str | None, as_json: bool
+    posterior: Posterior | Stack,
+    path: str,
+    answer: Any,
+    table: dict[str, Any],
+    out: str | None,
+    as_json: bool,
 ) -> None:
     """Print and write an answer, and say so when the posterior is not to be trusted."""
     from bayesmix.runtime.files import atomic_write
 
     table = table | {
         "diagnostics": posterior.diagnostics.verdict,
-        "posterior": {"file": path, "model": posterior.name, "fingerprint": posterior.runs.fingerprint},
+        "posterior": {
+            "file": path,
+            "model": posterior.name,
+            "fingerprint": posterior.runs.fingerprint,
+        },
     }
     if out:
         with atomic_write(out) as draft:
@@ -168,7 +190,9 @@ def _near(text: str, by_name: Mapping[str, Mixture]) -> Any:
     ((name, region),) = options.pairs([text], "--near", example="natural=0.1").items()
     measure, colon, radius = region.rpartition(":")
     kind: Any = measure if colon else "kl"  # `TrustRegion` refuses other measures
-    return TrustRegion(mixture_named(by_name, name, "--near"), options.number(radius, "--near"), kind)
+    return TrustRegion(
+        mixture_named(by_name, name, "--near"), options.number(radius, "--near"), kind
+    )
 
 
 def _promises(texts: list[str], by_name: Mapping[str, Mixture]) -> list[ChanceConstraint]:
@@ -181,7 +205,10 @@ def _promises(texts: list[str], by_name: Mapping[str, Mixture]) -> list[ChanceCo
         confidence = options.number(probability, "--promise") if colon else 0.95
         promises.append(
             ChanceConstraint(
-                mixture_named(by_name, name, "--promise"), percent(margin, "--promise"), confidence, name=name
+                mixture_named(by_name, name, "--promise"),
+                percent(margin, "--promise"),
+                confidence,
+                name=name,
             )
         )
     return promises
@@ -195,8 +222,14 @@ def _promises_of_table(tables: Any, by_name: Mapping[str, Mixture]) -> list[Chan
     keys = {"baseline", "margin", "probability", "targets"}
     promises = []
     for table in tables if isinstance(tables, list) else [tables]:
-        table = renamed_keys(table, "a promise", than="baseline") if isinstance(table, dict) else table
-        if not isinstance(table, dict) or not set(table) <= keys or not isinstance(table.get("targets", []), list):
+        table = (
+            renamed_keys(table, "a promise", than="baseline") if isinstance(table, dict) else table
+        )
+        if (
+            not isinstance(table, dict)
+            or not set(table) <= keys
+            or not isinstance(table.get("targets", []), list)
+        ):
             raise InputError(
                 "a promise of the constraints is not understood",
                 expected="[[promises]] with baseline, margin, probability, targets",
@@ -205,8 +238,16 @@ def _promises_of_table(tables: Any, by_name: Mapping[str, Mixture]) -> list[Chan
             )
         name = str(table.get("baseline", "natural"))
         covered = tuple(table["targets"]) if "targets" in table else None
-        rest = {key: options.number(str(table[key]), key) for key in ("margin", "probability") if key in table}
-        promises.append(ChanceConstraint(mixture_named(by_name, name, "baseline"), targets=covered, name=name, **rest))
+        rest = {
+            key: options.number(str(table[key]), key)
+            for key in ("margin", "probability")
+            if key in table
+        }
+        promises.append(
+            ChanceConstraint(
+                mixture_named(by_name, name, "baseline"), targets=covered, name=name, **rest
+            )
+        )
     return promises
 
 
@@ -218,7 +259,10 @@ def read_toml(path: str) -> dict[str, Any]:
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(
-            f"cannot read {path}", expected="a TOML file", got=_reason(error), advice="Check the path and the file."
+            f"cannot read {path}",
+            expected="a TOML file",
+            got=_reason(error),
+            advice="Check the path and the file.",
         ) from error
 
 
@@ -234,10 +278,17 @@ def mixture(path: str) -> Mixture:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(
-            f"cannot read {path}", expected="a JSON file", got=_reason(error), advice="Check the path and the file."
+            f"cannot read {path}",
+            expected="a JSON file",
+            got=_reason(error),
+            advice="Check the path and the file.",
         ) from error
     weights = content.get("mixture", content) if isinstance(content, dict) else None
-    if not isinstance(weights, dict) or not all(type(w) in (int, float) for w in weights.values()) or not weights:
+    if (
+        not isinstance(weights, dict)
+        or not all(type(w) in (int, float) for w in weights.values())
+        or not weights
+    ):
         raise InputError(
             f"{path} holds no mixture",
             expected='{"domain": weight, …}, or a file that `bayesmix optimize --out` wrote',

@@ -27,7 +27,10 @@ FLOOR = 0.02  # no run of the set has less of any domain
 def demo(
     quick: Annotated[bool, typer.Option("--quick", help="One target instead of two.")] = False,
     out: Annotated[
-        str | None, typer.Option(metavar="FOLDER", help="Where the files go; a new temporary folder by default.")
+        str | None,
+        typer.Option(
+            metavar="FOLDER", help="Where the files go; a new temporary folder by default."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="INT", min=0, help="Other draws.")] = 0,
 ) -> None:
@@ -42,8 +45,15 @@ def demo(
     runs = load_runs(SET, where="seed == 0", targets=TARGETS[:1] if quick else TARGETS)
     small, large = _apart(runs)
     print(f"The files of this demonstration go to {folder}")
-    codes = [_runs(folder, small, large), _fit(folder, seed), _predict(folder, large), _choose(folder, large)]
-    print(f"\nThe same commands work on your own runs, in a table with the columns of\n{folder / 'runs.csv'}")
+    codes = [
+        _runs(folder, small, large),
+        _fit(folder, seed),
+        _predict(folder, large),
+        _choose(folder, large),
+    ]
+    print(
+        f"\nThe same commands work on your own runs, in a table with the columns of\n{folder / 'runs.csv'}"
+    )
     print(f'All runs of this set, and more targets: bm.load_runs("{SET}")')
     if any(codes):
         raise typer.Exit(max(codes))
@@ -68,7 +78,9 @@ def _runs(folder: Path, small: Runs, large: Runs) -> int:
     print("These losses were MEASURED: tiny decoders, trained on one CPU on mixtures of")
     print(f"{_listed(small.domains)}, and measured on {_listed(small.targets)}")
     print("(nats per symbol; headers are C headers, which no mixture contains).")
-    print(f"The runs of the largest size, {count(large.params.max())} parameters, are kept aside.\n")
+    print(
+        f"The runs of the largest size, {count(large.params.max())} parameters, are kept aside.\n"
+    )
     _table(small, rows=4)
     print(f"… and {len(small) - 4} more rows")
     return 0
@@ -78,9 +90,20 @@ def _fit(folder: Path, seed: int) -> int:
     _step(2, "From runs to a posterior")
     print("Many laws fit a few dozen small runs. NUTS draws thousands of them, each as")
     print("often as it is plausible, and the diagnostics say whether its chains agree.\n")
-    print("$ bayesmix fit runs.csv --model additive --warmup 500 --draws 500 --out posterior.nc\n", flush=True)
+    print(
+        "$ bayesmix fit runs.csv --model additive --warmup 500 --draws 500 --out posterior.nc\n",
+        flush=True,
+    )
     file = str(folder / "posterior.nc")
-    return _code(fit, [str(folder / "runs.csv")], model="additive", warmup=500, draws=500, out=file, seed=seed)
+    return _code(
+        fit,
+        [str(folder / "runs.csv")],
+        model="additive",
+        warmup=500,
+        draws=500,
+        out=file,
+        seed=seed,
+    )
 
 
 def _predict(folder: Path, large: Runs) -> int:
@@ -89,9 +112,13 @@ def _predict(folder: Path, large: Runs) -> int:
 
     _step(3, f"Loss bands at {count(large.params[0])} parameters, next to what those runs measured")
     write_table(_columns(large), folder / "designs.csv")
-    print("$ bayesmix predict posterior.nc --designs designs.csv --out predictions.csv\n", flush=True)
+    print(
+        "$ bayesmix predict posterior.nc --designs designs.csv --out predictions.csv\n", flush=True
+    )
     files = {name: str(folder / f"{name}.csv") for name in ("designs", "predictions")}
-    code = _code(predict, str(folder / "posterior.nc"), designs=files["designs"], out=files["predictions"])
+    code = _code(
+        predict, str(folder / "posterior.nc"), designs=files["designs"], out=files["predictions"]
+    )
     rows = read_frame(files["predictions"]).to_dict(orient="records")
     print(f"{'mixture':<13} {'target':<8} {'mean':>6}  {'90 % band':<16} {'measured':>8}  inside")
     inside = undershoots = 0
@@ -102,8 +129,12 @@ def _predict(folder: Path, large: Runs) -> int:
         print(
             f"{row['id']:<13} {row['target']:<8} {row['mean']:6.3f}  {band:<16} {loss:8.3f}  {'yes' if hit else 'no'}"
         )
-    print(f"\nNone of these runs was fitted. {inside} of {len(rows)} lie inside; nine of ten should.")
-    print(f"Outside: {undershoots} measured below their band, {len(rows) - inside - undershoots} above it.")
+    print(
+        f"\nNone of these runs was fitted. {inside} of {len(rows)} lie inside; nine of ten should."
+    )
+    print(
+        f"Outside: {undershoots} measured below their band, {len(rows) - inside - undershoots} above it."
+    )
     print("Largest N and largest D at once is the hardest of the checks in docs/pocket.md.")
     return code
 
@@ -119,18 +150,30 @@ def _choose(folder: Path, large: Runs) -> int:
     bounds = [f"{domain}={FLOOR}:1" for domain in large.domains]
     spelt = " ".join(f"--bounds {bound}" for bound in bounds)
     _step(4, "The mixture for that size, with an eye on the bad tenth of what may be true")
-    print(f"$ bayesmix optimize posterior.nc --params {params:.0f} --tokens {tokens:.0f} --risk cvar:0.9 \\")
+    print(
+        f"$ bayesmix optimize posterior.nc --params {params:.0f} --tokens {tokens:.0f} --risk cvar:0.9 \\"
+    )
     print(f"    {spelt} --out optimum.json\n", flush=True)
     file = folder / "optimum.json"
     code = _code(
-        optimize, str(folder / "posterior.nc"), str(params), str(tokens), risk="cvar:0.9", bounds=bounds, out=str(file)
+        optimize,
+        str(folder / "posterior.nc"),
+        str(params),
+        str(tokens),
+        risk="cvar:0.9",
+        bounds=bounds,
+        out=str(file),
     )
     expected = json.loads(file.read_text(encoding="utf-8"))["loss"]["mean"]
     measured = large.loss.mean(axis=1)
     best = int(np.argmin(measured))
     name, minimum = _names(large)[best], measured[best]
-    print(f"\nOf the {len(large)} mixtures really trained at {count(params)} parameters, {name} measured")
-    print(f"the lowest mean loss, {minimum:.3f}. The posterior expects {expected:.3f} of the mixture above.")
+    print(
+        f"\nOf the {len(large)} mixtures really trained at {count(params)} parameters, {name} measured"
+    )
+    print(
+        f"the lowest mean loss, {minimum:.3f}. The posterior expects {expected:.3f} of the mixture above."
+    )
     return code
 
 
@@ -172,4 +215,6 @@ def _table(runs: Runs, rows: int) -> None:
     cells = [[name, *(f"{value:.7g}" for value in values)] for name, values in columns.items()]
     widths = [max(map(len, cell)) for cell in cells]
     for line in zip(*cells, strict=True):
-        print("  ".join(f"{text:>{width}}" for text, width in zip(line, widths, strict=True)).rstrip())
+        print(
+            "  ".join(f"{text:>{width}}" for text, width in zip(line, widths, strict=True)).rstrip()
+        )

@@ -20,20 +20,33 @@ if TYPE_CHECKING:
 def fit(
     runs: options.Table,
     model: options.ModelCard = "joint",
-    out: Annotated[str, typer.Option(metavar="FILE", help="Where the posterior goes (netCDF).")] = "posterior.nc",
-    chains: Annotated[int | None, typer.Option(metavar="INT", min=1, help="Chains.", show_default="4")] = None,
+    out: Annotated[
+        str, typer.Option(metavar="FILE", help="Where the posterior goes (netCDF).")
+    ] = "posterior.nc",
+    chains: Annotated[
+        int | None, typer.Option(metavar="INT", min=1, help="Chains.", show_default="4")
+    ] = None,
     draws: Annotated[
-        int | None, typer.Option(metavar="INT", min=1, help="Draws kept, a chain.", show_default="1000")
+        int | None,
+        typer.Option(metavar="INT", min=1, help="Draws kept, a chain.", show_default="1000"),
     ] = None,
     warmup: Annotated[
-        int | None, typer.Option(metavar="INT", min=1, help="Draws of warm-up, a chain.", show_default="1000")
+        int | None,
+        typer.Option(metavar="INT", min=1, help="Draws of warm-up, a chain.", show_default="1000"),
     ] = None,
     target_accept: Annotated[
-        float | None, typer.Option(metavar="P", help="Nearer 1: smaller steps, fewer divergences.", show_default="0.95")
+        float | None,
+        typer.Option(
+            metavar="P", help="Nearer 1: smaller steps, fewer divergences.", show_default="0.95"
+        ),
     ] = None,
     warm_start: Annotated[
         str | None,
-        typer.Option("--near", metavar="FILE", help="A posterior of almost the same runs, to start from: quicker."),
+        typer.Option(
+            "--near",
+            metavar="FILE",
+            help="A posterior of almost the same runs, to start from: quicker.",
+        ),
     ] = None,
     seed: options.Seed = 0,
     preset: options.Preset = None,
@@ -64,16 +77,23 @@ def fit(
     data = load_runs(options.source(runs), targets=chosen, normalize=normalize, **table)
     require_domains(card, data)
     hint(f"{data}\nmodel {card.name}: {card.title}")
-    settings = dict(card.sampler) | {name: value for name, value in overrides.items() if value is not None}
+    settings = dict(card.sampler) | {
+        name: value for name, value in overrides.items() if value is not None
+    }
     start = load_posterior(warm_start) if warm_start else None
     keep_compiled_programs()
-    with atomic_write(out) as draft, warnings.catch_warnings():  # the place is tried before the work is done
+    with (
+        atomic_write(out) as draft,
+        warnings.catch_warnings(),
+    ):  # the place is tried before the work is done
         warnings.simplefilter("ignore", DiagnosticsWarning)  # the table that follows says it better
         posterior = sample(card.model, data, seed=seed, warm_start=start, progress=True, **settings)  # type: ignore[arg-type]
         save_posterior(posterior, draft)
     echo(posterior.diagnostics, _summary(posterior, out) if json else None)
     if len(data.targets) > 1:
-        hint("Targets have independent posteriors: draws of two targets say nothing about their correlation.")
+        hint(
+            "Targets have independent posteriors: draws of two targets say nothing about their correlation."
+        )
     hint(f"wrote {out}")
     if not posterior.diagnostics.passed:
         raise typer.Exit(3)

@@ -34,7 +34,9 @@ def lint(
     target_names = options.names(targets)
     if target_names is not None:
         columns = [
-            c for c in frame.columns if c.startswith("loss") and "." in c and c.partition(".")[2] not in target_names
+            c
+            for c in frame.columns
+            if c.startswith("loss") and "." in c and c.partition(".")[2] not in target_names
         ]
         frame = frame.drop(columns=columns)
     report = inspect(frame)
@@ -74,7 +76,9 @@ def prior_check(
 
 
 def models(
-    name: Annotated[str | None, typer.Argument(metavar="CARD", help="Show this card in full.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="CARD", help="Show this card in full.")
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """List the model cards, or show one with its priors in words."""
@@ -87,7 +91,9 @@ def models(
     cards = [load_card(model) for model in model_names()]
     width = max(len(card.name) for card in cards)
     lines = [
-        textwrap.fill(f"{card.name:<{width}}  {card.title}", WIDTH, subsequent_indent=" " * (width + 2))
+        textwrap.fill(
+            f"{card.name:<{width}}  {card.title}", WIDTH, subsequent_indent=" " * (width + 2)
+        )
         for card in cards
     ]
     echo("\n".join(lines), {card.name: card.as_dict() for card in cards} if json else None)

@@ -34,7 +34,10 @@ def optimize(
     run_noise: options.RunNoise = False,
     epsilon: options.Epsilon = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Only the mixture: not how sure it is, what else would do, its worth.")
+        bool,
+        typer.Option(
+            "--quick", help="Only the mixture: not how sure it is, what else would do, its worth."
+        ),
     ] = False,
     out: options.OutJson = None,
     hand_over: Annotated[
@@ -45,7 +48,10 @@ def optimize(
         ),
     ] = None,
     units: Annotated[
-        int | None, typer.Option(metavar="INT", min=1, help="Round the weights handed over to multiples of 1/INT.")
+        int | None,
+        typer.Option(
+            metavar="INT", min=1, help="Round the weights handed over to multiples of 1/INT."
+        ),
     ] = None,
     max_draws: options.MaxDraws = None,
     seed: options.Seed = 0,
@@ -81,7 +87,9 @@ def optimize(
     table, text = answer.as_dict(), str(answer)
     final = best.mixture
     if units:
-        final, rounding, sentence = _rounded(posterior, scale, final, units, arguments.get("targets"))
+        final, rounding, sentence = _rounded(
+            posterior, scale, final, units, arguments.get("targets")
+        )
         table, text = table | {"rounded": rounding}, f"{text}\n{sentence}"
     decision_options.emit(posterior, posterior_file, text, table, out, json)
     _hand_over(final, files)
@@ -97,7 +105,11 @@ def _rounded(
     rounded = quantise(mixture, units)
     cost = rounding_loss(posterior, scale, mixture, rounded, targets=targets)
     table = {"units": units, "mixture": rounded.as_dict(), "loss_of_rounding": cost.as_dict()}
-    return rounded, table, f"Rounding to multiples of 1/{units} changes the loss by {cost.mean:.1e} nats."
+    return (
+        rounded,
+        table,
+        f"Rounding to multiples of 1/{units} changes the loss by {cost.mean:.1e} nats.",
+    )
 
 
 def _require_formats(files: dict[str, str]) -> None:
@@ -106,7 +118,9 @@ def _require_formats(files: dict[str, str]) -> None:
     formats = ("json", "yaml", "olmix", "megatron", "hugging-face")
     unknown = [form for form in files if form not in formats]
     if unknown:
-        raise InputError("--hand-over has an unknown format", expected=", ".join(formats), got=unknown[0])
+        raise InputError(
+            "--hand-over has an unknown format", expected=", ".join(formats), got=unknown[0]
+        )
 
 
 def _hand_over(mixture: Mixture, files: dict[str, str]) -> None:

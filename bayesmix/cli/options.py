@@ -19,30 +19,54 @@ Table = Annotated[
         help="CSV or Parquet table, the name of a set in the package, or for --preset olmix a folder or two files.",
     ),
 ]
-PosteriorFile = Annotated[str, typer.Argument(metavar="POSTERIOR", help="What `bayesmix fit` or `compare` wrote.")]
-ModelCard = Annotated[str, typer.Option("--model", metavar="CARD", help="Name or path of a model card.")]
+PosteriorFile = Annotated[
+    str, typer.Argument(metavar="POSTERIOR", help="What `bayesmix fit` or `compare` wrote.")
+]
+ModelCard = Annotated[
+    str, typer.Option("--model", metavar="CARD", help="Name or path of a model card.")
+]
 Preset = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Layout of the table: wide (default), olmix, regmix or columns.")
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Layout of the table: wide (default), olmix, regmix or columns."
+    ),
 ]
 Where = Annotated[
-    list[str] | None, typer.Option(metavar="QUERY", help="Keep rows that satisfy a pandas query; repeatable.")
+    list[str] | None,
+    typer.Option(metavar="QUERY", help="Keep rows that satisfy a pandas query; repeatable."),
 ]
 Targets = Annotated[
-    list[str] | None, typer.Option(metavar="A,B", help="Targets to keep, separated by commas; repeatable.")
+    list[str] | None,
+    typer.Option(metavar="A,B", help="Targets to keep, separated by commas; repeatable."),
 ]
 AllParams = Annotated[
-    str | None, typer.Option("--params", metavar="N", help="Parameters of every run, if the table has no column.")
+    str | None,
+    typer.Option(
+        "--params", metavar="N", help="Parameters of every run, if the table has no column."
+    ),
 ]
 AllTokens = Annotated[
-    str | None, typer.Option("--tokens", metavar="D", help="Tokens of every run, if the table has no column.")
+    str | None,
+    typer.Option("--tokens", metavar="D", help="Tokens of every run, if the table has no column."),
 ]
 Rename = Annotated[
-    list[str] | None, typer.Option(metavar="OLD=NEW", help="Rename a domain or target, or merge domains; repeatable.")
+    list[str] | None,
+    typer.Option(
+        metavar="OLD=NEW", help="Rename a domain or target, or merge domains; repeatable."
+    ),
 ]
-Normalize = Annotated[bool, typer.Option("--normalize", help="Divide each row of weights by its sum.")]
-Params = Annotated[str, typer.Option("--params", metavar="N", help="Parameters of the run to decide on, as 7e9 or 7B.")]
+Normalize = Annotated[
+    bool, typer.Option("--normalize", help="Divide each row of weights by its sum.")
+]
+Params = Annotated[
+    str,
+    typer.Option("--params", metavar="N", help="Parameters of the run to decide on, as 7e9 or 7B."),
+]
 Tokens = Annotated[
-    str, typer.Option("--tokens", metavar="D", help="Tokens of the run to decide on, as 1.5e11 or 150B.")
+    str,
+    typer.Option(
+        "--tokens", metavar="D", help="Tokens of the run to decide on, as 1.5e11 or 150B."
+    ),
 ]
 Criterion = Annotated[
     str,
@@ -54,20 +78,29 @@ Criterion = Annotated[
     ),
 ]
 TargetWeights = Annotated[
-    list[str] | None, typer.Option(metavar="TARGET=W,…", help="Weights of the targets; equal over all when not given.")
+    list[str] | None,
+    typer.Option(
+        metavar="TARGET=W,…", help="Weights of the targets; equal over all when not given."
+    ),
 ]
 OnlyTargets = Annotated[
-    list[str] | None, typer.Option(metavar="A,B", help="Only these targets count, equally; repeatable.")
+    list[str] | None,
+    typer.Option(metavar="A,B", help="Only these targets count, equally; repeatable."),
 ]
 Bounds = Annotated[
     list[str] | None,
-    typer.Option(metavar="DOMAIN=LO:HI", help="Lowest and highest share, or one number that fixes it; repeatable."),
+    typer.Option(
+        metavar="DOMAIN=LO:HI",
+        help="Lowest and highest share, or one number that fixes it; repeatable.",
+    ),
 ]
 Stock = Annotated[
-    list[str] | None, typer.Option(metavar="DOMAIN=TOKENS", help="Tokens there are of a domain, as 60B; repeatable.")
+    list[str] | None,
+    typer.Option(metavar="DOMAIN=TOKENS", help="Tokens there are of a domain, as 60B; repeatable."),
 ]
 Epochs = Annotated[
-    float | None, typer.Option(metavar="X", help="How often a token of a stock may be seen.", show_default="1")
+    float | None,
+    typer.Option(metavar="X", help="How often a token of a stock may be seen.", show_default="1"),
 ]
 TrustRegion = Annotated[
     str | None,
@@ -77,7 +110,9 @@ TrustRegion = Annotated[
         help="Stay within so many nats of a named mixture; NAME=tv:X for total variation.",
     ),
 ]
-Support = Annotated[bool, typer.Option("--support", help="Stay in the convex hull of the mixtures of the runs.")]
+Support = Annotated[
+    bool, typer.Option("--support", help="Stay in the convex hull of the mixtures of the runs.")
+]
 Constraints = Annotated[
     str | None,
     typer.Option(
@@ -96,20 +131,35 @@ Promise = Annotated[
 Against = Annotated[
     list[str] | None,
     typer.Option(
-        "--against", metavar="NAME=FILE", help="Name a mixture in a JSON or CSV file and compare with it; repeatable."
+        "--against",
+        metavar="NAME=FILE",
+        help="Name a mixture in a JSON or CSV file and compare with it; repeatable.",
     ),
 ]
 Natural = Annotated[
-    str | None, typer.Option(metavar="FILE", help="The corpus' own proportions, named natural; JSON or CSV.")
+    str | None,
+    typer.Option(metavar="FILE", help="The corpus' own proportions, named natural; JSON or CSV."),
 ]
-RunNoise = Annotated[bool, typer.Option("--run-noise", help="Count the scatter of runs as a risk too.")]
+RunNoise = Annotated[
+    bool, typer.Option("--run-noise", help="Count the scatter of runs as a risk too.")
+]
 Epsilon = Annotated[
-    float | None, typer.Option(metavar="NATS", help="Regret that counts as nothing.", show_default="1e-3 or more")
+    float | None,
+    typer.Option(
+        metavar="NATS", help="Regret that counts as nothing.", show_default="1e-3 or more"
+    ),
 ]
-MaxDraws = Annotated[int | None, typer.Option(metavar="INT", min=1, help="Use at most so many draws.")]
+MaxDraws = Annotated[
+    int | None, typer.Option(metavar="INT", min=1, help="Use at most so many draws.")
+]
 OutJson = Annotated[str | None, typer.Option(metavar="FILE", help="Write the answer as JSON.")]
 Processes = Annotated[
-    int, typer.Option(metavar="INT", min=1, help="How many fits at once, each in a process; the answer is the same.")
+    int,
+    typer.Option(
+        metavar="INT",
+        min=1,
+        help="How many fits at once, each in a process; the answer is the same.",
+    ),
 ]
 Seed = Annotated[int, typer.Option(metavar="INT", min=0, help="Same seed, same answer.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
@@ -177,7 +227,9 @@ def weights(texts: Iterable[str], targets: list[str] | None) -> dict[str, float]
         InputError: a weight is not a number, or a weight is given to a target that `targets` leaves out.
     """
     entries = pairs(
-        [part for text in texts for part in text.split(",") if part.strip()], "--weights", example="wiki=0.5"
+        [part for text in texts for part in text.split(",") if part.strip()],
+        "--weights",
+        example="wiki=0.5",
     )
     if not entries:
         return dict.fromkeys(targets, 1.0) if targets else None
@@ -214,7 +266,9 @@ def number(text: str, option: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise InputError(f"{option} is not a number", expected="a number such as 7e9 or 0.5", got=repr(text)) from None
+        raise InputError(
+            f"{option} is not a number", expected="a number such as 7e9 or 0.5", got=repr(text)
+        ) from None
 
 
 def scale(text: str) -> Scale:

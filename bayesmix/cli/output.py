@@ -67,10 +67,14 @@ def plain_warnings() -> Iterator[None]:
             ours = issubclass(category, (UserWarning, DeprecationWarning))
             hint(f"warning: {message}" if ours else f"{category.__name__}: {message}")
 
-    logging.getLogger("arviz_stats").setLevel(logging.ERROR)  # points at web pages; what it found is in our tables
+    logging.getLogger("arviz_stats").setLevel(
+        logging.ERROR
+    )  # points at web pages; what it found is in our tables
     with warnings.catch_warnings():
         for category in (DataWarning, DiagnosticsWarning):
             warnings.simplefilter("always", category)
-        warnings.filterwarnings("always", ".* is now called ", DeprecationWarning)  # old names in files
+        warnings.filterwarnings(
+            "always", ".* is now called ", DeprecationWarning
+        )  # old names in files
         warnings.showwarning = show  # type: ignore[assignment]
         yield

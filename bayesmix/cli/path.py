@@ -19,26 +19,43 @@ if TYPE_CHECKING:
 def path(
     posterior_file: options.PosteriorFile,
     params: Annotated[
-        str, typer.Option(metavar="N", help="Parameters at the start, as 1B; with --flops the range, as 100M:10B.")
+        str,
+        typer.Option(
+            metavar="N", help="Parameters at the start, as 1B; with --flops the range, as 100M:10B."
+        ),
     ],
     tokens: Annotated[
         str | None, typer.Option(metavar="D", help="Tokens at the start, as 20B; not with --flops.")
     ] = None,
     factor: Annotated[
-        float, typer.Option("--to", metavar="FACTOR", help="How many times the start the path goes to.")
+        float,
+        typer.Option("--to", metavar="FACTOR", help="How many times the start the path goes to."),
     ] = 100.0,
     along: Annotated[
-        str, typer.Option(metavar="AXIS", help="What grows: flops (at fixed tokens per parameter), params or tokens.")
+        str,
+        typer.Option(
+            metavar="AXIS",
+            help="What grows: flops (at fixed tokens per parameter), params or tokens.",
+        ),
     ] = "flops",
-    points: Annotated[int, typer.Option(metavar="INT", min=2, help="Scales on the path, or weights on the front.")] = 5,
+    points: Annotated[
+        int, typer.Option(metavar="INT", min=2, help="Scales on the path, or weights on the front.")
+    ] = 5,
     flops: Annotated[
-        float | None, typer.Option(metavar="C", help="Instead: the best N, D and mixture together for 6·N·D = C.")
+        float | None,
+        typer.Option(
+            metavar="C", help="Instead: the best N, D and mixture together for 6·N·D = C."
+        ),
     ] = None,
     crossover: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Instead: where on the path the better of two mixtures changes.")
+        str | None,
+        typer.Option(
+            metavar="A,B", help="Instead: where on the path the better of two mixtures changes."
+        ),
     ] = None,
     pareto: Annotated[
-        str | None, typer.Option(metavar="A,B", help="Instead: what one target costs another, at the start.")
+        str | None,
+        typer.Option(metavar="A,B", help="Instead: what one target costs another, at the start."),
     ] = None,
     risk: options.Criterion = "mean",
     weights: options.TargetWeights = None,
@@ -72,7 +89,10 @@ def path(
         )
     if flops is None and tokens is None:
         raise InputError(
-            "the path has no start", expected="--params and --tokens", got="no --tokens", advice="Add --tokens."
+            "the path has no start",
+            expected="--params and --tokens",
+            got="no --tokens",
+            advice="Add --tokens.",
         )
 
     from bayesmix.cli import decision_options
@@ -87,7 +107,10 @@ def path(
     if flops is not None:
         answer, converged = _for_budget(posterior, params, flops, points, arguments)
     elif crossover is not None:
-        answer, converged = _crossover(posterior, crossover, _along(start, factor, along, points), arguments), True
+        answer, converged = (
+            _crossover(posterior, crossover, _along(start, factor, along, points), arguments),
+            True,
+        )
     elif pareto is not None:
         answer, converged = _front(posterior, pareto, _start(*start), points, arguments)
     else:
@@ -102,13 +125,17 @@ def _start(params: str, tokens: str | None) -> Scale:
     return Scale(options.size(params, "--params"), options.size(tokens or "", "--tokens"))
 
 
-def _along(start: tuple[str, str | None], factor: float, along: str, points: int) -> tuple[Scale, ...]:
+def _along(
+    start: tuple[str, str | None], factor: float, along: str, points: int
+) -> tuple[Scale, ...]:
     from bayesmix.decision.scaling import scales_along
 
     return scales_along(_start(*start), factor, along=along, points=points)  # type: ignore[arg-type]
 
 
-def _path(posterior: Posterior | Stack, scales: tuple[Scale, ...], arguments: Options) -> tuple[Any, bool]:
+def _path(
+    posterior: Posterior | Stack, scales: tuple[Scale, ...], arguments: Options
+) -> tuple[Any, bool]:
     from bayesmix.decision.scaling import path as follow
 
     answer = follow(posterior, scales, **arguments)
@@ -123,14 +150,19 @@ def _for_budget(
     low, colon, high = span.partition(":")
     if not colon:
         raise InputError(
-            "--flops needs a range of parameters", expected="--params LOW:HIGH", got=span, advice="As in 100M:10B."
+            "--flops needs a range of parameters",
+            expected="--params LOW:HIGH",
+            got=span,
+            advice="As in 100M:10B.",
         )
     params_range = options.size(low, "--params"), options.size(high, "--params")
     answer = compute_optimal(posterior, flops, params=params_range, points=points, **arguments)
     return answer, answer.optimum.converged
 
 
-def _crossover(posterior: Posterior | Stack, names: str, scales: tuple[Scale, ...], arguments: Options) -> Any:
+def _crossover(
+    posterior: Posterior | Stack, names: str, scales: tuple[Scale, ...], arguments: Options
+) -> Any:
     from bayesmix.cli.decision_options import mixture_named
     from bayesmix.decision.scaling import crossover
     from bayesmix.decision.solve import baselines_by_name
@@ -140,11 +172,19 @@ def _crossover(posterior: Posterior | Stack, names: str, scales: tuple[Scale, ..
     mine, other = (mixture_named(by_name, name, "--crossover") for name in (first, second))
     max_draws = arguments.get("max_draws")
     return crossover(
-        posterior, mine, other, scales, targets=arguments.get("targets"), max_draws=max_draws, names=(first, second)
+        posterior,
+        mine,
+        other,
+        scales,
+        targets=arguments.get("targets"),
+        max_draws=max_draws,
+        names=(first, second),
     )
 
 
-def _front(posterior: Posterior | Stack, names: str, scale: Scale, points: int, arguments: Options) -> tuple[Any, bool]:
+def _front(
+    posterior: Posterior | Stack, names: str, scale: Scale, points: int, arguments: Options
+) -> tuple[Any, bool]:
     from bayesmix.decision.pareto import pareto
 
     if arguments.pop("targets", None):
@@ -162,5 +202,10 @@ def _front(posterior: Posterior | Stack, names: str, scale: Scale, points: int, 
 def _two(text: str, option: str) -> tuple[str, str]:
     names = options.names([text]) or []
     if len(names) != 2 or names[0] == names[1]:
-        raise InputError(f"{option} needs two names", expected="A,B", got=repr(text), advice="Name two different ones.")
+        raise InputError(
+            f"{option} needs two names",
+            expected="A,B",
+            got=repr(text),
+            advice="Name two different ones.",
+        )
     return names[0], names[1]

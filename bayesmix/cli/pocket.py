@@ -57,7 +57,8 @@ def plan(setting: Setting, out: Out) -> None:
 
 
 @_command(
-    "bayesmix pocket train --setting language --params-size S0 \\", "    --mixture code=0.5,prose=0.5 --tokens 1M"
+    "bayesmix pocket train --setting language --params-size S0 \\",
+    "    --mixture code=0.5,prose=0.5 --tokens 1M",
 )
 def train(
     setting: Setting,
@@ -77,11 +78,23 @@ def train(
 
     shares = weights([mixture], None)
     if shares is None:
-        raise InputError("--mixture is empty", expected="DOMAIN=WEIGHT,…", got=repr(mixture), advice="Give weights.")
+        raise InputError(
+            "--mixture is empty",
+            expected="DOMAIN=WEIGHT,…",
+            got=repr(mixture),
+            advice="Give weights.",
+        )
     find_size(params_size)
-    proportions = dict(zip(find_setting(setting).domains, checked_weights(shares, setting).tolist(), strict=True))
+    proportions = dict(
+        zip(find_setting(setting).domains, checked_weights(shares, setting).tolist(), strict=True)
+    )
     job = TrainingJob(
-        f"{setting}-{params_size}-{seed}", setting, params_size, seed, (round(size(tokens, "--tokens")),), proportions
+        f"{setting}-{params_size}-{seed}",
+        setting,
+        params_size,
+        seed,
+        (round(size(tokens, "--tokens")),),
+        proportions,
     )
     columns = table_columns([record(job)])
     print(",".join(columns))
@@ -92,7 +105,9 @@ def train(
 def sweep(
     plan: Annotated[str, typer.Argument(metavar="PLAN", help="A CSV table of runs to train.")],
     out: Out,
-    processes: Annotated[int | None, typer.Option(metavar="INT", min=1, help="Default: one for every core.")] = None,
+    processes: Annotated[
+        int | None, typer.Option(metavar="INT", min=1, help="Default: one for every core.")
+    ] = None,
 ) -> None:
     """Train the runs of a plan, one JSON line each.
 

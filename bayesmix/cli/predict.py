@@ -13,9 +13,14 @@ from bayesmix.cli.output import echo, hint
 
 def predict(
     posterior_file: options.PosteriorFile,
-    designs: Annotated[str, typer.Option(metavar="FILE", help="Table of params, tokens, weight.<domain>….")],
+    designs: Annotated[
+        str, typer.Option(metavar="FILE", help="Table of params, tokens, weight.<domain>….")
+    ],
     out: Annotated[
-        str | None, typer.Option(metavar="FILE", help="CSV, TSV, Parquet or JSON by suffix; stdout when not given.")
+        str | None,
+        typer.Option(
+            metavar="FILE", help="CSV, TSV, Parquet or JSON by suffix; stdout when not given."
+        ),
     ] = None,
     normalize: options.Normalize = False,
     seed: options.Seed = 0,
@@ -49,7 +54,9 @@ def predict(
     elif not out:
         _print_table(columns) if sys.stdout.isatty() else _print_csv(columns)
     if not posterior.diagnostics.passed:
-        hint(f"warning: the diagnostics of {posterior_file} fail, so these bands are not to be trusted")
+        hint(
+            f"warning: the diagnostics of {posterior_file} fail, so these bands are not to be trusted"
+        )
         raise typer.Exit(3)
 
 
@@ -60,8 +67,12 @@ def _print_table(columns: dict[str, Any]) -> None:
     label = next(iter(columns))
     ids, targets = ([str(value)[:24] for value in columns[name]] for name in (label, "target"))
     wide, narrow = max(map(len, [*ids, label])), max(map(len, [*targets, "target"]))
-    print(f"{label:<{wide}}  {'params':>7}  {'tokens':>7}  {'target':<{narrow}}  {'loss':>6}  90 % band")
-    numbers = zip(*(columns[name] for name in ("params", "tokens", "mean", "q05", "q95")), strict=True)
+    print(
+        f"{label:<{wide}}  {'params':>7}  {'tokens':>7}  {'target':<{narrow}}  {'loss':>6}  90 % band"
+    )
+    numbers = zip(
+        *(columns[name] for name in ("params", "tokens", "mean", "q05", "q95")), strict=True
+    )
     for one, target, (params, tokens, mean, low, high) in zip(ids, targets, numbers, strict=True):
         size = f"{count(params):>7}  {count(tokens):>7}"
         print(f"{one:<{wide}}  {size}  {target:<{narrow}}  {mean:6.3f}  [{low:.3f}, {high:.3f}]")

@@ -17,28 +17,42 @@ CRITERIA = ("regret", "flagship", "variance", "D-optimal", "random", "space-fill
 def replay(
     runs: options.Table,
     judge: Annotated[
-        str, typer.Option(metavar="QUERY", help="Runs to judge by, held out of the pool, as 'params == 1.2e9'.")
+        str,
+        typer.Option(
+            metavar="QUERY", help="Runs to judge by, held out of the pool, as 'params == 1.2e9'."
+        ),
     ],
     model: options.ModelCard = "additive",
     strategies: Annotated[
-        list[str] | None, typer.Option("--strategy", metavar="A,B", help=f"Of {', '.join(CRITERIA)}; repeatable.")
+        list[str] | None,
+        typer.Option("--strategy", metavar="A,B", help=f"Of {', '.join(CRITERIA)}; repeatable."),
     ] = None,
     pool: Annotated[
-        str | None, typer.Option(metavar="QUERY", help="Runs to choose from; the others by default.")
+        str | None,
+        typer.Option(metavar="QUERY", help="Runs to choose from; the others by default."),
     ] = None,
     weights: Annotated[
-        list[str] | None, typer.Option(metavar="TARGET=W,…", help="Weights of the targets; equal when not given.")
+        list[str] | None,
+        typer.Option(metavar="TARGET=W,…", help="Weights of the targets; equal when not given."),
     ] = None,
     preset: options.Preset = None,
-    first: Annotated[int, typer.Option(metavar="INT", min=1, help="Random runs that everyone begins with.")] = 10,
+    first: Annotated[
+        int, typer.Option(metavar="INT", min=1, help="Random runs that everyone begins with.")
+    ] = 10,
     count: Annotated[
-        int | None, typer.Option("--until", metavar="INT", min=1, help="Runs to reveal; all when not given.")
+        int | None,
+        typer.Option("--until", metavar="INT", min=1, help="Runs to reveal; all when not given."),
     ] = None,
     seeds: Annotated[
-        int, typer.Option(metavar="INT", min=1, help="How often, each with other random first runs.")
+        int,
+        typer.Option(metavar="INT", min=1, help="How often, each with other random first runs."),
     ] = 20,
-    refit: Annotated[str, typer.Option(metavar="HOW", help="laplace, nuts, or laplace-or-nuts.")] = "laplace",
-    out: Annotated[str | None, typer.Option(metavar="FILE", help="Write every step as JSON.")] = None,
+    refit: Annotated[
+        str, typer.Option(metavar="HOW", help="laplace, nuts, or laplace-or-nuts.")
+    ] = "laplace",
+    out: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write every step as JSON.")
+    ] = None,
     processes: options.Processes = 1,
     json: options.Json = False,
 ) -> None:
@@ -63,10 +77,18 @@ def replay(
     chosen = load_runs(source, preset=preset, where=[pool or f"not ({judge})"])
     scale = Scale(float(test_runs.params.max()), float(test_runs.tokens.max()))
     mixtures = [Mixture.of(test_runs.domains, h) for h in np.unique(test_runs.mixture, axis=0)]
-    policies = [_strategy(name, scale, mixtures) for name in options.names(strategies) or ("regret", "random")]
+    policies = [
+        _strategy(name, scale, mixtures)
+        for name in options.names(strategies) or ("regret", "random")
+    ]
     of_targets = options.weights(weights or [], None)
     keep_compiled_programs()
-    settings: dict[str, Any] = {"targets": of_targets, "initial": first, "count": count, "refit": update}
+    settings: dict[str, Any] = {
+        "targets": of_targets,
+        "initial": first,
+        "count": count,
+        "refit": update,
+    }
     looks = max(min(count or len(chosen), len(chosen.train_runs)) - first + 1, 1)
     with (
         workers(processes) as executor,
@@ -77,9 +99,13 @@ def replay(
             if executor:
                 progress.update(looks)
             regret = trace.steps[-1].regret
-            progress.write(f"seed {trace.seed}, {trace.strategy}: regret {regret:.4g} nats", sys.stderr)
+            progress.write(
+                f"seed {trace.seed}, {trace.strategy}: regret {regret:.4g} nats", sys.stderr
+            )
 
-        callbacks: dict[str, Any] = {} if executor else {"looks": lambda _: progress.update() or True}
+        callbacks: dict[str, Any] = (
+            {} if executor else {"looks": lambda _: progress.update() or True}
+        )
         outcome = replays(
             law,
             chosen,

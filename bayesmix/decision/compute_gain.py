@@ -40,16 +40,31 @@ class Multiplier:
 
     def as_dict(self) -> dict[str, Any]:
         """Ready for JSON; a multiplier that is not finite becomes None."""
-        numbers = {k: v if np.isfinite(v) else None for k, v in vars(self).items() if k in ("median", "q05", "q95")}
-        return {**numbers, "gain": self.gain.as_dict(), "never": self.failure_rate, "along": self.along}
+        numbers = {
+            k: v if np.isfinite(v) else None
+            for k, v in vars(self).items()
+            if k in ("median", "q05", "q95")
+        }
+        return {
+            **numbers,
+            "gain": self.gain.as_dict(),
+            "never": self.failure_rate,
+            "along": self.along,
+        }
 
     def __str__(self) -> str:
         resource = {"flops": "FLOPs", "params": "parameters", "tokens": "tokens"}[self.along]
-        caveat = f"; in {100 * self.failure_rate:.0f}% of the draws it never would" if self.failure_rate > 0 else ""
+        caveat = (
+            f"; in {100 * self.failure_rate:.0f}% of the draws it never would"
+            if self.failure_rate > 0
+            else ""
+        )
         if np.isinf(self.q05):
             return f"would not catch up with more {resource}"
         if np.isinf(self.median):
-            return f"would need at least {self.q05:.2f}× the {resource}, most likely far more{caveat}"
+            return (
+                f"would need at least {self.q05:.2f}× the {resource}, most likely far more{caveat}"
+            )
         high = f"{self.q95:.2f}" if np.isfinite(self.q95) else "∞"
         return f"would need {self.median:.2f}× [{self.q05:.2f}, {high}] the {resource}{caveat}"
 
@@ -101,7 +116,9 @@ def compute_multiplier(
     multipliers = 2.0 ** first_crossing(np.log2(factors), curve, aim)
     low, median, high = np.quantile(multipliers, [0.05, 0.5, 0.95], method="inverted_cdf")
     gain = Band.of(curve[steps] - aim)
-    return Multiplier(float(median), float(low), float(high), gain, float(np.mean(np.isinf(multipliers))), along)
+    return Multiplier(
+        float(median), float(low), float(high), gain, float(np.mean(np.isinf(multipliers))), along
+    )
 
 
 def first_crossing(axis: np.ndarray, curve: np.ndarray, aim: np.ndarray | float) -> np.ndarray:

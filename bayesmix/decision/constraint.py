@@ -26,7 +26,9 @@ class Constraint:
     upper: float
 
     @classmethod
-    def between(cls, label: str, coefficients: Mapping[str, float], lower: float, upper: float) -> Self:
+    def between(
+        cls, label: str, coefficients: Mapping[str, float], lower: float, upper: float
+    ) -> Self:
         """A constraint whose name is `label` with the bounds that bind."""
         low = f"{lower:g} <= " if lower > 0 else ""
         high = f" <= {upper:g}" if upper < 1 else ""
@@ -60,10 +62,15 @@ class TrustRegion:
 
     def __post_init__(self) -> None:
         if self.measure not in ("kl", "tv"):
-            raise InputError("the distance of a trust region is unknown", expected="kl or tv", got=self.measure)
+            raise InputError(
+                "the distance of a trust region is unknown", expected="kl or tv", got=self.measure
+            )
         if not (isinstance(self.radius, int | float) and 0 < self.radius < np.inf):
             raise InputError(
-                "the trust region is empty", expected="a radius above 0", got=self.radius, advice="Widen it."
+                "the trust region is empty",
+                expected="a radius above 0",
+                got=self.radius,
+                advice="Widen it.",
             )
 
 
@@ -174,5 +181,7 @@ class ChanceConstraint:
 
     def __str__(self) -> str:
         subject = "no target" if self.targets is None else f"none of {', '.join(self.targets)}"
-        baseline_name = self.name or ("the natural mixture" if self.baseline is None else str(self.baseline))
+        baseline_name = self.name or (
+            "the natural mixture" if self.baseline is None else str(self.baseline)
+        )
         return f"{subject} worse than under {baseline_name} by more than {100 * self.margin:g}%"

@@ -63,7 +63,9 @@ class Decision:
 
     def __str__(self) -> str:
         head, losses, promises = self.optimum.head(), self.optimum.losses(), self.optimum.promises()
-        return "\n".join([*head, "", *self._shares(), "", *losses, *promises, "", *self._sentences()])
+        return "\n".join(
+            [*head, "", *self._shares(), "", *losses, *promises, "", *self._sentences()]
+        )
 
     def _shares(self) -> list[str]:
         """domain, share, range of the share among the mixtures that do as well, and mixtures to compare with."""
@@ -74,7 +76,10 @@ class Decision:
         width = min(max(len(d) for d in (*domains, "domain")), 24)
         room = (WIDTH - width - SHARE - SPAN - 4) // (SHARE + 2)
         columns = {**compared, **dict(list(members.items())[: max(room - len(compared), 0)])}
-        titles = [*[(n, "") for n in compared], *(tuple(n.split(" ", 1)) for n in [*columns][len(compared) :])]
+        titles = [
+            *[(n, "") for n in compared],
+            *(tuple(n.split(" ", 1)) for n in [*columns][len(compared) :]),
+        ]
         first = "".join(f"  {clipped(a, SHARE):>{SHARE}}" for a, _ in titles)
         second = "".join(f"  {clipped(b, SHARE):>{SHARE}}" for _, b in titles)
         lines = [f"{'domain':<{width}}  {'share':>{SHARE}}  {'as good:':>{SPAN}}{first}".rstrip()]
@@ -82,8 +87,12 @@ class Decision:
         for domain, share in self.mixture.as_dict().items():
             low, high = self.near_optimal.ranges.get(domain, (np.nan, np.nan))
             span = "–" if self.near_optimal.empty else f"{100 * low:.0f} to {100 * high:.0f}%"
-            cells = "".join(f"  {100 * m.as_dict().get(domain, 0.0):{SHARE - 1}.1f}%" for m in columns.values())
-            lines.append(f"{clipped(domain, width):<{width}}  {100 * share:6.1f}%  {span:>{SPAN}}{cells}")
+            cells = "".join(
+                f"  {100 * m.as_dict().get(domain, 0.0):{SHARE - 1}.1f}%" for m in columns.values()
+            )
+            lines.append(
+                f"{clipped(domain, width):<{width}}  {100 * share:6.1f}%  {span:>{SPAN}}{cells}"
+            )
         return lines
 
     def _sentences(self) -> list[str]:
@@ -95,7 +104,10 @@ class Decision:
                 f"As good: within {near_optima.epsilon:.2g} nats of the best in the same draw, with probability "
                 f"{near_optima.probability:g}; each range lets the other shares move with it."
             ]
-            swaps = [f"{100 * t:.0f} points from {a} to {b}" for (a, b), t in list(near_optima.trades.items())[:3]]
+            swaps = [
+                f"{100 * t:.0f} points from {a} to {b}"
+                for (a, b), t in list(near_optima.trades.items())[:3]
+            ]
             as_good += [f"All else equal one may move {'; '.join(swaps)}."] if swaps else []
         lines = [
             *as_good,

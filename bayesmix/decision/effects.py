@@ -69,12 +69,20 @@ class Effects:
 
     def __str__(self) -> str:
         width = max(len(t) for t in (*self.targets, "target"))
-        lines = [f"change of the loss (%) when {100 * self.step:g} % of the tokens move to a domain", ""]
+        lines = [
+            f"change of the loss (%) when {100 * self.step:g} % of the tokens move to a domain",
+            "",
+        ]
         lines.append(f"{'target':<{width}}  strongest")
         for t, target in enumerate(self.targets):
             order = np.argsort(-np.abs(self.mean[t]))[:3]
-            bands = [f"{self.mean[t, d]:+.2f} [{self.q05[t, d]:+.2f}, {self.q95[t, d]:+.2f}]" for d in order]
-            words = ", ".join(f"{self.domains[d]} {band}" for d, band in zip(order, bands, strict=True))
+            bands = [
+                f"{self.mean[t, d]:+.2f} [{self.q05[t, d]:+.2f}, {self.q95[t, d]:+.2f}]"
+                for d in order
+            ]
+            words = ", ".join(
+                f"{self.domains[d]} {band}" for d, band in zip(order, bands, strict=True)
+            )
             lines.append(f"{target:<{width}}  {words}")
         return "\n".join(lines)
 
@@ -93,11 +101,15 @@ def effects(posterior: Predictor, design: Design, *, step: float = 0.01) -> Effe
         InputError: the step is no share, or the design uses unknown domains.
     """
     if not 0 < step < 1:
-        raise InputError("step is no share", expected="above 0 and below 1", got=step, advice="Try 0.01.")
+        raise InputError(
+            "step is no share", expected="above 0 and below 1", got=step, advice="Try 0.01."
+        )
     weights = design.mixture.on(posterior.domains)
     mixtures = np.vstack([weights, (1 - step) * weights + step * np.eye(len(weights))])
     n, d = (np.full(len(mixtures), size) for size in (design.scale.params, design.scale.tokens))
     draws = posterior.predict(Designs(posterior.domains, mixtures, n, d), noise=False).draws
     change = 100 * (draws[:, 1:] / draws[:, :1] - 1)
     low, high = np.quantile(change, [0.05, 0.95], axis=0)
-    return Effects(design, step, posterior.domains, posterior.targets, change.mean(axis=0).T, low.T, high.T)
+    return Effects(
+        design, step, posterior.domains, posterior.targets, change.mean(axis=0).T, low.T, high.T
+    )

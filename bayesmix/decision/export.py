@@ -25,7 +25,10 @@ def quantise(mixture: Mixture, units: int) -> Mixture:
     """
     if units != int(units) or units < 1:
         raise InputError(
-            "the lattice has no points", expected="a whole number of units above 0", got=units, advice="Give e.g. 1024."
+            "the lattice has no points",
+            expected="a whole number of units above 0",
+            got=units,
+            advice="Give e.g. 1024.",
         )
     exact = mixture.weights / mixture.weights.sum() * units
     whole = np.floor(exact + 1e-9)
@@ -45,7 +48,9 @@ def rounding_loss(
 ) -> Band:
     """Loss of the rounded mixture minus that of the exact one, draw by draw, in nats."""
     task = Problem.of(posterior, scale, targets=targets)
-    exact, coarse = (task.combined(task.losses(m.on(posterior.domains))) for m in (mixture, rounded))
+    exact, coarse = (
+        task.combined(task.losses(m.on(posterior.domains))) for m in (mixture, rounded)
+    )
     return Band.of(coarse - exact)
 
 
@@ -56,7 +61,10 @@ def as_json(mixture: Mixture) -> str:
 
 def as_yaml(mixture: Mixture) -> str:
     """``domain: weight``, one a line; names are quoted, which YAML always allows."""
-    return "".join(f"{json.dumps(domain, ensure_ascii=False)}: {w!r}\n" for domain, w in mixture.as_dict().items())
+    return "".join(
+        f"{json.dumps(domain, ensure_ascii=False)}: {w!r}\n"
+        for domain, w in mixture.as_dict().items()
+    )
 
 
 def as_olmix(mixture: Mixture, name: str = "optimum") -> str:
@@ -76,7 +84,9 @@ def as_megatron(mixture: Mixture, paths: Mapping[str, str] | None = None) -> str
         paths: domain → prefix of its indexed dataset; the name of the domain when not given.
     """
     prefix = dict(paths or {})
-    pairs = [f"{w!r} {prefix.get(domain, domain)}" for domain, w in mixture.as_dict().items() if w > 0]
+    pairs = [
+        f"{w!r} {prefix.get(domain, domain)}" for domain, w in mixture.as_dict().items() if w > 0
+    ]
     return " ".join(pairs) + "\n"
 
 
@@ -87,7 +97,13 @@ def as_hugging_face(mixture: Mixture) -> str:
 
 
 FORMATS: Mapping[str, Callable[[Mixture], str]] = MappingProxyType(
-    {"json": as_json, "yaml": as_yaml, "olmix": as_olmix, "megatron": as_megatron, "hugging-face": as_hugging_face}
+    {
+        "json": as_json,
+        "yaml": as_yaml,
+        "olmix": as_olmix,
+        "megatron": as_megatron,
+        "hugging-face": as_hugging_face,
+    }
 )
 
 

@@ -59,7 +59,11 @@ class FeasibleSet:
 
     @classmethod
     def from_dict(
-        cls, table: Mapping[str, Any], *, natural: Mixture | None = None, runs: Designs | None = None
+        cls,
+        table: Mapping[str, Any],
+        *,
+        natural: Mixture | None = None,
+        runs: Designs | None = None,
     ) -> Self:
         """The constraints a TOML table spells out.
 
@@ -77,10 +81,14 @@ class FeasibleSet:
             subtable(table, key, CONSTRAINTS)
         arguments["linear"] = strings(table.get("linear", ()), "linear")
         arguments["bounds"] = {d: as_bounds(d, b) for d, b in table.get("bounds", {}).items()}
-        arguments["groups"] = dict(_group(table["groups"], name) for name in table.get("groups", {}))
+        arguments["groups"] = dict(
+            _group(table["groups"], name) for name in table.get("groups", {})
+        )
         if "trust_region" in table:
             arguments["trust_region"] = _trust_region(table, natural)
-        arguments["support"] = _known(runs, "the support of the runs") if table.get("support") else None
+        arguments["support"] = (
+            _known(runs, "the support of the runs") if table.get("support") else None
+        )
         return cls(**arguments)
 
     def at(self, scale: Scale, domains: Sequence[str]) -> Region:
@@ -104,7 +112,10 @@ class FeasibleSet:
         ]
         stock = [
             Constraint(
-                f"stock of {d} ({count(have)} tokens, {self.epochs:g} epochs) <= {cap:.3g}", {d: 1.0}, -np.inf, cap
+                f"stock of {d} ({count(have)} tokens, {self.epochs:g} epochs) <= {cap:.3g}",
+                {d: 1.0},
+                -np.inf,
+                cap,
             )
             for d, have in self.stock.items()
             for cap in [self.epochs * have / scale.tokens]
@@ -112,8 +123,13 @@ class FeasibleSet:
         return (*boxes, *fixed, *groups, *(parse_linear(text) for text in self.linear), *stock)
 
     def __str__(self) -> str:
-        lines = [c.name for c in self.constraints(Scale(1.0, 1.0)) if not c.name.startswith("stock")]
-        lines += [f"stock of {d}: {count(have)} tokens, {self.epochs:g} epochs" for d, have in self.stock.items()]
+        lines = [
+            c.name for c in self.constraints(Scale(1.0, 1.0)) if not c.name.startswith("stock")
+        ]
+        lines += [
+            f"stock of {d}: {count(have)} tokens, {self.epochs:g} epochs"
+            for d, have in self.stock.items()
+        ]
         if isinstance(self.trust_region, TrustRegion):
             lines.append(
                 f"within {self.trust_region.radius:g} ({self.trust_region.measure}) of {self.trust_region.mixture}"
@@ -126,12 +142,17 @@ class FeasibleSet:
 def _group(groups: Mapping[str, Any], name: str) -> tuple[str, tuple[tuple[str, ...], Bounds]]:
     keys = ("domains", "bounds")
     group = known_keys(subtable(groups, name, "groups", keys), keys, f"groups.{name}")
-    return name, (strings(group["domains"], f"domains of groups.{name}"), as_bounds(name, group["bounds"]))
+    return name, (
+        strings(group["domains"], f"domains of groups.{name}"),
+        as_bounds(name, group["bounds"]),
+    )
 
 
 def _trust_region(table: Mapping[str, Any], natural: Mixture | None) -> TrustRegion:
     keys = ("mixture", "radius", "measure")
-    ball = dict(known_keys(subtable(table, "trust_region", CONSTRAINTS, keys[1:2]), keys, "[trust_region]"))
+    ball = dict(
+        known_keys(subtable(table, "trust_region", CONSTRAINTS, keys[1:2]), keys, "[trust_region]")
+    )
     if ball.pop("mixture", "natural") == "natural":
         centre = _known(natural, "the natural mixture")
     else:
@@ -142,6 +163,9 @@ def _trust_region(table: Mapping[str, Any], natural: Mixture | None) -> TrustReg
 def _known[T](value: T | None, name: str) -> T:
     if value is None:
         raise InputError(
-            f"{name} is not known here", expected=name, got="nothing", advice="Give it, or drop the constraint."
+            f"{name} is not known here",
+            expected=name,
+            got="nothing",
+            advice="Give it, or drop the constraint.",
         )
     return value

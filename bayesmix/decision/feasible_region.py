@@ -62,7 +62,11 @@ def _base(size: int, hull: np.ndarray, centre: np.ndarray | None) -> Polytope:
     if atoms:
         link = np.hstack([np.eye(size), -hull.T, np.zeros((size, lifted))])
         equal = np.vstack([equal, link])
-    rows = np.hstack([np.eye(size), np.zeros((size, atoms)), -np.eye(size)]) if lifted else np.zeros((0, width))
+    rows = (
+        np.hstack([np.eye(size), np.zeros((size, atoms)), -np.eye(size)])
+        if lifted
+        else np.zeros((0, width))
+    )
     return Polytope(
         lower=np.zeros(width),
         upper=np.ones(width),
@@ -106,11 +110,15 @@ def _pin(polytope: Polytope, size: int) -> Polytope:
         slope = np.eye(1, len(lower), variable)[0]
         low, high = (linear_program(sign * slope, polytope).x[variable] for sign in (1, -1))
         if high - low < SLACK:
-            lower[variable] = upper[variable] = np.clip(0.5 * (low + high), lower[variable], upper[variable])
+            lower[variable] = upper[variable] = np.clip(
+                0.5 * (low + high), lower[variable], upper[variable]
+            )
     return replace(polytope, lower=lower, upper=upper)
 
 
-def _with_ball(polytope: Polytope, trust_region: TrustRegion, size: int, domains: tuple[str, ...]) -> Polytope:
+def _with_ball(
+    polytope: Polytope, trust_region: TrustRegion, size: int, domains: tuple[str, ...]
+) -> Polytope:
     centre = np.append(trust_region.mixture.on(domains), np.zeros(len(polytope.lower) - size))
     stiffness = (centre > 0).astype(float)
     closest = entropic_step(np.zeros((1, len(centre))), centre[None], stiffness[None], polytope)[0]

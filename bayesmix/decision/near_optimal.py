@@ -75,8 +75,12 @@ class NearOptimalSet:
         width = max(len(d) for d in (*self.ranges, "domain"))
         lines = [f"mixtures with a {head}", "", f"{'domain':<{width}}  {'centre':>7}  range"]
         for domain, (low, high) in self.ranges.items():
-            lines.append(f"{domain:<{width}}  {100 * self.centre[domain]:6.1f}%  {100 * low:.1f}% to {100 * high:.1f}%")
-        swaps = [f"{100 * t:.1f} points from {a} to {b}" for (a, b), t in list(self.trades.items())[:3]]
+            lines.append(
+                f"{domain:<{width}}  {100 * self.centre[domain]:6.1f}%  {100 * low:.1f}% to {100 * high:.1f}%"
+            )
+        swaps = [
+            f"{100 * t:.1f} points from {a} to {b}" for (a, b), t in list(self.trades.items())[:3]
+        ]
         return "\n".join([*lines, "", "all else equal, one may move " + "; ".join(swaps)])
 
 
@@ -108,7 +112,12 @@ def near_optimal(
     """
     region = (feasible or FeasibleSet()).at(scale, posterior.domains)
     task = Problem.of(
-        posterior, scale, targets=targets, objective=DrawRegret(), risk=Quantile(probability), max_draws=max_draws
+        posterior,
+        scale,
+        targets=targets,
+        objective=DrawRegret(),
+        risk=Quantile(probability),
+        max_draws=max_draws,
     )
     task = with_baseline(task, region, 1e-7)
     centre, attainable = _centre(task, region, probability)
@@ -156,7 +165,9 @@ class _Seek:
     def ends(self, domain: int) -> tuple[np.ndarray, np.ndarray]:
         """The members with the least and the most of one domain."""
         slope = np.eye(1, self.region.size, domain)[0]
-        return self._lowest(lambda h: (h[domain], slope)), self._lowest(lambda h: (-h[domain], -slope))
+        return self._lowest(lambda h: (h[domain], slope)), self._lowest(
+            lambda h: (-h[domain], -slope)
+        )
 
     def nearest(self, mixture: np.ndarray) -> np.ndarray:
         """The member with the smallest divergence from a mixture (domain)."""
@@ -171,10 +182,14 @@ class _Seek:
         def penalised(h: np.ndarray) -> tuple[float, np.ndarray]:
             (value, slope), (regret, uphill) = goal(h), self.task.value_and_slope(h)
             violation = regret > self.limit
-            return float(value + violation * PRICE * (regret - self.limit)), slope + violation * PRICE * uphill
+            return float(
+                value + violation * PRICE * (regret - self.limit)
+            ), slope + violation * PRICE * uphill
 
         start = self.region.project(np.maximum(self.centre, 1e-9)[None])[0]
-        mixture = minimise_convex(penalised, self.region, tolerance=PRECISION, budget=60, start=start).mixture
+        mixture = minimise_convex(
+            penalised, self.region, tolerance=PRECISION, budget=60, start=start
+        ).mixture
         return self._pull_back(mixture)
 
     def _pull_back(self, mixture: np.ndarray) -> np.ndarray:
@@ -201,7 +216,9 @@ class _Seek:
         low = np.zeros(len(pairs))
         for _ in range(10):
             middle = 0.5 * (low + high)
-            inside = self._regrets(np.maximum(self.centre + middle[:, None] * move, 0.0)) <= self.limit
+            inside = (
+                self._regrets(np.maximum(self.centre + middle[:, None] * move, 0.0)) <= self.limit
+            )
             low, high = np.where(inside, middle, low), np.where(inside, high, middle)
         names = self.region.domains
         order = np.argsort(-low, kind="stable")
@@ -210,11 +227,18 @@ class _Seek:
     def _regrets(self, mixtures: np.ndarray) -> np.ndarray:
         task = self.task
         with enable_x64():
-            arguments = task.surface, jnp.asarray(mixtures), jnp.asarray(task.weights), jnp.asarray(task.baseline)
+            arguments = (
+                task.surface,
+                jnp.asarray(mixtures),
+                jnp.asarray(task.weights),
+                jnp.asarray(task.baseline),
+            )
             return np.asarray(_regrets(*arguments, task.risk))
 
 
 @partial(jax.jit, static_argnames="risk")
-def _regrets(surface: Surface, mixtures: jax.Array, weights: jax.Array, baseline: jax.Array, risk: Risk) -> jax.Array:
+def _regrets(
+    surface: Surface, mixtures: jax.Array, weights: jax.Array, baseline: jax.Array, risk: Risk
+) -> jax.Array:
     """The risk of the regret of each of `mixtures` (batch, domain)."""
     return jax.lax.map(lambda mixture: risk((surface(mixture) - baseline) @ weights), mixtures)

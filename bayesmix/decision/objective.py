@@ -116,7 +116,9 @@ class Custom(Objective):
         return self.declared_convex
 
 
-OBJECTIVES: dict[str, Objective] = {o.name: o for o in (WeightedLoss(), DrawRegret(), WorstTarget(), TargetRegret())}
+OBJECTIVES: dict[str, Objective] = {
+    o.name: o for o in (WeightedLoss(), DrawRegret(), WorstTarget(), TargetRegret())
+}
 
 
 def criterion(text: str) -> tuple[Objective, Risk]:
@@ -134,7 +136,9 @@ def criterion(text: str) -> tuple[Objective, Risk]:
     if name in OBJECTIVES and name:
         return OBJECTIVES[name], Risk.parse(risk) if slash else Mean()
     if slash:
-        raise InputError(f"{name!r} is not an objective", expected=", ".join(filter(None, OBJECTIVES)), got=name)
+        raise InputError(
+            f"{name!r} is not an objective", expected=", ".join(filter(None, OBJECTIVES)), got=name
+        )
     return WeightedLoss(), Risk.parse(text)
 
 
@@ -145,7 +149,9 @@ def criterion_text(objective: Objective, risk: Risk) -> str:
     return objective.name if isinstance(risk, Mean) else f"{objective.name}/{risk}"
 
 
-def target_weights(targets: tuple[str, ...], weights: Mapping[str, float] | None) -> tuple[float, ...]:
+def target_weights(
+    targets: tuple[str, ...], weights: Mapping[str, float] | None
+) -> tuple[float, ...]:
     """Weights (target) that sum to 1, equal when none are given.
 
     Raises:

@@ -96,11 +96,19 @@ def optimize(
     """
     region = (feasible or FeasibleSet()).at(scale, posterior.domains)
     task = Problem.of(
-        posterior, scale, targets=targets, objective=objective, risk=risk, max_draws=max_draws, noise=noise
+        posterior,
+        scale,
+        targets=targets,
+        objective=objective,
+        risk=risk,
+        max_draws=max_draws,
+        noise=noise,
     )
     nats = tolerance * task.loss_scale(region.centre)
     task = with_baseline(task, region, nats)
-    ceilings = {promise: _ceiling(task, promise, posterior.natural) for promise in chance_constraints}
+    ceilings = {
+        promise: _ceiling(task, promise, posterior.natural) for promise in chance_constraints
+    }
     all_baselines = baselines_by_name(posterior, baselines)
     minimum = _keep_promises(task, region, ceilings, nats, starts, seed)
     if not minimum.converged:
@@ -116,7 +124,8 @@ def optimize(
         loss=Band.of(task.combined(losses)),
         by_target={t: Band.of(losses[:, i]) for i, t in enumerate(posterior.targets)},
         gap=minimum.gap if finite else None,
-        gap_reason=task.why_not_convex or (NOT_FINITE if not finite else CONSERVATIVE if chance_constraints else ""),
+        gap_reason=task.why_not_convex
+        or (NOT_FINITE if not finite else CONSERVATIVE if chance_constraints else ""),
         converged=minimum.converged,
         spread=minimum.spread,
         evaluations=minimum.evaluations,

@@ -102,7 +102,9 @@ class Optimum:
             "spread": self.spread,
             "chances": dict(self.chances),
             **{name: c.as_dict() for name, c in self.baselines.items() if name == "uniform"},
-            "against": {name: c.as_dict() for name, c in self.baselines.items() if name != "uniform"},
+            "against": {
+                name: c.as_dict() for name, c in self.baselines.items() if name != "uniform"
+            },
         }
 
     def __str__(self) -> str:
@@ -116,7 +118,9 @@ class Optimum:
         else:
             lines.append(f"no certificate: {self.gap_reason}")
         if self.spread is not None:
-            lines.append(f"the three best of several starts ended within {self.spread:.2g} nats of each other")
+            lines.append(
+                f"the three best of several starts ended within {self.spread:.2g} nats of each other"
+            )
         if not self.converged:
             lines.append("NOT CONVERGED: the optimiser stopped before it reached its tolerance")
         return [wrapped for line in lines for wrapped in _wrap(line)]
@@ -129,18 +133,24 @@ class Optimum:
         width = min(max(len(d) for d in (*self.mixture.domains, "domain")), 40)
         lines = [f"{'domain':<{width}}  {'share':>7}" + "".join(f"  {n:>7}" for n in names)]
         for domain, share in self.mixture.as_dict().items():
-            cells = "".join(f"  {100 * _share(self.baselines[n].mixture, domain):6.1f}%" for n in names)
+            cells = "".join(
+                f"  {100 * _share(self.baselines[n].mixture, domain):6.1f}%" for n in names
+            )
             lines.append(f"{clipped(domain, width):<{width}}  {100 * share:6.1f}%{cells}")
         return lines
 
     def losses(self) -> list[str]:
         """A table of its loss beside that of the mixtures it was compared with."""
         width = min(max(len(n) for n in (*self.baselines, "this mixture")), 20)
-        lines = [f"{'':<{width}}  {'loss, mean [90%]':<22}  {'nats above this':<24}  {'P(worse)':>8}"]
+        lines = [
+            f"{'':<{width}}  {'loss, mean [90%]':<22}  {'nats above this':<24}  {'P(worse)':>8}"
+        ]
         lines.append(f"{'this mixture':<{width}}  {self.loss!s:<22}")
         for name, c in self.baselines.items():
             excess = f"{c.excess.mean:.3g} [{c.excess.q05:.2g}, {c.excess.q95:.2g}]"
-            lines.append(f"{clipped(name, width):<{width}}  {c.loss!s:<22}  {excess:<24}  {c.worse:8.2f}")
+            lines.append(
+                f"{clipped(name, width):<{width}}  {c.loss!s:<22}  {excess:<24}  {c.worse:8.2f}"
+            )
         return [line.rstrip() for line in lines]
 
     def promises(self) -> list[str]:

@@ -28,7 +28,9 @@ class Front:
     @property
     def losses(self) -> np.ndarray:
         """Mean losses (point, 2) of the two targets, in nats."""
-        return np.array([[o.by_target[t].mean for t in (self.first, self.second)] for o in self.optima])
+        return np.array(
+            [[o.by_target[t].mean for t in (self.first, self.second)] for o in self.optima]
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
@@ -36,9 +38,13 @@ class Front:
 
     def __str__(self) -> str:
         domains = self.optima[0].mixture.domains
-        columns = sorted(domains, key=lambda d: -float(np.ptp([o.mixture[d] for o in self.optima])))[:3]
+        columns = sorted(
+            domains, key=lambda d: -float(np.ptp([o.mixture[d] for o in self.optima]))
+        )[:3]
         heads = "".join(f"  {clipped(d, 8):>8}" for d in columns)
-        lines = [f"{'weight':>6}  {clipped(self.first, 20):<20}  {clipped(self.second, 20):<20}{heads}"]
+        lines = [
+            f"{'weight':>6}  {clipped(self.first, 20):<20}  {clipped(self.second, 20):<20}{heads}"
+        ]
         for o in self.optima:
             bands = "  ".join(
                 f"{f'{b.mean:.3f} [{b.q05:.3f}, {b.q95:.3f}]':<20}"
@@ -46,13 +52,21 @@ class Front:
             )
             shares = "".join(f"  {100 * o.mixture[d]:7.1f}%" for d in columns)
             lines.append(f"{o.targets[self.first]:6.2f}  {bands}{shares}")
-        caption = f"weight of {self.first}; loss of each target, mean [90 %]; the shares that change most"
+        caption = (
+            f"weight of {self.first}; loss of each target, mean [90 %]; the shares that change most"
+        )
         return "\n".join([*lines, "", caption])
 
 
 @renamed(within="feasible", promises="chance_constraints", against="baselines")
 def pareto(
-    posterior: PosteriorLike, scale: Scale, first: str, second: str, *, points: int = 11, **options: Unpack[Options]
+    posterior: PosteriorLike,
+    scale: Scale,
+    first: str,
+    second: str,
+    *,
+    points: int = 11,
+    **options: Unpack[Options],
 ) -> Front:
     """The Pareto front of two targets at a scale, by the weighted sum of their losses.
 
@@ -68,5 +82,8 @@ def pareto(
     """
     weights = np.clip(np.linspace(0.0, 1.0, points), EDGE, 1 - EDGE)
     chosen = [{**options, "targets": {first: float(w), second: float(1 - w)}} for w in weights]
-    optima = tuple(optimize(posterior, scale, **arguments) for arguments in bar(chosen, doing="front", unit="weight"))
+    optima = tuple(
+        optimize(posterior, scale, **arguments)
+        for arguments in bar(chosen, doing="front", unit="weight")
+    )
     return Front(first, second, optima)

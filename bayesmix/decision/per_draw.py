@@ -48,5 +48,8 @@ def lowest_per_draw(
     for start in spread_starts(region, 1 if task.convex_losses else 4, seed):
         ends = descend(evaluate, region, np.tile(start, (draws, 1)), tolerance=tolerance)
         better = ends.values < losses
-        mixtures, losses = np.where(better[:, None], ends.mixtures, mixtures), np.where(better, ends.values, losses)
+        mixtures, losses = (
+            np.where(better[:, None], ends.mixtures, mixtures),
+            np.where(better, ends.values, losses),
+        )
     return mixtures, losses

@@ -115,7 +115,9 @@ class Problem:
     def value_and_slope(self, mixture: np.ndarray) -> tuple[float, np.ndarray]:
         """The objective of one mixture (domain) and a (sub)gradient (domain)."""
         with enable_x64():
-            value, slope = _value_and_slope(*self._given(mixture), self.objective, self.risk, self.levels)
+            value, slope = _value_and_slope(
+                *self._given(mixture), self.objective, self.risk, self.levels
+            )
         return float(value), np.asarray(slope)
 
     def values_and_slopes(self, mixtures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -133,15 +135,26 @@ class Problem:
     def combined(self, losses: np.ndarray) -> np.ndarray:
         """Draws (draw) of the combined loss, without baseline."""
         with enable_x64():
-            return np.asarray(_combined(jnp.asarray(losses), jnp.asarray(self.weights), self.objective))
+            return np.asarray(
+                _combined(jnp.asarray(losses), jnp.asarray(self.weights), self.objective)
+            )
 
     def on(self, rows: np.ndarray | None) -> Self:
         """The same problem on some of the draws."""
         return replace(self, rows=rows)
 
-    def _given(self, mixture: np.ndarray) -> tuple[Surface, jax.Array, jax.Array, object, object, object]:
+    def _given(
+        self, mixture: np.ndarray
+    ) -> tuple[Surface, jax.Array, jax.Array, object, object, object]:
         baseline = jnp.asarray(self.baseline, dtype=jnp.float64)
-        return self.surface, jnp.asarray(mixture), jnp.asarray(self.weights), baseline, self.rows, self.penalties
+        return (
+            self.surface,
+            jnp.asarray(mixture),
+            jnp.asarray(self.weights),
+            baseline,
+            self.rows,
+            self.penalties,
+        )
 
 
 def _objective(surface, mixture, weights, baseline, rows, penalties, objective, risk, levels):
@@ -162,6 +175,8 @@ _value = jax.jit(_objective, static_argnames=_STATIC)
 _value_and_slope = jax.jit(jax.value_and_grad(_objective, argnums=1), static_argnames=_STATIC)
 _losses = jax.jit(lambda surface, mixture: surface(mixture))
 _combined = jax.jit(
-    lambda losses, weights, objective: jax.vmap(objective.combine, in_axes=(0, None))(losses, weights),
+    lambda losses, weights, objective: jax.vmap(objective.combine, in_axes=(0, None))(
+        losses, weights
+    ),
     static_argnames=("objective",),
 )

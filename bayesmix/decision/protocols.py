@@ -68,6 +68,8 @@ class PosteriorLike(Protocol):
         """Whether the loss of every draw and target is convex in the mixture at a fixed scale."""
         ...
 
-    def surface(self, scale: Scale, *, max_draws: int | None = None, noise: bool = False) -> Surface:
+    def surface(
+        self, scale: Scale, *, max_draws: int | None = None, noise: bool = False
+    ) -> Surface:
         """Loss draws at `scale`; at most `max_draws` of them, and with run noise when asked."""
         ...

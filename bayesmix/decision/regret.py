@@ -78,7 +78,9 @@ class RegretReport:
         ]
         for domain, band in self.shares.items():
             span = f"{100 * band.mean:.1f}% [{100 * band.q05:.1f}, {100 * band.q95:.1f}]"
-            lines.append(f"{domain:<{width}}  {100 * self.mixture.as_dict().get(domain, 0.0):6.1f}%  {span}")
+            lines.append(
+                f"{domain:<{width}}  {100 * self.mixture.as_dict().get(domain, 0.0):6.1f}%  {span}"
+            )
         lines += ["", *(f"P(better than {name}) = {p:.2f}" for name, p in self.beats.items())]
         return "\n".join(lines)
 
@@ -114,7 +116,10 @@ def regret(
     optima, lowest = lowest_per_draw(task, region)
     now = solve(task, region, tolerance=1e-6 * float(np.abs(chosen).mean())).value
     all_baselines = baselines_by_name(posterior, baselines)
-    losses = {name: task.combined(task.losses(m.on(posterior.domains))) for name, m in all_baselines.items()}
+    losses = {
+        name: task.combined(task.losses(m.on(posterior.domains)))
+        for name, m in all_baselines.items()
+    }
     ranking = np.argmin(np.stack([chosen, *losses.values()]), axis=0)
     return RegretReport(
         mixture=mixture,
@@ -169,13 +174,21 @@ def split_risk(
     """
     region = (feasible or FeasibleSet()).at(scale, posterior.domains)
     task = Problem.of(
-        posterior, scale, targets=targets, objective=objective, risk=risk, max_draws=max_draws, noise=noise
+        posterior,
+        scale,
+        targets=targets,
+        objective=objective,
+        risk=risk,
+        max_draws=max_draws,
+        noise=noise,
     )
     tolerance = 1e-6 * task.loss_scale(region.centre)
     task = with_baseline(task, region, tolerance)
     order = np.random.default_rng(seed).permutation(task.n_draws)
     halves = order[: len(order) // 2], order[len(order) // 2 : 2 * (len(order) // 2)]
-    ways = [_one_way(task, region, train, test, tolerance) for train, test in (halves, halves[::-1])]
+    ways = [
+        _one_way(task, region, train, test, tolerance) for train, test in (halves, halves[::-1])
+    ]
     apparent, honest = np.mean(ways, axis=0).tolist()
     return SplitRisk(apparent, honest)
 

@@ -85,12 +85,19 @@ class Quantile(Risk):
     level: float
 
     def __post_init__(self) -> None:
-        _require("quantile level", self.level, 0 < self.level < 1, "a probability strictly between 0 and 1")
+        _require(
+            "quantile level",
+            self.level,
+            0 < self.level < 1,
+            "a probability strictly between 0 and 1",
+        )
 
     @override
     def __call__(self, losses: jax.Array) -> jax.Array:
         size = losses.shape[0]
-        edges = beta.cdf(np.arange(size + 1) / size, (size + 1) * self.level, (size + 1) * (1 - self.level))
+        edges = beta.cdf(
+            np.arange(size + 1) / size, (size + 1) * self.level, (size + 1) * (1 - self.level)
+        )
         return jnp.sort(losses) @ np.diff(edges)
 
     @property
@@ -113,7 +120,9 @@ class CVaR(Risk):
     level: float
 
     def __post_init__(self) -> None:
-        _require("CVaR level", self.level, 0 <= self.level < 1, "a probability of at least 0 and below 1")
+        _require(
+            "CVaR level", self.level, 0 <= self.level < 1, "a probability of at least 0 and below 1"
+        )
 
     @override
     def __call__(self, losses: jax.Array) -> jax.Array:
@@ -135,7 +144,12 @@ class Entropic(Risk):
     aversion: float
 
     def __post_init__(self) -> None:
-        _require("entropic aversion", self.aversion, 0 < self.aversion < np.inf, "a finite number above 0")
+        _require(
+            "entropic aversion",
+            self.aversion,
+            0 < self.aversion < np.inf,
+            "a finite number above 0",
+        )
 
     @override
     def __call__(self, losses: jax.Array) -> jax.Array:
@@ -155,7 +169,12 @@ class MeanDeviation(Risk):
     aversion: float
 
     def __post_init__(self) -> None:
-        _require("aversion to deviation", self.aversion, 0 <= self.aversion < np.inf, "a finite number of at least 0")
+        _require(
+            "aversion to deviation",
+            self.aversion,
+            0 <= self.aversion < np.inf,
+            "a finite number of at least 0",
+        )
 
     @override
     def __call__(self, losses: jax.Array) -> jax.Array:
@@ -189,7 +208,12 @@ RISKS: dict[str, Callable[..., Risk]] = {
 
 def _require(name: str, value: float, holds: bool, expected: str) -> None:
     if not holds:
-        raise InputError(f"the {name} is out of range", expected=expected, got=value, advice="Correct the number.")
+        raise InputError(
+            f"the {name} is out of range",
+            expected=expected,
+            got=value,
+            advice="Correct the number.",
+        )
 
 
 def _unknown(text: str) -> InputError:

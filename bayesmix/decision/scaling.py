@@ -23,7 +23,9 @@ from bayesmix.runtime.progress import bar
 SHOWN = 3  # domains in a printed path
 
 
-def scales_along(start: Scale, factor: float, *, along: Axis = "flops", points: int = 5) -> tuple[Scale, ...]:
+def scales_along(
+    start: Scale, factor: float, *, along: Axis = "flops", points: int = 5
+) -> tuple[Scale, ...]:
     """`points` scales in equal ratios from `start` to `factor` times as much along an axis."""
     if points < 2 or not factor > 0:
         raise InputError(
@@ -54,29 +56,50 @@ class Path:
     def as_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
         bands = [
-            {d: {"q05": float(low), "q95": float(high)} for d, low, high in zip(o.mixture.domains, *band, strict=True)}
+            {
+                d: {"q05": float(low), "q95": float(high)}
+                for d, low, high in zip(o.mixture.domains, *band, strict=True)
+            }
             for o, band in zip(self.optima, self.bands, strict=True)
         ]
-        return {"path": [o.as_dict() | {"best_share": b} for o, b in zip(self.optima, bands, strict=True)]}
+        return {
+            "path": [
+                o.as_dict() | {"best_share": b} for o, b in zip(self.optima, bands, strict=True)
+            ]
+        }
 
     def __str__(self) -> str:
         domains = self.optima[0].mixture.domains
         columns = sorted(range(len(domains)), key=lambda i: -self.shares[:, i].max())[:SHOWN]
         lines = [
-            f"{'params':>7} {'tokens':>7}  {'loss':>6}" + "".join(f"  {clipped(domains[i], 13):>13}" for i in columns)
+            f"{'params':>7} {'tokens':>7}  {'loss':>6}"
+            + "".join(f"  {clipped(domains[i], 13):>13}" for i in columns)
         ]
         for o, share, (low, high) in zip(self.optima, self.shares, self.bands, strict=True):
             cells = "".join(
-                f"  {f'{100 * share[i]:.0f}% [{100 * low[i]:.0f}, {100 * high[i]:.0f}]':>13}" for i in columns
+                f"  {f'{100 * share[i]:.0f}% [{100 * low[i]:.0f}, {100 * high[i]:.0f}]':>13}"
+                for i in columns
             )
-            lines.append(f"{count(o.scale.params):>7} {count(o.scale.tokens):>7}  {o.loss.mean:6.4g}{cells}")
-        rest = f"; {len(domains) - len(columns)} smaller domains are not shown" if len(domains) > len(columns) else ""
-        return "\n".join([*lines, "", f"share [90 % of the draws have their own best share in here]{rest}"])
+            lines.append(
+                f"{count(o.scale.params):>7} {count(o.scale.tokens):>7}  {o.loss.mean:6.4g}{cells}"
+            )
+        rest = (
+            f"; {len(domains) - len(columns)} smaller domains are not shown"
+            if len(domains) > len(columns)
+            else ""
+        )
+        return "\n".join(
+            [*lines, "", f"share [90 % of the draws have their own best share in here]{rest}"]
+        )
 
 
 @renamed(within="feasible", promises="chance_constraints", against="baselines", look="regret_draws")
 def path(
-    posterior: PosteriorLike, scales: Sequence[Scale], *, regret_draws: int = 200, **options: Unpack[Options]
+    posterior: PosteriorLike,
+    scales: Sequence[Scale],
+    *,
+    regret_draws: int = 200,
+    **options: Unpack[Options],
 ) -> Path:
     """The optimum at every scale, with bands of its shares from `regret_draws` draws; options as for `optimize`."""
     optima, bands = [], []
@@ -86,7 +109,9 @@ def path(
     return Path(tuple(optima), np.stack(bands))
 
 
-def _best_shares(posterior: PosteriorLike, optimum: Optimum, look: int, options: Options) -> np.ndarray:
+def _best_shares(
+    posterior: PosteriorLike, optimum: Optimum, look: int, options: Options
+) -> np.ndarray:
     """5 % and 95 % quantile (2, domain) of the share in the best mixture of each draw."""
     region = (options.get("feasible") or FeasibleSet()).at(optimum.scale, posterior.domains)
     task = Problem.of(posterior, optimum.scale, targets=optimum.targets, max_draws=look)
@@ -121,13 +146,20 @@ class ComputeOptimum:
 
     def __str__(self) -> str:
         low, middle, high = map(count, self.params)
-        edge = "\nthe best N is at the edge of the range looked at: widen it" if self.at_edge else ""
+        edge = (
+            "\nthe best N is at the edge of the range looked at: widen it" if self.at_edge else ""
+        )
         return f"{self.flops:.3g} FLOPs: best N over the draws {middle} [{low}, {high}]{edge}\n{self.optimum}"
 
 
 @renamed(within="feasible", promises="chance_constraints", against="baselines")
 def compute_optimal(
-    posterior: PosteriorLike, flops: float, *, params: tuple[float, float], points: int = 7, **options: Unpack[Options]
+    posterior: PosteriorLike,
+    flops: float,
+    *,
+    params: tuple[float, float],
+    points: int = 7,
+    **options: Unpack[Options],
 ) -> ComputeOptimum:
     """Parameters, tokens and mixture together that minimise the risk under ``6·N·D = flops``.
 
@@ -164,19 +196,28 @@ def compute_optimal(
     best = int(np.argmin(values))
     bracket = grid[max(best - 1, 0)], grid[min(best + 1, points - 1)]
     options_brent = {"xatol": 0.01, "maxiter": 12}
-    refined = cast(OptimizeResult, minimize_scalar(value, bounds=bracket, method="bounded", options=options_brent))
+    refined = cast(
+        OptimizeResult,
+        minimize_scalar(value, bounds=bracket, method="bounded", options=options_brent),
+    )
     best_log_params = float(refined.x) if refined.fun < values[best] else float(grid[best])
     optimum = optimize(posterior, scale(best_log_params), **options)
     fine = np.linspace(grid[0], grid[-1], 65)
     losses = np.stack([_losses(posterior, scale(x), optimum.mixture, options) for x in fine])
     params_per_draw = np.exp(fine[np.argmin(losses, axis=0)])
     band = tuple(float(q) for q in np.quantile(params_per_draw, [0.05, 0.5, 0.95]))
-    at_edge = best in (0, points - 1) and abs(best_log_params - grid[best]) < 0.05 * (grid[1] - grid[0])
+    at_edge = best in (0, points - 1) and abs(best_log_params - grid[best]) < 0.05 * (
+        grid[1] - grid[0]
+    )
     return ComputeOptimum(optimum, flops, (band[0], band[1], band[2]), at_edge)
 
 
-def _losses(posterior: PosteriorLike, scale: Scale, mixture: Mixture, options: Options) -> np.ndarray:
-    task = Problem.of(posterior, scale, targets=options.get("targets"), max_draws=options.get("max_draws"))
+def _losses(
+    posterior: PosteriorLike, scale: Scale, mixture: Mixture, options: Options
+) -> np.ndarray:
+    task = Problem.of(
+        posterior, scale, targets=options.get("targets"), max_draws=options.get("max_draws")
+    )
     return task.combined(task.losses(mixture.on(posterior.domains)))
 
 
@@ -215,8 +256,14 @@ class Crossover:
             f"{count(s.params):>7} {count(s.tokens):>7}  {s.flops:8.2g}  {p:.2f}"
             for s, p in zip(self.scales, self.first_better, strict=True)
         ]
-        where = "" if self.flops is None else ", at {1:.2g} [{0:.2g}, {2:.2g}] FLOPs".format(*self.flops)
-        return "\n".join([*lines, f"the preference changes with probability {self.changes:.2f}{where}"])
+        where = (
+            ""
+            if self.flops is None
+            else ", at {1:.2g} [{0:.2g}, {2:.2g}] FLOPs".format(*self.flops)
+        )
+        return "\n".join(
+            [*lines, f"the preference changes with probability {self.changes:.2f}{where}"]
+        )
 
 
 def crossover(
@@ -246,10 +293,18 @@ def crossover(
     axis = np.log([s.flops for s in scales])
     if len(scales) < 2 or (np.diff(axis) <= 0).any():
         raise InputError(
-            "the scales do not grow", expected="two or more, FLOPs increasing", got=list(scales), advice="Sort them."
+            "the scales do not grow",
+            expected="two or more, FLOPs increasing",
+            got=list(scales),
+            advice="Sort them.",
         )
     options: Options = {"targets": targets, "max_draws": max_draws}
-    edge = np.stack([_losses(posterior, s, first, options) - _losses(posterior, s, second, options) for s in scales])
+    edge = np.stack(
+        [
+            _losses(posterior, s, first, options) - _losses(posterior, s, second, options)
+            for s in scales
+        ]
+    )
     changed = (edge[0] < 0) != (edge[-1] < 0)
     flops = None
     if changed.any():
@@ -258,7 +313,9 @@ def crossover(
         end = np.clip(end, 1, len(scales) - 1)
         column = np.arange(lead.shape[1])
         high, low = lead[end - 1, column], lead[end, column]
-        log_flops = axis[end - 1] + high / np.where(high > low, high - low, 1.0) * (axis[end] - axis[end - 1])
+        log_flops = axis[end - 1] + high / np.where(high > low, high - low, 1.0) * (
+            axis[end] - axis[end - 1]
+        )
         low_q, middle, high_q = np.quantile(np.exp(log_flops), [0.05, 0.5, 0.95])
         flops = (float(low_q), float(middle), float(high_q))
     return Crossover(tuple(scales), (edge < 0).mean(axis=1), float(changed.mean()), flops, names)

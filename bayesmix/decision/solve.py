@@ -25,7 +25,9 @@ CHOSEN = "chosen"
 SNAPS = (1e-3, 1e-4, 1e-5, 1e-6)
 
 
-def baselines_by_name(posterior: PosteriorLike, baselines: Mapping[str, Mixture] | None) -> dict[str, Mixture]:
+def baselines_by_name(
+    posterior: PosteriorLike, baselines: Mapping[str, Mixture] | None
+) -> dict[str, Mixture]:
     """The mixtures every answer is compared with: uniform, natural when it is known, and those given.
 
     Raises:
@@ -53,7 +55,9 @@ def with_baseline(task: Problem, region: Region, tolerance: float) -> Problem:
     baseline = np.zeros((task.n_draws, len(task.weights)))
     for target in np.flatnonzero(task.weights):
         weights = np.eye(1, len(task.weights), target)[0]
-        best = solve(replace(task, objective=WeightedLoss(), weights=weights), region, tolerance=tolerance).mixture
+        best = solve(
+            replace(task, objective=WeightedLoss(), weights=weights), region, tolerance=tolerance
+        ).mixture
         baseline[:, target] = task.losses(best)[:, target]
     return replace(task, baseline=baseline)
 
@@ -78,14 +82,21 @@ def solve(
         start: an allowed mixture (domain) to start from, positive where it may be.
     """
     if task.convex:
-        minimum = minimise_convex(task.value_and_slope, region, tolerance=tolerance, budget=EVALUATIONS, start=start)
+        minimum = minimise_convex(
+            task.value_and_slope, region, tolerance=tolerance, budget=EVALUATIONS, start=start
+        )
     else:
         minimum = _multi_start(task, region, tolerance, starts, seed, start)
     return _snap(task, region, minimum, tolerance)
 
 
 def _multi_start(
-    task: Problem, region: Region, tolerance: float, starts: int, seed: int, start: np.ndarray | None
+    task: Problem,
+    region: Region,
+    tolerance: float,
+    starts: int,
+    seed: int,
+    start: np.ndarray | None,
 ) -> Minimum:
     """Mirror descent from all starts, and from the three best ends a method that kinks do not stop."""
     first = spread_starts(region, starts, seed)
@@ -93,10 +104,14 @@ def _multi_start(
     rough = descend(task.values_and_slopes, region, first, tolerance=10 * tolerance, steps=60)
     best = rough.mixtures[np.argsort(rough.values, kind="stable")[:FINALISTS]]
     evaluate = task.value_and_slope
-    ends = [minimise_locally(evaluate, region, h, tolerance=tolerance, budget=EVALUATIONS) for h in best]
+    ends = [
+        minimise_locally(evaluate, region, h, tolerance=tolerance, budget=EVALUATIONS) for h in best
+    ]
     values = [end.value for end in ends]
     evaluations = rough.evaluations * len(first) + sum(end.evaluations for end in ends)
-    return replace(ends[int(np.argmin(values))], evaluations=evaluations, spread=float(np.ptp(values)))
+    return replace(
+        ends[int(np.argmin(values))], evaluations=evaluations, spread=float(np.ptp(values))
+    )
 
 
 def _snap(task: Problem, region: Region, minimum: Minimum, tolerance: float) -> Minimum:

@@ -108,7 +108,9 @@ class Backtest:
                 lines.append(f"left out {name}, fitted to {count} points")
                 continue
             figures = self.score_of(i)
-            cover, width_90 = (figures.pooled(v) for v in (figures.coverage[LEVELS.index(0.9)], figures.width))
+            cover, width_90 = (
+                figures.pooled(v) for v in (figures.coverage[LEVELS.index(0.9)], figures.width)
+            )
             lines.append(
                 f"{name:<{width}}  {count:6d}  {figures.count.sum():6d}  {cover:9.2f}  {width_90:7.2f}  "
                 f"{figures.pooled(figures.mre):5.2f}"
@@ -177,14 +179,28 @@ def backtest(
         WorkerError: workers of the executor died.
     """
     splits = split(runs, group_by, folds=folds, steps=steps, seed=seed)
-    options = {"seed": seed, "chains": chains, "warmup": warmup, "draws": draws, "target_accept": target_accept}
+    options = {
+        "seed": seed,
+        "chains": chains,
+        "warmup": warmup,
+        "draws": draws,
+        "target_accept": target_accept,
+    }
     with bar(doing="refits", total=len(splits), unit="fit", visible=progress) as refits:
         names = [part.name for part in splits]
         results = parallel_map(
-            partial(_predicted, model, runs, options), splits, executor, lambda _: refits.update(), names
+            partial(_predicted, model, runs, options),
+            splits,
+            executor,
+            lambda _: refits.update(),
+            names,
         )
     predictions = [prediction for prediction, _ in results]
-    failed = [f"without {part.name}" for part, (_, passed) in zip(splits, results, strict=True) if not passed]
+    failed = [
+        f"without {part.name}"
+        for part, (_, passed) in zip(splits, results, strict=True)
+        if not passed
+    ]
     rows = np.concatenate([np.flatnonzero(part.test) for part in splits])
     return Backtest(
         model.name,
@@ -192,14 +208,20 @@ def backtest(
         tuple(part.name for part in splits),
         tuple(int(part.train.sum()) for part in splits),
         np.repeat(np.arange(len(splits)), [int(part.test.sum()) for part in splits]),
-        Prediction(np.concatenate([p.draws for p in predictions], axis=1), _joined(predictions), runs.targets),
+        Prediction(
+            np.concatenate([p.draws for p in predictions], axis=1),
+            _joined(predictions),
+            runs.targets,
+        ),
         runs.loss[rows],
         tuple(runs.train_run[i] for i in rows),
         tuple(failed),
     )
 
 
-def _predicted(model: Model, runs: Runs, options: dict[str, Any], part: Split) -> tuple[Prediction, bool]:
+def _predicted(
+    model: Model, runs: Runs, options: dict[str, Any], part: Split
+) -> tuple[Prediction, bool]:
     """What a fit to the others predicts for the runs that were left out, and whether its diagnostics pass."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DiagnosticsWarning)  # in the verdict

@@ -80,7 +80,9 @@ class Bases:
         """About the target with the widest band."""
         one = max(self.entries, key=lambda b: b.width)
         share = one.extrapolation
-        parts = [f"{share:.0%} of its variance is how far laws miss beyond their runs"] * (share >= FELT)
+        parts = [f"{share:.0%} of its variance is how far laws miss beyond their runs"] * (
+            share >= FELT
+        )
         parts += [f"{share:.0%} the prior of {site}" for site, share in _largest(one.prior)]
         return (
             f"At {_words(self.scale)} the band of {one.target} is {one.width:.1%} wide"

@@ -68,7 +68,13 @@ class Comparison:
     @cached_property
     def weights(self) -> dict[str, float]:
         """Stacking weight of each law, the same for all targets."""
-        return dict(zip(self.laws, stacking(self.log_density.reshape(len(self.laws), -1)).tolist(), strict=True))
+        return dict(
+            zip(
+                self.laws,
+                stacking(self.log_density.reshape(len(self.laws), -1)).tolist(),
+                strict=True,
+            )
+        )
 
     @cached_property
     def weights_by_target(self) -> dict[str, np.ndarray]:
@@ -85,7 +91,9 @@ class Comparison:
         """Sum of the log densities (law, target), in nats."""
         return np.nansum(self.loo if loo else self.log_density, axis=1)
 
-    def difference(self, law: str, target: str | None = None, loo: bool = False) -> tuple[float, float]:
+    def difference(
+        self, law: str, target: str | None = None, loo: bool = False
+    ) -> tuple[float, float]:
         """How far a law's elpd is from the best law's, and the standard error over training runs; of all targets."""
         values = self.loo if loo else self.log_density
         log_density = values[:, :, slice(None) if target is None else [self.targets.index(target)]]
@@ -123,7 +131,12 @@ class Comparison:
                     for t, target in enumerate(self.targets)
                 },
             }
-        return {"by": self.group_by, "splits": list(self.splits), "laws": laws, "failed": list(self.failed)}
+        return {
+            "by": self.group_by,
+            "splits": list(self.splits),
+            "laws": laws,
+            "failed": list(self.failed),
+        }
 
     def _bad(self, law: int) -> float:
         k = self.pareto_k[law]
@@ -132,7 +145,11 @@ class Comparison:
     def __str__(self) -> str:
         width = max([len(law) for law in self.laws] + [3])
         points = int(np.isfinite(self.log_density[0]).sum())
-        method = f"left out by {self.group_by}, {len(self.splits)} refit(s) a law" if self.group_by else "PSIS-LOO"
+        method = (
+            f"left out by {self.group_by}, {len(self.splits)} refit(s) a law"
+            if self.group_by
+            else "PSIS-LOO"
+        )
         lines = [
             f"elpd of {points} runs × targets not seen ({method}); higher is better",
             f"{'law':<{width}}  weight       elpd  from best ± se     by LOO  k > {KHAT}",
@@ -145,7 +162,9 @@ class Comparison:
                 f"{law:<{width}}  {self.weights[law]:6.2f}  {self.elpd()[i].sum():9.1f}  {apart}  "
                 f"{self.elpd(loo=True)[i].sum():9.1f}  {100 * self._bad(i):5.1f}%"
             )
-        return "\n".join([*lines, *self._target_lines(), *(f"diagnostics fail: {name}" for name in self.failed)])
+        return "\n".join(
+            [*lines, *self._target_lines(), *(f"diagnostics fail: {name}" for name in self.failed)]
+        )
 
     def _target_lines(self) -> list[str]:
         if len(self.targets) == 1:
@@ -153,7 +172,11 @@ class Comparison:
         label = max(len(t) for t in self.targets)
         cells = {law: max(len(law), 14) for law in self.laws}
         head = "  ".join(f"{law:>{cells[law]}}" for law in self.laws)
-        lines = ["", "by target: weight, and elpd from the best law", f"{'target':<{max(label, 6)}}  {head}"]
+        lines = [
+            "",
+            "by target: weight, and elpd from the best law",
+            f"{'target':<{max(label, 6)}}  {head}",
+        ]
         for t, target in enumerate(self.targets):
             row = [
                 f"{f'{self.weights_by_target[law][t]:.2f}  {self.difference(law, target)[0]:8.1f}':>{cells[law]}}"
@@ -202,10 +225,14 @@ def compare(
     """
     runs = _common_runs(posteriors)
     failed = [name for name, posterior in posteriors.items() if not posterior.diagnostics.passed]
-    loo, pareto_k = (np.stack(values) for values in zip(*(_psis(p) for p in posteriors.values()), strict=True))
+    loo, pareto_k = (
+        np.stack(values) for values in zip(*(_psis(p) for p in posteriors.values()), strict=True)
+    )
     labels = runs.train_runs
     if group_by is None:
-        return Comparison(tuple(posteriors), runs.targets, labels, loo, pareto_k, failed=tuple(failed))
+        return Comparison(
+            tuple(posteriors), runs.targets, labels, loo, pareto_k, failed=tuple(failed)
+        )
     splits = split(runs, group_by, folds=folds, steps=steps, seed=seed)
     left_out = np.full((len(posteriors), len(labels), len(runs.targets)), np.nan)
     options = {"seed": seed, "chains": chains, "warmup": warmup, "draws": draws}
@@ -213,7 +240,13 @@ def compare(
     task_names = [f"{name} without {part.name}" for name in posteriors for part in splits]
     with bar(doing="refits", total=len(items), unit="fit", visible=progress) as refits:
         results = iter(
-            parallel_map(partial(_unseen, runs, options), items, executor, lambda _: refits.update(), task_names)
+            parallel_map(
+                partial(_unseen, runs, options),
+                items,
+                executor,
+                lambda _: refits.update(),
+                task_names,
+            )
         )
     for law, name in enumerate(posteriors):
         for part in splits:
@@ -221,10 +254,22 @@ def compare(
             left_out[law, np.isin(labels, np.array(runs.train_run)[part.test])] = density
             failed += [] if passed else [f"{name} without {part.name}"]
     names = tuple(part.name for part in splits)
-    return Comparison(tuple(posteriors), runs.targets, labels, loo, pareto_k, left_out, group_by, names, tuple(failed))
+    return Comparison(
+        tuple(posteriors),
+        runs.targets,
+        labels,
+        loo,
+        pareto_k,
+        left_out,
+        group_by,
+        names,
+        tuple(failed),
+    )
 
 
-def _unseen(runs: Runs, options: dict[str, Any], item: tuple[BoundModel, Split]) -> tuple[np.ndarray, bool]:
+def _unseen(
+    runs: Runs, options: dict[str, Any], item: tuple[BoundModel, Split]
+) -> tuple[np.ndarray, bool]:
     """Log density of the runs that a split leaves out, by a refit of their own, and whether its diagnostics pass."""
     model, part = item
     with warnings.catch_warnings():
@@ -268,7 +313,9 @@ def _psis(posterior: Posterior) -> tuple[np.ndarray, np.ndarray]:
         measured = np.flatnonzero(posterior.runs.measured[:, t])
         log_likelihood = np.asarray(values.isel(target=t, train_run=measured), float)
         theta = {site: draws[:, draw_index, t] for site, draws in posterior.draws.items()}
-        data = arviz_base.from_dict({"posterior": theta, "log_likelihood": {target: log_likelihood}})
+        data = arviz_base.from_dict(
+            {"posterior": theta, "log_likelihood": {target: log_likelihood}}
+        )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # large k are reported, with their share
             result: Any = psis_loo(data, pointwise=True, var_name=target)
@@ -279,7 +326,10 @@ def _psis(posterior: Posterior) -> tuple[np.ndarray, np.ndarray]:
 def _common_runs(posteriors: Mapping[str, Posterior]) -> Runs:
     if len(posteriors) < 2:
         raise InputError(
-            "nothing to compare", expected="at least two posteriors", got=list(posteriors), advice="Fit another law."
+            "nothing to compare",
+            expected="at least two posteriors",
+            got=list(posteriors),
+            advice="Fit another law.",
         )
     (first, one), *rest = posteriors.items()
     for name, other in rest:

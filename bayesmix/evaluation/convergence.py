@@ -51,7 +51,10 @@ def mixing(posterior: Posterior) -> Mixing:
     for site, value in draws.items():
         positions = [*np.ndindex(value.shape[3:])]
         labels = [
-            label_of.get((site, position[0] if position else None), f"{site}{[*position] if position else ''}")
+            label_of.get(
+                (site, position[0] if position else None),
+                f"{site}{[*position] if position else ''}",
+            )
             for position in positions
         ]
         names += labels * len(targets)

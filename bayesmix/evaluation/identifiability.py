@@ -80,12 +80,24 @@ class Check:
         width = max([len(row.target) for row in self.informed] + [6])
         lines = [f"{'target':<{width}}  least informed parameters (contraction, prior sensitivity)"]
         for target in self.effective_runs:
-            rows = sorted((r for r in self.informed if r.target == target), key=lambda r: r.contraction)[:3]
-            words = ", ".join(f"{r.parameter} ({max(r.contraction, 0):.0%}, {r.prior:.2f})" for r in rows)
+            rows = sorted(
+                (r for r in self.informed if r.target == target), key=lambda r: r.contraction
+            )[:3]
+            words = ", ".join(
+                f"{r.parameter} ({max(r.contraction, 0):.0%}, {r.prior:.2f})" for r in rows
+            )
             lines.append(f"{target:<{width}}  {words}")
-        worth = ", ".join(f"{n:.0f} ({target})" for target, n in list(self.effective_runs.items())[:4])
-        lines.append(f"{self.rows} points of {self.train_runs} training runs are worth {worth} independent points")
-        blocks = ["\n".join([*lines, *self.advice]), str(self.bases), *([str(self.record)] if self.record else [])]
+        worth = ", ".join(
+            f"{n:.0f} ({target})" for target, n in list(self.effective_runs.items())[:4]
+        )
+        lines.append(
+            f"{self.rows} points of {self.train_runs} training runs are worth {worth} independent points"
+        )
+        blocks = [
+            "\n".join([*lines, *self.advice]),
+            str(self.bases),
+            *([str(self.record)] if self.record else []),
+        ]
         return "\n\n".join(blocks)
 
     __repr__ = __str__
@@ -103,7 +115,11 @@ def check(posterior: Posterior, seed: int = 0, scale: Scale | None = None) -> Ch
     effective = _effective_runs(posterior)
     basis, runs, model = bases(posterior, scale, seed), posterior.runs, posterior.model
     advice = [*_design_advice(runs), *_parameter_advice(posterior, informed)]
-    record = misses(model, runs, seed=posterior.seed) if model.discrepancy and model.discrepancy.prequential else None
+    record = (
+        misses(model, runs, seed=posterior.seed)
+        if model.discrepancy and model.discrepancy.prequential
+        else None
+    )
     return Check(informed, effective, len(runs), len(runs.train_runs), tuple(advice), basis, record)
 
 
@@ -116,19 +132,25 @@ def _informed(posterior: Posterior, seed: int) -> tuple[Informed, ...]:
     rows = []
     for t, target in enumerate(posterior.targets):
         values = {
-            label: posterior.draws[site][:, :, t] if position is None else posterior.draws[site][:, :, t, position]
+            label: posterior.draws[site][:, :, t]
+            if position is None
+            else posterior.draws[site][:, :, t, position]
             for label, (site, position) in places.items()
         }
         sensitivity = _sensitivity(values, likelihood[..., t], log_prior[..., t])
         for label, (site, position) in places.items():
             prior_values = prior[site] if position is None else prior[site][:, position]
-            unit = posterior.reference.loss[target] if site in posterior.model.law.amplitudes else 1.0
+            unit = (
+                posterior.reference.loss[target] if site in posterior.model.law.amplitudes else 1.0
+            )
             # on the log scale, where most priors are stated; it is the same for a change of unit
             spread = (
                 np.log(np.maximum(values[label] / unit, 1e-12)).std(),
                 np.log(np.maximum(prior_values, 1e-12)).std(),
             )
-            rows.append(Informed(target, label, 1 - float(spread[0] / spread[1]) ** 2, *sensitivity[label]))
+            rows.append(
+                Informed(target, label, 1 - float(spread[0] / spread[1]) ** 2, *sensitivity[label])
+            )
     return tuple(rows)
 
 
@@ -136,7 +158,9 @@ def prior_draws(posterior: Posterior, seed: int) -> dict[str, np.ndarray]:
     """Draws (draw, ...) of the sites of the law from the prior of one target, amplitudes in units of its loss."""
     with enable_x64():
         priors = posterior.model.law.priors(len(posterior.domains))
-        beliefs = {s: b for s, b in posterior.model.priors(len(posterior.domains)).items() if s in priors}
+        beliefs = {
+            s: b for s, b in posterior.model.priors(len(posterior.domains)).items() if s in priors
+        }
         draws = draw_prior(beliefs, PRIOR_DRAWS, jax.random.key(seed))
         return {site: np.asarray(value) for site, value in draws.items()}
 
@@ -153,10 +177,17 @@ def _sensitivity(
         "log_prior": {"all": log_prior},
     }
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a Pareto tail that does not fit leaves a large value, which says enough
-        table: Any = psense_summary(arviz_base.from_dict(groups), threshold=np.inf)  # what is too much is said here
+        warnings.simplefilter(
+            "ignore"
+        )  # a Pareto tail that does not fit leaves a large value, which says enough
+        table: Any = psense_summary(
+            arviz_base.from_dict(groups), threshold=np.inf
+        )  # what is too much is said here
     sensitivity = table[["prior", "likelihood"]].to_numpy(float)
-    return {label: (float(prior), float(loss)) for label, (prior, loss) in zip(values, sensitivity, strict=True)}
+    return {
+        label: (float(prior), float(loss))
+        for label, (prior, loss) in zip(values, sensitivity, strict=True)
+    }
 
 
 def _effective_runs(posterior: Posterior) -> dict[str, float]:
@@ -164,10 +195,14 @@ def _effective_runs(posterior: Posterior) -> dict[str, float]:
     runs = posterior.runs
     worth = {}
     for t, target in enumerate(runs.targets):
-        counts = np.bincount(runs.train_run_index, np.isfinite(runs.loss[:, t]), len(runs.train_runs))
+        counts = np.bincount(
+            runs.train_run_index, np.isfinite(runs.loss[:, t]), len(runs.train_runs)
+        )
         shared = 0.0
         if "run_effect" in posterior.draws:
-            effect, residual = (posterior.draws[site][:, :, t] ** 2 for site in ("run_effect", "sigma"))
+            effect, residual = (
+                posterior.draws[site][:, :, t] ** 2 for site in ("run_effect", "sigma")
+            )
             shared = float(np.mean(effect / (effect + residual)))
         worth[target] = float(np.sum(counts / np.maximum(1 + (counts - 1) * shared, 1.0)))
     return worth
@@ -186,7 +221,9 @@ def _design_advice(runs: Runs) -> list[str]:
             advice.append(
                 f"only {len(np.unique(values))} {name}: bands at other {name} are the prior's; run three or more"
             )
-    constants = [d for d, spread in zip(runs.domains, runs.mixture.std(0), strict=True) if spread < 0.01]
+    constants = [
+        d for d, spread in zip(runs.domains, runs.mixture.std(0), strict=True) if spread < 0.01
+    ]
     if constants:
         advice.append(
             f"the weight of {', '.join(constants)} hardly varies: its effect is the prior's; run mixtures with more"
@@ -198,9 +235,14 @@ def _parameter_advice(posterior: Posterior, informed: tuple[Informed, ...]) -> l
     advice = []
     for t, target in enumerate(posterior.targets):
         if "E" in posterior.draws:
-            low = float(np.quantile(posterior.draws["E"][:, :, t], 0.05)) / posterior.reference.loss[target]
+            low = (
+                float(np.quantile(posterior.draws["E"][:, :, t], 0.05))
+                / posterior.reference.loss[target]
+            )
             if low < 0.05:
-                advice.append(f"{target}: the floor E may be 0; gains at far larger scale rest on its prior")
+                advice.append(
+                    f"{target}: the floor E may be 0; gains at far larger scale rest on its prior"
+                )
         rows = [row for row in informed if row.target == target]
         uninformed = [row.parameter for row in rows if row.contraction < UNINFORMED]
         if uninformed:
@@ -208,8 +250,12 @@ def _parameter_advice(posterior: Posterior, informed: tuple[Informed, ...]) -> l
             advice.append(
                 f"{target}: the runs say nothing about {', '.join(uninformed[:4])}{remainder}: do not read them"
             )
-        sensitive = [r.parameter for r in rows if r.prior > SENSITIVE and r.contraction >= UNINFORMED]
+        sensitive = [
+            r.parameter for r in rows if r.prior > SENSITIVE and r.contraction >= UNINFORMED
+        ]
         if sensitive:
             remainder = f" and {len(sensitive) - 4} more" if len(sensitive) > 4 else ""
-            advice.append(f"{target}: a stronger or weaker prior would move {', '.join(sensitive[:4])}{remainder}")
+            advice.append(
+                f"{target}: a stronger or weaker prior would move {', '.join(sensitive[:4])}{remainder}"
+            )
     return advice

@@ -86,7 +86,10 @@ class LooPit:
         problems = {}
         for target in self.targets:
             values = self.of(target)
-            if len(values) >= FEWEST and Ecdf.of(values, FALSE_ALARM / len(self.targets)).excess > 0:
+            if (
+                len(values) >= FEWEST
+                and Ecdf.of(values, FALSE_ALARM / len(self.targets)).excess > 0
+            ):
                 problems[target] = _shape(values)
         return problems
 
@@ -103,10 +106,16 @@ class LooPit:
 
     def __str__(self) -> str:
         inside = np.mean([self.inside(target) for target in self.targets])
-        lines = [f"each training run predicted from the others: {inside:.0%} lie inside their 90% band"]
+        lines = [
+            f"each training run predicted from the others: {inside:.0%} lie inside their 90% band"
+        ]
         lines += [f"{target}: {problem}" for target, problem in self.problems.items()]
         rough = np.mean(self.pareto_k[np.isfinite(self.pareto_k)] > KHAT)
-        lines += [f"{rough:.0%} of these predictions are rough (Pareto k above {KHAT})"] if rough > 0.1 else []
+        lines += (
+            [f"{rough:.0%} of these predictions are rough (Pareto k above {KHAT})"]
+            if rough > 0.1
+            else []
+        )
         return "\n".join(lines)
 
     __repr__ = __str__
@@ -125,12 +134,19 @@ def loo_pit(posterior: Posterior, seed: int = 0) -> LooPit:
     """
     runs = posterior.runs
     density = log_densities(posterior)["loss"]
-    ends = np.full((len(runs.train_runs), len(runs.targets)), -1)  # the last measured row of each run
+    ends = np.full(
+        (len(runs.train_runs), len(runs.targets)), -1
+    )  # the last measured row of each run
     for row in np.argsort(runs.tokens, kind="stable"):
         ends[runs.train_run_index[row], np.isfinite(runs.loss[row])] = row
     rows = np.unique(ends[ends >= 0])
-    predicted = posterior.predict(runs.designs.take(rows), seed, octaves_left=runs.octaves_left[rows]).draws
-    chains, draw_index = density.sizes["chain"], np.asarray(density["draw"])  # long likelihoods are thinned
+    predicted = posterior.predict(
+        runs.designs.take(rows), seed, octaves_left=runs.octaves_left[rows]
+    ).draws
+    chains, draw_index = (
+        density.sizes["chain"],
+        np.asarray(density["draw"]),
+    )  # long likelihoods are thinned
     predicted = predicted.reshape(chains, -1, *predicted.shape[1:])[:, draw_index]
     values, pareto_k = np.full((2, *ends.shape), np.nan)
     for t in range(len(runs.targets)):
@@ -138,9 +154,13 @@ def loo_pit(posterior: Posterior, seed: int = 0) -> LooPit:
         last = ends[measured, t]
         data = arviz_base.from_dict(
             {
-                "posterior": {site: draws[:, draw_index, t] for site, draws in posterior.draws.items()},
+                "posterior": {
+                    site: draws[:, draw_index, t] for site, draws in posterior.draws.items()
+                },
                 "posterior_predictive": {"loss": predicted[:, :, np.searchsorted(rows, last), t]},
-                "log_likelihood": {"loss": np.asarray(density.isel(target=t, train_run=measured), float)},
+                "log_likelihood": {
+                    "loss": np.asarray(density.isel(target=t, train_run=measured), float)
+                },
                 "observed_data": {"loss": runs.loss[last, t]},
             }
         )

@@ -47,7 +47,9 @@ class PriorCheck:
         return {
             target: {
                 "prior": dict(zip(("q05", "q50", "q95"), self.prior[i].tolist(), strict=True)),
-                "observed": dict(zip(("min", "median", "max"), self.observed[i].tolist(), strict=True)),
+                "observed": dict(
+                    zip(("min", "median", "max"), self.observed[i].tolist(), strict=True)
+                ),
                 "inside": float(self.inside[i]),
             }
             for i, target in enumerate(self.targets)
@@ -55,7 +57,9 @@ class PriorCheck:
 
     def __str__(self) -> str:
         width = max([len(t) for t in self.targets] + [6])
-        lines = [f"{'target':<{width}}  prior 5%     50%     95%   observed min  median     max  inside"]
+        lines = [
+            f"{'target':<{width}}  prior 5%     50%     95%   observed min  median     max  inside"
+        ]
         for i, target in enumerate(self.targets):
             low, mid, high = self.prior[i]
             smallest, median, largest = self.observed[i]
@@ -82,13 +86,19 @@ def prior_check(model: Model, runs: Runs, *, draws: int = 1000, seed: int = 0) -
 
         def one(key: jax.Array) -> jax.Array:
             theta = geometry.draw(key)
-            scaled = {k: v * data.unit if k in model.law.amplitudes else v for k, v in theta.items()}
+            scaled = {
+                k: v * data.unit if k in model.law.amplitudes else v for k, v in theta.items()
+            }
             return expected_loss(model.law, scaled, data)
 
-        loss = np.asarray(jax.lax.map(one, jax.random.split(jax.random.key(seed), draws), batch_size=32))
+        loss = np.asarray(
+            jax.lax.map(one, jax.random.split(jax.random.key(seed), draws), batch_size=32)
+        )
     low, high = np.quantile(loss, [0.05, 0.95], axis=0)
     measured = np.isfinite(runs.loss)
     inside = ((runs.loss >= low) & (runs.loss <= high) & measured).sum(0) / measured.sum(0)
     prior = np.quantile(loss, [0.05, 0.5, 0.95], axis=(0, 1)).T
-    observed = np.stack([np.nanmin(runs.loss, 0), np.nanmedian(runs.loss, 0), np.nanmax(runs.loss, 0)], axis=1)
+    observed = np.stack(
+        [np.nanmin(runs.loss, 0), np.nanmedian(runs.loss, 0), np.nanmax(runs.loss, 0)], axis=1
+    )
     return PriorCheck(runs.targets, prior, observed, inside)

@@ -41,10 +41,15 @@ class Score:
     def as_dict(self) -> dict[str, object]:
         """Ready for JSON."""
         names = (*self.targets, "pooled")
-        rows = {name: [*getattr(self, name).tolist(), self.pooled(getattr(self, name))] for name in FIGURES}
+        rows = {
+            name: [*getattr(self, name).tolist(), self.pooled(getattr(self, name))]
+            for name in FIGURES
+        }
         for level, shares in zip(LEVELS, self.coverage, strict=True):
             rows[f"coverage_{round(100 * level)}"] = [*shares.tolist(), self.pooled(shares)]
-        return {t: {figure: values[i] for figure, values in rows.items()} for i, t in enumerate(names)}
+        return {
+            t: {figure: values[i] for figure, values in rows.items()} for i, t in enumerate(names)
+        }
 
     def __str__(self) -> str:
         width = max([len(t) for t in self.targets] + [6])
@@ -74,12 +79,16 @@ def score(prediction: Prediction, measured: np.ndarray) -> Score:
     mask = np.isfinite(measured)
     draws = np.sort(prediction.draws, axis=0)
     size = len(draws)
-    gaps = 2 * (np.arange(1, size + 1) - 0.5) / size - 1  # Σ gaps·x/size is half the mean absolute difference
+    gaps = (
+        2 * (np.arange(1, size + 1) - 0.5) / size - 1
+    )  # Σ gaps·x/size is half the mean absolute difference
     spread = np.tensordot(gaps, draws, (0, 0)) / size
     crps = np.abs(draws - measured).mean(axis=0) - spread
     mean, sd = draws.mean(axis=0), draws.std(axis=0, ddof=1)
     log_score = 0.5 * ((measured - mean) / sd) ** 2 + np.log(sd) + 0.5 * np.log(2 * np.pi)
-    band = {level: np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0) for level in LEVELS}
+    band = {
+        level: np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0) for level in LEVELS
+    }
     inside = np.stack([(low <= measured) & (measured <= high) for low, high in band.values()])
     relative = (band[0.9][1] - band[0.9][0]) / measured
 

@@ -40,12 +40,17 @@ def groups(runs: Runs, group_by: GroupBy) -> np.ndarray:
         labels = _levels(runs.params if group_by == "size" else runs.tokens)
     else:
         raise InputError(
-            "unknown kind of group", expected=f"one of {get_args(GroupBy)}", got=group_by, advice="Choose one."
+            "unknown kind of group",
+            expected=f"one of {get_args(GroupBy)}",
+            got=group_by,
+            advice="Choose one.",
         )
     return labels.reshape(-1)
 
 
-def split(runs: Runs, group_by: GroupBy, *, folds: int = 5, steps: int = 1, seed: int = 0) -> tuple[Split, ...]:
+def split(
+    runs: Runs, group_by: GroupBy, *, folds: int = 5, steps: int = 1, seed: int = 0
+) -> tuple[Split, ...]:
     """Leave groups out.
 
     By run or mixture the groups are dealt into folds, each held out once; runs are dealt so that every fold has every
@@ -67,17 +72,25 @@ def split(runs: Runs, group_by: GroupBy, *, folds: int = 5, steps: int = 1, seed
     if n_groups < 2:
         advice = "Add runs that differ in it, or choose another kind of group."
         raise InputError(
-            f"nothing can be left out by {group_by}", expected="at least two groups", got=n_groups, advice=advice
+            f"nothing can be left out by {group_by}",
+            expected="at least two groups",
+            got=n_groups,
+            advice=advice,
         )
     if folds < 2 or steps < 1:
         raise InputError(
-            "too few splits", expected="folds >= 2, steps >= 1", got=(folds, steps), advice="Raise the number."
+            "too few splits",
+            expected="folds >= 2, steps >= 1",
+            got=(folds, steps),
+            advice="Raise the number.",
         )
     if group_by in ("run", "mixture"):
         return _dealt(runs, labels, min(folds, n_groups), group_by, seed)
     values = runs.params if group_by == "size" else runs.tokens
     held_out = range(max(1, n_groups - steps), n_groups)
-    return tuple(_above(labels, group, values, "N" if group_by == "size" else "D") for group in held_out)
+    return tuple(
+        _above(labels, group, values, "N" if group_by == "size" else "D") for group in held_out
+    )
 
 
 def _levels(values: np.ndarray) -> np.ndarray:
@@ -88,7 +101,9 @@ def _levels(values: np.ndarray) -> np.ndarray:
     return np.unique(np.searchsorted(cuts, values, side="left"), return_inverse=True)[1]
 
 
-def _dealt(runs: Runs, labels: np.ndarray, folds: int, group_by: GroupBy, seed: int) -> tuple[Split, ...]:
+def _dealt(
+    runs: Runs, labels: np.ndarray, folds: int, group_by: GroupBy, seed: int
+) -> tuple[Split, ...]:
     n_groups = int(labels.max()) + 1
     order = np.random.default_rng(seed).permutation(n_groups)
     if group_by == "run":
@@ -98,7 +113,10 @@ def _dealt(runs: Runs, labels: np.ndarray, folds: int, group_by: GroupBy, seed: 
     fold_of[order] = np.arange(n_groups) % folds
     fold = fold_of[labels]
     noun = "training runs" if group_by == "run" else "mixtures"
-    return tuple(Split(f"fold {i + 1}: {np.sum(fold_of == i)} {noun}", fold != i, fold == i) for i in range(folds))
+    return tuple(
+        Split(f"fold {i + 1}: {np.sum(fold_of == i)} {noun}", fold != i, fold == i)
+        for i in range(folds)
+    )
 
 
 def _above(labels: np.ndarray, group: int, values: np.ndarray, symbol: str) -> Split:

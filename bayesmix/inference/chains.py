@@ -52,7 +52,8 @@ class Points(NamedTuple):
         """Their common mean and covariance."""
         pooled = np.concatenate(self.by_chain)
         return Whitening(
-            jnp.asarray(pooled.mean(axis=0)), jnp.asarray(np.linalg.cholesky(np.atleast_2d(np.cov(pooled.T))))
+            jnp.asarray(pooled.mean(axis=0)),
+            jnp.asarray(np.linalg.cholesky(np.atleast_2d(np.cov(pooled.T)))),
         )
 
     @classmethod
@@ -63,7 +64,11 @@ class Points(NamedTuple):
             InputError: they are too few to tell a covariance.
         """
         with enable_x64():
-            fixed = as_arrays(Prior(problem.prior)), as_arrays(problem.data), as_arrays(dict(problem.warm_start or {}))
+            fixed = (
+                as_arrays(Prior(problem.prior)),
+                as_arrays(problem.data),
+                as_arrays(dict(problem.warm_start or {})),
+            )
             z = np.asarray(coordinates_of(problem.form, *fixed))
         if len(z) < 2 * z.shape[1]:
             raise InputError(
@@ -75,7 +80,9 @@ class Points(NamedTuple):
         return cls(np.array_split(z, chains))
 
 
-def run_chain(problem: TargetProblem, settings: Settings, best: list[Mode], seed: int, watch: Watch) -> Chain | None:
+def run_chain(
+    problem: TargetProblem, settings: Settings, best: list[Mode], seed: int, watch: Watch
+) -> Chain | None:
     """One chain from a point spread around an optimum; None when it was told to stop before the end.
 
     The warm-up has phases, each with a whitening of its own: first the curvature at the optimum, then the covariance of
@@ -93,7 +100,15 @@ def run_chain(problem: TargetProblem, settings: Settings, best: list[Mode], seed
                 break  # it would never move
             x = optimum + (x - optimum) / 2
         for phase in range(PHASES - 1):
-            points = _walk(problem, settings, white, x, jax.random.fold_in(jax.random.key(seed), phase), 0, watch)
+            points = _walk(
+                problem,
+                settings,
+                white,
+                x,
+                jax.random.fold_in(jax.random.key(seed), phase),
+                0,
+                watch,
+            )
             if points is None:
                 return None
             white, x = _whiten_again(white, points.z[settings.phase // 4 :])
@@ -102,7 +117,13 @@ def run_chain(problem: TargetProblem, settings: Settings, best: list[Mode], seed
 
 
 def run_longer(
-    problem: TargetProblem, settings: Settings, points: Points, number: int, times: int, seed: int, watch: Watch
+    problem: TargetProblem,
+    settings: Settings,
+    points: Points,
+    number: int,
+    times: int,
+    seed: int,
+    watch: Watch,
 ) -> Chain | None:
     """A chain that goes on from the last of its points, whitened by those of all chains, and thinned.
 

@@ -42,7 +42,11 @@ class Geometry(NamedTuple):
     def law_sites(self) -> frozenset[str]:
         """Sites that the law maps by its own coordinates."""
         domains = self.data.mixture.shape[1]
-        return frozenset(self.form.law.priors(domains)) if self.form.law.coordinates(self.data.extent) else frozenset()
+        return (
+            frozenset(self.form.law.priors(domains))
+            if self.form.law.coordinates(self.data.extent)
+            else frozenset()
+        )
 
     @property
     def scatter(self) -> tuple[str, ...]:
@@ -51,7 +55,9 @@ class Geometry(NamedTuple):
         Where few runs share a cell, and none has several rows, runs tell how far losses are from the law, hardly which
         of them it is.
         """
-        sites = tuple(s for s in SCATTER if s in self.prior and self.prior[s].support is constraints.positive)
+        sites = tuple(
+            s for s in SCATTER if s in self.prior and self.prior[s].support is constraints.positive
+        )
         return sites if len(sites) > 1 and SCATTER[0] in sites else ()
 
     def draw(self, key: jax.Array) -> Theta:
@@ -78,12 +84,18 @@ class Geometry(NamedTuple):
 
     def from_theta(self, theta: Theta) -> Theta:
         """Coordinates of parameters whose amplitudes are in their own units (as `draw` gives them)."""
-        z: Theta = {k: biject_to(b.support).inv(theta[k]) for k, b in self.prior.items() if k not in self.law_sites}
+        z: Theta = {
+            k: biject_to(b.support).inv(theta[k])
+            for k, b in self.prior.items()
+            if k not in self.law_sites
+        }
         if self.scatter:
             z |= _together(z, self.scatter)
         coordinates = self.form.law.coordinates(self.data.extent)
         if coordinates:
-            z["law"] = jax.vmap(coordinates.from_theta)({k: v for k, v in theta.items() if k in self.law_sites})
+            z["law"] = jax.vmap(coordinates.from_theta)(
+                {k: v for k, v in theta.items() if k in self.law_sites}
+            )
         return z
 
     def _in_loss(self, site: str, value: jax.Array) -> jax.Array:
@@ -91,7 +103,9 @@ class Geometry(NamedTuple):
 
     def unravel(self) -> tuple[int, Callable[[jax.Array], Theta]]:
         """How many coordinates there are, and the map from a flat vector to them."""
-        flat, back = ravel_pytree(jax.tree.map(jnp.zeros_like, self.from_theta(self.draw(jax.random.key(0)))))
+        flat, back = ravel_pytree(
+            jax.tree.map(jnp.zeros_like, self.from_theta(self.draw(jax.random.key(0))))
+        )
         return flat.shape[0], back
 
     def scaled(self, z: jax.Array, factor: jax.Array) -> jax.Array:
@@ -101,7 +115,11 @@ class Geometry(NamedTuple):
         """
         _, unravel = self.unravel()
         apart, _ = _apart(sites := unravel(z), self.scatter)
-        larger = {site: v + jnp.log(factor) for site, v in apart.items() if site in self.form.noise.priors()}
+        larger = {
+            site: v + jnp.log(factor)
+            for site, v in apart.items()
+            if site in self.form.noise.priors()
+        }
         return ravel_pytree(sites | _together(apart | larger, self.scatter))[0]
 
     def potential(self, z: jax.Array) -> jax.Array:

@@ -26,7 +26,9 @@ class TargetProblem(NamedTuple):
     form: Form
     prior: Mapping[str, dist.Distribution]
     data: Data
-    warm_start: Mapping[str, np.ndarray] | None = None  # parameters (draw, ...) of another fit, to start from
+    warm_start: Mapping[str, np.ndarray] | None = (
+        None  # parameters (draw, ...) of another fit, to start from
+    )
 
 
 def as_arrays(tree: Any) -> Any:
@@ -35,7 +37,9 @@ def as_arrays(tree: Any) -> Any:
     def array(leaf: Any) -> jax.Array:
         value = np.asarray(leaf)
         return jnp.asarray(
-            value if value.dtype == bool or (value.ndim and value.dtype.kind == "i") else value.astype(float)
+            value
+            if value.dtype == bool or (value.ndim and value.dtype.kind == "i")
+            else value.astype(float)
         )
 
     return jax.tree.map(array, tree)
@@ -95,5 +99,7 @@ class TargetDensity(NamedTuple):
         return 0.5 * (columns + columns.T)
 
     def _of(self, points: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-        values, slopes = values_and_slopes(self.form, self.prior, self.data, points, np.int64(count))
+        values, slopes = values_and_slopes(
+            self.form, self.prior, self.data, points, np.int64(count)
+        )
         return np.asarray(values), np.asarray(slopes)

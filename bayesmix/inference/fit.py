@@ -76,12 +76,24 @@ def fit(
         DiagnosticsError: the diagnostics fail and `strict` is set.
         WorkerError: workers of the executor died.
     """
-    for name, value, minimum in (("chains", chains, 1), ("draws", draws, 4), ("warmup", warmup, 50)):
+    for name, value, minimum in (
+        ("chains", chains, 1),
+        ("draws", draws, 4),
+        ("warmup", warmup, 50),
+    ):
         if value < minimum:
-            raise InputError(f"{name} is too small", expected=f"at least {minimum}", got=value, advice="Raise it.")
+            raise InputError(
+                f"{name} is too small",
+                expected=f"at least {minimum}",
+                got=value,
+                advice="Raise it.",
+            )
     if not 0 < target_accept < 1:
         raise InputError(
-            "target_accept is not a probability", expected="between 0 and 1", got=target_accept, advice="Try 0.95."
+            "target_accept is not a probability",
+            expected="between 0 and 1",
+            got=target_accept,
+            advice="Try 0.95.",
         )
     _warn_about(model, runs)
     keep_compiled_programs()
@@ -91,7 +103,10 @@ def fit(
     problems = problems_of(bound, runs, seed=seed)
     if warm_start:
         starts = [_draws_of(warm_start, target) for target in runs.targets]
-        problems = [problem._replace(warm_start=start) for problem, start in zip(problems, starts, strict=True)]
+        problems = [
+            problem._replace(warm_start=start)
+            for problem, start in zip(problems, starts, strict=True)
+        ]
     settings = Settings(chains, warmup, draws, target_accept, extensions=extensions)
     target_draws = chains * (settings.extent(1) if warm_start else settings.total)
     with _bar(progress, len(problems) * target_draws) as report:
@@ -100,7 +115,9 @@ def fit(
         else:
             task = partial(_sample_one, settings=settings, seed=seed)
             arrays = list(map(_as_numbers, problems))
-            results = parallel_map(task, arrays, executor, lambda _: report[0](target_draws), runs.targets)
+            results = parallel_map(
+                task, arrays, executor, lambda _: report[0](target_draws), runs.targets
+            )
     posterior = _collect(bound, runs, results, seed)
     if not posterior.diagnostics.passed:
         if strict:
@@ -129,7 +146,9 @@ def _require_same(warm_start: Posterior, model: Model, runs: Runs) -> Runs:
 
 
 def _draws_of(warm_start: Posterior, target: str) -> dict[str, np.ndarray]:
-    return {site: value[:, warm_start.targets.index(target)] for site, value in warm_start.flat.items()}
+    return {
+        site: value[:, warm_start.targets.index(target)] for site, value in warm_start.flat.items()
+    }
 
 
 def _sample_one(problem: TargetProblem, settings: Settings, seed: int) -> list[Chain]:
@@ -146,15 +165,25 @@ def _as_numbers(problem: TargetProblem) -> TargetProblem:
 
 def _collect(model: BoundModel, runs: Runs, by_target: list[list[Chain]], seed: int) -> Posterior:
     draws = {
-        site: np.stack([np.stack([chain.theta[site][:, 0] for chain in chains]) for chains in by_target], axis=2)
+        site: np.stack(
+            [np.stack([chain.theta[site][:, 0] for chain in chains]) for chains in by_target],
+            axis=2,
+        )
         for site in by_target[0][0].theta
     }
     stats = {
-        name: np.stack([np.stack([getattr(chain, name) for chain in chains]) for chains in by_target], axis=2)
+        name: np.stack(
+            [np.stack([getattr(chain, name) for chain in chains]) for chains in by_target], axis=2
+        )
         for name in ("diverging", "energy", "steps", "accept", "potential")
     }
-    drift = [jax.tree.map(lambda *parts: np.stack(parts), *(chain.drift for chain in chains)) for chains in by_target]
-    sites = drift_sites(model, runs, drift, draws["extrapolation"], seed) if model.discrepancy else {}
+    drift = [
+        jax.tree.map(lambda *parts: np.stack(parts), *(chain.drift for chain in chains))
+        for chains in by_target
+    ]
+    sites = (
+        drift_sites(model, runs, drift, draws["extrapolation"], seed) if model.discrepancy else {}
+    )
     return Posterior(model, runs, draws, stats, seed, package_versions(), drift=sites)
 
 
@@ -167,7 +196,9 @@ def _warn_about(model: Model, runs: Runs) -> None:
             got=domains,
             advice="Use the chinchilla law for runs of one corpus.",
         )
-    parameters = sum(int(np.prod(prior.event_shape)) for prior in model.law.priors(domains).values())
+    parameters = sum(
+        int(np.prod(prior.event_shape)) for prior in model.law.priors(domains).values()
+    )
     for target, measured in zip(runs.targets, np.isfinite(runs.loss).sum(0), strict=True):
         if measured < parameters:
             raise InputError(

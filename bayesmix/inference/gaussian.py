@@ -51,7 +51,13 @@ def approximate(problem: TargetProblem, seed: int, draws: int, starts: int) -> A
 
 @partial(jax.jit, static_argnums=(0, 6))
 def _propose(
-    form: Form, prior: Any, data: Data, centre: jax.Array, lower: jax.Array, key: jax.Array, count: int
+    form: Form,
+    prior: Any,
+    data: Data,
+    centre: jax.Array,
+    lower: jax.Array,
+    key: jax.Array,
+    count: int,
 ) -> tuple[dict[str, jax.Array], jax.Array]:
     geometry = Geometry(form, prior, data)
     _, unravel = geometry.unravel()

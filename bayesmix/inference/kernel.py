@@ -77,7 +77,9 @@ class _Kernel(NamedTuple):
     step: Callable[..., Any]
 
     @classmethod
-    def of(cls, form: Form, settings: Settings, prior: Any, data: Data, white: Whitening) -> _Kernel:
+    def of(
+        cls, form: Form, settings: Settings, prior: Any, data: Data, white: Whitening
+    ) -> _Kernel:
         def potential(weight: jax.Array) -> Callable[[jax.Array], jax.Array]:
             geometry = Geometry(form, prior, data._replace(weight=weight))
             return lambda x: geometry.potential(white.centre + white.scale @ x)
@@ -104,16 +106,26 @@ def fold_in_draw(key: jax.Array) -> jax.Array:
 
 @partial(jax.jit, static_argnums=(0, 1))
 def begin_chain(
-    form: Form, settings: Settings, prior: Any, data: Data, white: Whitening, start: ParamInfo, key: jax.Array
+    form: Form,
+    settings: Settings,
+    prior: Any,
+    data: Data,
+    white: Whitening,
+    start: ParamInfo,
+    key: jax.Array,
 ) -> Any:
     """The state of the kernel at a point, with its step size not adapted yet."""
-    return _Kernel.of(form, settings, prior, data, white).init(start, model_args=(data.weight,), rng_key=key)
+    return _Kernel.of(form, settings, prior, data, white).init(
+        start, model_args=(data.weight,), rng_key=key
+    )
 
 
 def start_at(fixed: tuple[Any, ...], x: np.ndarray) -> ParamInfo:
     """A point, its potential and the slope there, from the program that optimises: it need not be compiled again."""
     form, _, prior, data, white = fixed
-    value, slope = TargetDensity(form, prior, data).value_and_slope(np.asarray(white.centre + white.scale @ x))
+    value, slope = TargetDensity(form, prior, data).value_and_slope(
+        np.asarray(white.centre + white.scale @ x)
+    )
     return ParamInfo(jnp.asarray(x), jnp.asarray(value), jnp.asarray(slope) @ white.scale)
 
 
@@ -133,7 +145,9 @@ def run_segment(
         x, weight = point
         return jax.value_and_grad(potential(weight))(x)
 
-    def rescale(state: Any, weight: jax.Array, size_key: jax.Array, key: jax.Array) -> tuple[Any, jax.Array]:
+    def rescale(
+        state: Any, weight: jax.Array, size_key: jax.Array, key: jax.Array
+    ) -> tuple[Any, jax.Array]:
         """The state for the new weights, or with another size of them."""
         other, factor = rescaled(form, data._replace(weight=weight), size_key)
         z = geometry.scaled(white.centre + white.scale @ state.z, factor)
@@ -150,7 +164,13 @@ def run_segment(
         state = step(state, (weight,), {})
         z = white.centre + white.scale @ state.z
         theta, _ = geometry.to_theta(unravel(z))
-        stats = (state.potential_energy, state.energy, state.num_steps, state.diverging, state.accept_prob)
+        stats = (
+            state.potential_energy,
+            state.energy,
+            state.num_steps,
+            state.diverging,
+            state.accept_prob,
+        )
         drift = None
         if weighs(form, data):
             draw_key, *keys = jax.random.split(fold_in_draw(state.rng_key), 3)
@@ -161,6 +181,8 @@ def run_segment(
     return jax.lax.scan(one, (state, data.weight), None, length=SEGMENT)
 
 
-def fixed_arguments(problem: TargetProblem, settings: Settings, white: Whitening) -> tuple[Any, ...]:
+def fixed_arguments(
+    problem: TargetProblem, settings: Settings, white: Whitening
+) -> tuple[Any, ...]:
     """What `begin_chain` and `run_segment` are called with besides a state."""
     return (problem.form, settings, as_arrays(Prior(problem.prior)), as_arrays(problem.data), white)

@@ -34,11 +34,18 @@ def laplace(
         the draws are those of the approximation alone in effect: use `fit`.
     """
     model = model.bind(runs)
-    fits = [approximate(problem, seed, draws, starts) for problem in problems_of(model, runs, seed=seed)]
-    theta = {site: np.concatenate([fit.theta[site] for fit in fits], axis=1)[None] for site in fits[0].theta}
+    fits = [
+        approximate(problem, seed, draws, starts) for problem in problems_of(model, runs, seed=seed)
+    ]
+    theta = {
+        site: np.concatenate([fit.theta[site] for fit in fits], axis=1)[None]
+        for site in fits[0].theta
+    }
     weight = np.concatenate([np.asarray(fit.problem.data.weight) for fit in fits], axis=1)
     nothing = np.zeros((1, draws, len(runs.targets)))
-    stats = {name: nothing for name in ("energy", "steps", "accept", "potential")} | {"diverging": nothing > 0}
+    stats = {name: nothing for name in ("energy", "steps", "accept", "potential")} | {
+        "diverging": nothing > 0
+    }
     drift = drift_draws(model, runs, theta, weight, seed)
     posterior = Posterior(model, runs, theta, stats, seed, package_versions(), drift=drift)
     return posterior, np.array([fit.khat for fit in fits])

@@ -62,7 +62,11 @@ def maximise(
         while length > 1e-10:
             candidate = z + length * step
             f_new, g_new = value_and_grad(candidate)
-            if np.isfinite(f_new) and f_new < f - 1e-4 * length * decrement and np.isfinite(g_new).all():
+            if (
+                np.isfinite(f_new)
+                and f_new < f - 1e-4 * length * decrement
+                and np.isfinite(g_new).all()
+            ):
                 break
             length *= 0.4
         else:
@@ -103,7 +107,9 @@ SETTLED = 0.02
 """How often training runs are weighed anew at most, and the largest change of a log weight that ends it."""
 
 
-def settle(problem: TargetProblem, seed: int, starts: int = STARTS) -> tuple[TargetProblem, list[Mode]]:
+def settle(
+    problem: TargetProblem, seed: int, starts: int = STARTS
+) -> tuple[TargetProblem, list[Mode]]:
     """The problem with training runs weighed, and its local maxima from several prior draws, most mass first.
 
     Raises:
@@ -113,9 +119,13 @@ def settle(problem: TargetProblem, seed: int, starts: int = STARTS) -> tuple[Tar
         prior = as_arrays(Prior(problem.prior))
         data = as_arrays(problem.data)
         keys = jax.random.split(jax.random.key(seed), starts)
-        best = _maximise(problem.form, prior, data, [prior_start(problem.form, prior, data, key) for key in keys])
+        best = _maximise(
+            problem.form, prior, data, [prior_start(problem.form, prior, data, key) for key in keys]
+        )
         if not best:
-            raise RuntimeError("no draw of the prior has a finite density: check units and priors of the model")
+            raise RuntimeError(
+                "no draw of the prior has a finite density: check units and priors of the model"
+            )
         if weighs(problem.form, data):
             for _ in range(WEIGHINGS):
                 weight = weights(problem.form, prior, data, jnp.asarray(best[0].z), keys[0])
@@ -127,7 +137,9 @@ def settle(problem: TargetProblem, seed: int, starts: int = STARTS) -> tuple[Tar
     return problem._replace(data=data), best
 
 
-def mode(problem: TargetProblem, seed: int, starts: int, warm_start: np.ndarray | None = None) -> Mode:
+def mode(
+    problem: TargetProblem, seed: int, starts: int, warm_start: np.ndarray | None = None
+) -> Mode:
     """The local maximum with most mass: from the given coordinates if there are any, else from several prior draws.
 
     Training runs keep the weights that the problem has.
@@ -139,15 +151,21 @@ def mode(problem: TargetProblem, seed: int, starts: int, warm_start: np.ndarray 
         prior, data = as_arrays(Prior(problem.prior)), as_arrays(problem.data)
         keys = jax.random.split(jax.random.key(seed), starts)
         optima = [] if warm_start is None else _maximise(problem.form, prior, data, [warm_start])
-        prior_draws = [prior_start(problem.form, prior, data, key) for key in keys] if not optima else []
+        prior_draws = (
+            [prior_start(problem.form, prior, data, key) for key in keys] if not optima else []
+        )
         optima = optima or _maximise(problem.form, prior, data, prior_draws)
     if not optima:
-        raise RuntimeError("no draw of the prior has a finite density: check units and priors of the model")
+        raise RuntimeError(
+            "no draw of the prior has a finite density: check units and priors of the model"
+        )
     return optima[0]
 
 
 def _maximise(form: Form, prior: Any, data: Data, starts: Sequence[Any]) -> list[Mode]:
     """Local maxima of the posterior from the given points that are worth a chain, most mass first."""
     density = TargetDensity(form, prior, data)
-    optima = [maximise(density.value_and_slope, density.curvature, np.asarray(start)) for start in starts]
+    optima = [
+        maximise(density.value_and_slope, density.curvature, np.asarray(start)) for start in starts
+    ]
     return worth_a_chain(o for o in optima if o is not None)

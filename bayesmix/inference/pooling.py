@@ -62,7 +62,9 @@ def pooled(model: BoundModel, runs: Runs, *, seed: int = 0, draws: int = 400) ->
     unpooled = replace(model, pooling="none")
     with enable_x64():
         priors, data = unpooled.priors(len(runs.domains)), unpooled.data(runs, pad=True)
-    problems = [TargetProblem(unpooled.form, priors, data.target(t)) for t in range(len(runs.targets))]
+    problems = [
+        TargetProblem(unpooled.form, priors, data.target(t)) for t in range(len(runs.targets))
+    ]
     fits = [approximate(problem, seed, draws, STARTS).theta for problem in problems]
     flat = {site: np.concatenate([theta[site] for theta in fits], axis=1) for site in fits[0]}
     with enable_x64():
@@ -101,7 +103,9 @@ def _shared(belief: dist.Distribution, draws: np.ndarray) -> dist.Distribution |
     kind, base, entries = family(belief), _base(belief), draws.reshape(*draws.shape[:2], -1)
     if kind in (dist.LogNormal, dist.Normal):
         free = np.log(entries) if kind is dist.LogNormal else entries
-        loc, scale = (np.broadcast_to(np.asarray(v, float), entries.shape[2:]) for v in (base.loc, base.scale))
+        loc, scale = (
+            np.broadcast_to(np.asarray(v, float), entries.shape[2:]) for v in (base.loc, base.scale)
+        )
         predictive = population(free, Free(loc, scale**2))
         mean, sd = predictive.mean, np.sqrt(predictive.var)
         return _shaped(kind(jnp.asarray(mean), jnp.asarray(sd)), belief.event_shape)
@@ -110,7 +114,9 @@ def _shared(belief: dist.Distribution, draws: np.ndarray) -> dist.Distribution |
         a, b = (np.broadcast_to(np.asarray(v, float), entries.shape[2:]) for v in concentrations)
         prior = Free(digamma(a) - digamma(b), polygamma(1, a) + polygamma(1, b))
         predictive = population(np.log(entries) - np.log1p(-entries), prior)
-        pairs = [concentration(np.array([m, -m]) / 2, v / 2) for m, v in zip(*predictive, strict=True)]
+        pairs = [
+            concentration(np.array([m, -m]) / 2, v / 2) for m, v in zip(*predictive, strict=True)
+        ]
         a, b = jnp.asarray(np.array(pairs).T)
         return _shaped(dist.Beta(a, b), belief.event_shape)
     if kind is dist.Dirichlet:
@@ -118,7 +124,9 @@ def _shared(belief: dist.Distribution, draws: np.ndarray) -> dist.Distribution |
         logs = np.log(np.maximum(entries, 1e-12))
         predictive = population(logs - logs.mean(axis=2, keepdims=True), _centred(alpha))
         return dist.Dirichlet(
-            jnp.asarray(concentration(predictive.mean - predictive.mean.mean(), predictive.var.sum()))
+            jnp.asarray(
+                concentration(predictive.mean - predictive.mean.mean(), predictive.var.sum())
+            )
         )
     return None
 
@@ -129,18 +137,24 @@ def population(draws: np.ndarray, prior: Free) -> Free:
     τ is summed over a grid, so that both its uncertainty and that of μ count.
     """
     mean, var = draws.mean(axis=0), draws.var(axis=0, ddof=1)
-    precision = np.maximum(1 / var - 1 / prior.var, 0.02 / prior.var)  # what the runs add to the prior
+    precision = np.maximum(
+        1 / var - 1 / prior.var, 0.02 / prior.var
+    )  # what the runs add to the prior
     estimate = (mean / var - prior.mean / prior.var) / precision
     uninformative = 1 / var < 1.02 / prior.var
     estimate = np.where(uninformative, prior.mean, estimate)
     tau2 = (SPREADS[:, None] ** 2) * prior.var  # (spread, entry)
-    total = tau2[:, None] + np.where(uninformative, np.inf, 1 / precision)  # (spread, target, entry)
+    total = tau2[:, None] + np.where(
+        uninformative, np.inf, 1 / precision
+    )  # (spread, target, entry)
     weight = 1 / total
     post = 1 / (1 / prior.var + weight.sum(axis=1))  # of μ given τ
     mu = post * (prior.mean / prior.var + (weight * estimate).sum(axis=1))
     # log density of what the targets say, μ integrated out
     logs = np.where(uninformative, 0.0, np.log(np.where(uninformative, 1.0, total)))
-    square = (weight * (estimate - mu[:, None]) ** 2).sum(axis=1) + (mu - prior.mean) ** 2 / prior.var
+    square = (weight * (estimate - mu[:, None]) ** 2).sum(axis=1) + (
+        mu - prior.mean
+    ) ** 2 / prior.var
     score = -0.5 * (logs.sum(axis=1) + np.log(prior.var / post) + square)
     score += norm.logpdf(2 * SPREADS)[:, None] + np.log(np.gradient(SPREADS))[:, None]
     share = np.exp(score - np.asarray(logsumexp(score, axis=0)))
@@ -162,12 +176,16 @@ def concentration(mean: np.ndarray, total: float) -> np.ndarray:
 def _centred(alpha: np.ndarray) -> Free:
     """Mean and variance of log pₖ less its mean over k, for p ~ Dirichlet(alpha)."""
     trigamma, size = polygamma(1, alpha), len(alpha)
-    return Free(digamma(alpha) - digamma(alpha).mean(), trigamma * (1 - 2 / size) + trigamma.sum() / size**2)
+    return Free(
+        digamma(alpha) - digamma(alpha).mean(), trigamma * (1 - 2 / size) + trigamma.sum() / size**2
+    )
 
 
 def _inverse_digamma(y: np.ndarray) -> np.ndarray:
     """x with digamma(x) = y (Minka 2000, *Estimating a Dirichlet distribution*, appendix C)."""
-    x = np.where(y > -2.22, np.exp(np.minimum(y, 50.0)) + 0.5, -1 / np.minimum(y + np.euler_gamma, -1e-3))
+    x = np.where(
+        y > -2.22, np.exp(np.minimum(y, 50.0)) + 0.5, -1 / np.minimum(y + np.euler_gamma, -1e-3)
+    )
     for _ in range(6):
         x = np.maximum(x - (digamma(x) - y) / np.asarray(polygamma(1, x)), 1e-12)
     return x

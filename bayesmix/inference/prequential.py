@@ -83,9 +83,15 @@ class Misses:
         """One entry a refit, ready for JSON; null where too little was measured."""
 
         def numbers(values: np.ndarray) -> dict[str, float | None]:
-            return {t: float(v) if np.isfinite(v) else None for t, v in zip(self.targets, values, strict=True)}
+            return {
+                t: float(v) if np.isfinite(v) else None
+                for t, v in zip(self.targets, values, strict=True)
+            }
 
-        return [{"axis": m.axis, "cut": m.cut, "share": numbers(m.share), "sd": numbers(m.sd)} for m in self.refits]
+        return [
+            {"axis": m.axis, "cut": m.cut, "share": numbers(m.share), "sd": numbers(m.sd)}
+            for m in self.refits
+        ]
 
     def __str__(self) -> str:
         if not self.refits:
@@ -98,7 +104,10 @@ class Misses:
         heads = [f"{m.axis} ≤ {count(m.cut)}" for m in self.refits]
         lines.append(" " * width + "".join(f"{head:>16}" for head in heads))
         for t, target in enumerate(self.targets):
-            cells = [f"{m.share[t]:+.2f} ± {m.sd[t]:.2f}" if np.isfinite(m.share[t]) else "–" for m in self.refits]
+            cells = [
+                f"{m.share[t]:+.2f} ± {m.sd[t]:.2f}" if np.isfinite(m.share[t]) else "–"
+                for m in self.refits
+            ]
             lines.append(f"{target:<{width}}" + "".join(f"{cell:>16}" for cell in cells))
         return "\n".join(lines)
 
@@ -137,7 +146,13 @@ def misses(model: Model, runs: Runs, *, seed: int = 0) -> Misses:
         shares = np.full((len(cuts), len(runs.targets), 2), np.nan)
         for t in range(len(runs.targets)):
             shares[:, t] = _of_target(
-                refit_model.form, prior, whole.target(t), runs, t, [fitted for _, fitted in cuts], seed
+                refit_model.form,
+                prior,
+                whole.target(t),
+                runs,
+                t,
+                [fitted for _, fitted in cuts],
+                seed,
             )
         for (axis, fitted), values in zip(cuts, shares, strict=True):
             size = (runs.params if axis == "N" else runs.tokens)[fitted].max()
@@ -158,7 +173,13 @@ def _cuts(axis: str, values: np.ndarray) -> list[float]:
 
 
 def _of_target(
-    form: Form, prior: Any, data: Data, runs: Runs, target: int, cuts: Sequence[np.ndarray], seed: int
+    form: Form,
+    prior: Any,
+    data: Data,
+    runs: Runs,
+    target: int,
+    cuts: Sequence[np.ndarray],
+    seed: int,
 ) -> np.ndarray:
     """Share and its standard deviation (cut, 2), NaN where too little was measured.
 
@@ -170,7 +191,9 @@ def _of_target(
     start, previous = None, measured
     for i in range(len(cuts))[::-1]:
         fitted = measured & cuts[i]
-        if np.sum(fitted) < min_losses or np.array_equal(fitted, previous):  # too few, or none left out since the last
+        if np.sum(fitted) < min_losses or np.array_equal(
+            fitted, previous
+        ):  # too few, or none left out since the last
             continue
         previous = fitted
         mask = np.pad(cuts[i], (0, len(data.n) - len(cuts[i])))
@@ -189,16 +212,23 @@ def _miss(
 ) -> tuple[float, float]:
     loss = runs.loss[:, target]
     sizes = [np.asarray(v) for v in (data.n, data.d)]
-    clipped = [np.clip(v, v[: len(fitted)][fitted].min(), v[: len(fitted)][fitted].max()) for v in sizes]
+    clipped = [
+        np.clip(v, v[: len(fitted)][fitted].min(), v[: len(fitted)][fitted].max()) for v in sizes
+    ]
     fixed = form, prior, as_arrays(data)
-    log_loss, fall, scatter = (np.asarray(v)[: len(fitted)] for v in _beyond(*fixed, best.z, *clipped))
+    log_loss, fall, scatter = (
+        np.asarray(v)[: len(fitted)] for v in _beyond(*fixed, best.z, *clipped)
+    )
     rows = np.flatnonzero(np.isfinite(loss) & ~fitted & (fall > SMALL))
     if not len(rows):
         return float("nan"), float("nan")
     weight = fall[rows] / np.sum(fall[rows] ** 2)  # of an error of the log loss in the share
     share = np.sum(weight * (log_loss[rows] - np.log(loss[rows])))
     steps = STEP * whitening(best.hessian).T
-    slopes = [np.subtract(*(_beyond(*fixed, best.z + sign * step, *clipped)[0] for sign in (1, -1))) for step in steps]
+    slopes = [
+        np.subtract(*(_beyond(*fixed, best.z + sign * step, *clipped)[0] for sign in (1, -1)))
+        for step in steps
+    ]
     of_law = np.sum(np.square(np.array(slopes)[:, rows] @ weight)) / (2 * STEP) ** 2
     # checkpoints of a run may scatter together
     by_run = np.bincount(np.asarray(data.train_run)[rows], weights=weight * scatter[rows])
@@ -212,10 +242,14 @@ def _beyond(
     """Log loss (run) at a point, the law's fall from (n, d) to the row's own N and D, and the scatter of a row."""
     geometry = Geometry(form, prior, data)
     theta, _ = geometry.to_theta(geometry.unravel()[1](z))
-    edge_loss, row_loss = (reference_loss(form.law, theta, d)[:, 0] for d in (data._replace(n=n, d=d), data))
+    edge_loss, row_loss = (
+        reference_loss(form.law, theta, d)[:, 0] for d in (data._replace(n=n, d=d), data)
+    )
     loss = expected_loss(form.law, theta, data)[:, 0]
     rows = Rows(data.train_run, data.late, data.loss_se[:, 0])
-    scatter, _ = form.noise.spread({site: theta[site][0] for site in form.noise.priors()}, loss, rows)
+    scatter, _ = form.noise.spread(
+        {site: theta[site][0] for site in form.noise.priors()}, loss, rows
+    )
     return jnp.log(loss), jnp.log(edge_loss / row_loss), scatter / loss
 
 
@@ -236,7 +270,9 @@ def weigh(belief: dist.LogNormal, record: Misses) -> tuple[np.ndarray, np.ndarra
     log_likelihood = np.zeros((len(record.targets), GRID, GRID))
     for miss in record.refits:
         for t in np.flatnonzero(np.isfinite(miss.share)):
-            log_likelihood[t] += TEMPER * norm.logpdf(miss.share[t], 0, np.sqrt(np.exp(2 * log_s) + miss.sd[t] ** 2))
+            log_likelihood[t] += TEMPER * norm.logpdf(
+                miss.share[t], 0, np.sqrt(np.exp(2 * log_s) + miss.sd[t] ** 2)
+            )
     log_prior = norm.logpdf(grid)
     by_level: Any = logsumexp(log_likelihood + log_prior, axis=2)  # (target, level)
     total = log_prior + by_level.sum(axis=0)
@@ -272,4 +308,7 @@ def with_record(
     """
     if SITE not in priors or not (model.discrepancy and model.discrepancy.prequential):
         return [priors] * len(runs.targets)
-    return [{**priors, SITE: belief} for belief in updated_priors(priors[SITE], misses(model, runs, seed=seed))]
+    return [
+        {**priors, SITE: belief}
+        for belief in updated_priors(priors[SITE], misses(model, runs, seed=seed))
+    ]

@@ -19,6 +19,8 @@ def problems_of(model: BoundModel, runs: Runs, *, seed: int = 0) -> list[TargetP
         seed: of the refits.
     """
     with enable_x64():
-        priors = with_record(model, runs, pooled(model, runs, seed=seed).priors(len(runs.domains)), seed=seed)
+        priors = with_record(
+            model, runs, pooled(model, runs, seed=seed).priors(len(runs.domains)), seed=seed
+        )
         data = model.data(runs, pad=True)
     return [TargetProblem(model.form, prior, data.target(t)) for t, prior in enumerate(priors)]

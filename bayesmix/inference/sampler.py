@@ -67,19 +67,28 @@ def sample(
             first = ready(problems[0])
             _compile(*first, settings)  # before the threads ask for the same program at once
             # the pool takes jobs in order, so every optimisation has begun before a chain waits for it
-            tasks = [pool.submit(lambda: first), *(pool.submit(ready, problem) for problem in problems[1:])]
+            tasks = [
+                pool.submit(lambda: first),
+                *(pool.submit(ready, problem) for problem in problems[1:]),
+            ]
 
             def chain(position: int, number: int) -> Chain | None:
                 problem, start = tasks[position].result()
                 with device(number):
                     if isinstance(start, Points):
-                        return run_longer(problem, settings, start, number, 1, 1000 * seed + number, watch)
+                        return run_longer(
+                            problem, settings, start, number, 1, 1000 * seed + number, watch
+                        )
                     return run_chain(problem, settings, start, 1000 * seed + number, watch)
 
-            def longer(position: int, careful: Settings, points: Points, number: int, times: int) -> Chain | None:
+            def longer(
+                position: int, careful: Settings, points: Points, number: int, times: int
+            ) -> Chain | None:
                 with device(number):
                     problem = tasks[position].result()[0]
-                    return run_longer(problem, careful, points, number, times, 1000 * seed + number, watch)
+                    return run_longer(
+                        problem, careful, points, number, times, 1000 * seed + number, watch
+                    )
 
             jobs = [[pool.submit(chain, i, c) for c in numbers] for i in range(len(problems))]
             results = [[_whole(job.result()) for job in chains] for chains in jobs]
@@ -90,7 +99,15 @@ def sample(
                     if settings.can_pass and not _agree(chains):
                         careful, thinning[i] = _longer(settings, chains, thinning[i], extension)
                         points = Points([chain.z for chain in chains])
-                        pending.append((i, [pool.submit(longer, i, careful, points, c, thinning[i]) for c in numbers]))
+                        pending.append(
+                            (
+                                i,
+                                [
+                                    pool.submit(longer, i, careful, points, c, thinning[i])
+                                    for c in numbers
+                                ],
+                            )
+                        )
                 extend(sum(settings.chains * settings.extent(thinning[i]) for i, _ in pending))
                 for i, chains in pending:
                     results[i] = [_whole(job.result()) for job in chains]
@@ -100,12 +117,20 @@ def sample(
             raise
 
 
-def _ready(problem: TargetProblem, settings: Settings, seed: int) -> tuple[TargetProblem, list[Mode] | Points]:
+def _ready(
+    problem: TargetProblem, settings: Settings, seed: int
+) -> tuple[TargetProblem, list[Mode] | Points]:
     """The problem and where its chains begin."""
-    return settle(problem, seed) if problem.warm_start is None else (problem, Points.near(problem, settings.chains))
+    return (
+        settle(problem, seed)
+        if problem.warm_start is None
+        else (problem, Points.near(problem, settings.chains))
+    )
 
 
-def _longer(settings: Settings, chains: Sequence[Chain], thinning: int, extension: int) -> tuple[Settings, int]:
+def _longer(
+    settings: Settings, chains: Sequence[Chain], thinning: int, extension: int
+) -> tuple[Settings, int]:
     """How chains that fail go on: the settings, and how many draws are made for one that is kept.
 
     As many as the effective draws ask for, at least twice as many as before, at most 4, 8, 16, … times as many as at
@@ -115,13 +140,19 @@ def _longer(settings: Settings, chains: Sequence[Chain], thinning: int, extensio
     effective = np.nan_to_num(min(worst.ess_bulk, worst.ess_tail), nan=1.0)
     times = min(max(2 * thinning, math.ceil(SPARE * thinning * ESS / effective)), 4 * 2**extension)
     lack = (1 - settings.target_accept) / 2 ** (extension + 1)
-    return settings._replace(target_accept=1 - lack) if diverging > DIVERGENT_SHARE else settings, times
+    return settings._replace(
+        target_accept=1 - lack
+    ) if diverging > DIVERGENT_SHARE else settings, times
 
 
 def _agree(chains: Sequence[Chain]) -> bool:
     """Whether the chains of one problem pass the diagnostics."""
     worst, diverging = _convergence(chains)
-    return worst.rhat <= RHAT and min(worst.ess_bulk, worst.ess_tail) >= ESS and diverging <= DIVERGENT_SHARE
+    return (
+        worst.rhat <= RHAT
+        and min(worst.ess_bulk, worst.ess_tail) >= ESS
+        and diverging <= DIVERGENT_SHARE
+    )
 
 
 def _convergence(chains: Sequence[Chain]) -> tuple[Convergence, float]:
@@ -139,7 +170,11 @@ def _whole(chain: Chain | None) -> Chain:
 def _compile(problem: TargetProblem, start: list[Mode] | Points, settings: Settings) -> None:
     with enable_x64(), device(0):  # the device belongs to what JAX knows a traced program by
         fixed = fixed_arguments(
-            problem, settings, start.whitening if isinstance(start, Points) else whitening_at(start[0])
+            problem,
+            settings,
+            start.whitening if isinstance(start, Points) else whitening_at(start[0]),
         )
-        state = begin_chain(*fixed, start_at(fixed, np.zeros(len(fixed[-1].centre))), jax.random.key(0))
+        state = begin_chain(
+            *fixed, start_at(fixed, np.zeros(len(fixed[-1].centre))), jax.random.key(0)
+        )
         jax.block_until_ready(run_segment(*fixed, state))

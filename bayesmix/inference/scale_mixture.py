@@ -50,7 +50,9 @@ def weights(form: Form, prior: Any, data: Data, z: jax.Array, key: jax.Array) ->
     return form.noise.weight(*jnp.mean(samples, axis=0))[:, None]
 
 
-def draw_weights(form: Form, theta: Mapping[str, jax.Array], data: Data, key: jax.Array) -> tuple[Draws, jax.Array]:
+def draw_weights(
+    form: Form, theta: Mapping[str, jax.Array], data: Data, key: jax.Array
+) -> tuple[Draws, jax.Array]:
     """The drift, drawn given the parameters, and the weights (train_run, 1), drawn given both: a Gibbs step.
 
     Args:

@@ -48,7 +48,9 @@ class Additive(Law[jax.Array]):
 
     def priors(self, domains: int) -> dict[str, dist.Distribution]:
         """Default priors; see `models/additive/model.toml` for the intervals they encode."""
-        return components.scale_priors() | components.mixture_priors(domains, self.constant, self.diminishing)
+        return components.scale_priors() | components.mixture_priors(
+            domains, self.constant, self.diminishing
+        )
 
     def terms(self, theta: Theta, weights: jax.Array, reference: jax.Array) -> jax.Array:
         """The mixture term, in the unit of M."""

@@ -91,9 +91,18 @@ class BiMixCoordinates(Coordinates):
         log_gamma, share, log_det_mixture = components.share_to_theta(z, 0.0)
         scale, log_det_scale = components.scale_to_theta(z, jnp.zeros(()), self.extent)
         c = scale.pop("E")
-        return scale | {"C": c, "gamma": jnp.exp(log_gamma), "share": share}, log_det_mixture + log_det_scale
+        return scale | {
+            "C": c,
+            "gamma": jnp.exp(log_gamma),
+            "share": share,
+        }, log_det_mixture + log_det_scale
 
     def from_theta(self, theta: Theta) -> dict[str, jax.Array]:
         """The inverse of `to_theta`."""
-        mixture = components.share_from_theta(jnp.log(theta["gamma"]), theta["share"], 0.0, self.constant)
-        return components.scale_from_theta({**theta, "E": theta["C"]}, jnp.zeros(()), self.extent) | mixture
+        mixture = components.share_from_theta(
+            jnp.log(theta["gamma"]), theta["share"], 0.0, self.constant
+        )
+        return (
+            components.scale_from_theta({**theta, "E": theta["C"]}, jnp.zeros(()), self.extent)
+            | mixture
+        )

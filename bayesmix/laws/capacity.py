@@ -79,7 +79,9 @@ class Capacity(Law[CapacityTerms]):
         """E + A Σ sᵢ (xᵢ/x̄ᵢ)^−αᵢ + B (r d)^−β."""
         exponents = self._exponents(theta)
         x = divide(terms.demand, 1 / (1 + exponents), theta["shared"], n)
-        from_n = theta["A"] * jnp.sum(theta["share"] * (x / self._at_reference(theta)) ** -exponents)
+        from_n = theta["A"] * jnp.sum(
+            theta["share"] * (x / self._at_reference(theta)) ** -exponents
+        )
         return theta["E"] + from_n + theta["B"] * (terms.share * d) ** -theta["beta"]
 
     def coordinates(self, extent: Extent) -> Coordinates:
@@ -95,7 +97,9 @@ class Capacity(Law[CapacityTerms]):
         return theta["shared"] + theta["part"] * (1 - theta["shared"])
 
 
-def divide(demand: jax.Array, elasticity: jax.Array, shared: jax.Array, total: jax.Array) -> jax.Array:
+def divide(
+    demand: jax.Array, elasticity: jax.Array, shared: jax.Array, total: jax.Array
+) -> jax.Array:
     """Capacities xᵢ = max(H, demandᵢ·λ^−elasticityᵢ) at the price λ at which Σ (xᵢ − H) = N − H.
 
     Above H this is the first-order condition of min Σ hᵢ cᵢ xᵢ^−αᵢ. Newton's method in log λ starts below the root of
@@ -126,11 +130,17 @@ def divide(demand: jax.Array, elasticity: jax.Array, shared: jax.Array, total: j
 
         close = 8 * jnp.finfo(start.dtype).eps
         initial = (start, jnp.full_like(start, jnp.inf), 0)
-        return jax.lax.while_loop(lambda state: (state[1] > close) & (state[2] < MOST_STEPS), step, initial)[0]
+        return jax.lax.while_loop(
+            lambda state: (state[1] > close) & (state[2] < MOST_STEPS), step, initial
+        )[0]
 
-    start = jnp.max(jnp.log(demand / (spare + floor)) / elasticity)  # there one domain alone takes all there is
+    start = jnp.max(
+        jnp.log(demand / (spare + floor)) / elasticity
+    )  # there one domain alone takes all there is
     start = jax.lax.stop_gradient(start)  # where the search starts has no bearing on the root
-    return capacity(jax.lax.custom_root(excess, start, newton, lambda g, y: y / g(jnp.ones_like(y))))
+    return capacity(
+        jax.lax.custom_root(excess, start, newton, lambda g, y: y / g(jnp.ones_like(y)))
+    )
 
 
 @dataclass(frozen=True)
@@ -142,8 +152,12 @@ class CapacityCoordinates(Coordinates):
     def to_theta(self, z: Theta) -> tuple[dict[str, jax.Array], jax.Array]:
         """slope_mix is the slope of the loss in the log of each domain's own tokens, B·β·sᵢ."""
         slope, share, log_det_share = components.share_to_theta(z, 0.0)
-        extent = self.extent._replace(tied=False)  # the slopes of the domains tell more of D than its sizes do
-        scale, log_det_scale = components.scale_to_theta({**z, "rise_D": slope}, jnp.zeros(()), extent)
+        extent = self.extent._replace(
+            tied=False
+        )  # the slopes of the domains tell more of D than its sizes do
+        scale, log_det_scale = components.scale_to_theta(
+            {**z, "rise_D": slope}, jnp.zeros(()), extent
+        )
         part = SIMPLEX(z["part"])
         theta = scale | {
             "alpha_domain": components.zero_sum(z["alpha_domain"]),
@@ -151,14 +165,18 @@ class CapacityCoordinates(Coordinates):
             "shared": jax.nn.sigmoid(z["shared"]),
             "part": part,
         }
-        log_det = log_det_share - slope + log_det_scale  # `share_to_theta` measures the slope, not its log
+        log_det = (
+            log_det_share - slope + log_det_scale
+        )  # `share_to_theta` measures the slope, not its log
         log_det_shared = jax.nn.log_sigmoid(z["shared"]) + jax.nn.log_sigmoid(-z["shared"])
         return theta, log_det + log_det_shared + SIMPLEX.log_abs_det_jacobian(z["part"], part)
 
     def from_theta(self, theta: Theta) -> dict[str, jax.Array]:
         """The inverse of `to_theta`."""
         scale = components.scale_from_theta(theta, jnp.zeros(()), self.extent._replace(tied=False))
-        share = components.share_from_theta(scale.pop("rise_D"), theta["share"], 0.0, constant=False)
+        share = components.share_from_theta(
+            scale.pop("rise_D"), theta["share"], 0.0, constant=False
+        )
         return (
             scale
             | share

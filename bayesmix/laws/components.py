@@ -40,7 +40,9 @@ def scale_priors() -> dict[str, dist.Distribution]:
     }
 
 
-def mixture_priors(domains: int, constant: bool, diminishing: bool = False) -> dict[str, dist.Distribution]:
+def mixture_priors(
+    domains: int, constant: bool, diminishing: bool = False
+) -> dict[str, dist.Distribution]:
     """Priors of M, share, gamma; with `diminishing`, gamma is below 1."""
     gamma = dist.Beta(3.0, 2.0) if diminishing else dist.LogNormal(math.log(0.6), 0.4)
     return {
@@ -88,7 +90,9 @@ def split_share(share: jax.Array, domains: int) -> tuple[jax.Array, jax.Array]:
     return constant, share[-domains:]
 
 
-def own_share(share: jax.Array, weights: jax.Array, reference: jax.Array) -> tuple[jax.Array, jax.Array]:
+def own_share(
+    share: jax.Array, weights: jax.Array, reference: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """s₀ and Σ sᵢ hᵢ/h̄ᵢ: how much of the mixture is the target's own. They sum to 1 at the reference."""
     constant, share = split_share(share, weights.shape[0])
     return constant, jnp.sum(share * weights / reference)
@@ -136,7 +140,9 @@ def soft(x: jax.Array, edge: float) -> tuple[jax.Array, jax.Array]:
     negative = jnp.minimum(x / edge, 0.0)
     bent = x / edge - BEND * negative**2
     far = bent < -30.0  # there log(1 + e^b) is e^b to rounding
-    log_v = math.log(edge) + jnp.where(far, bent, jnp.log(jax.nn.softplus(jnp.where(far, 0.0, bent))))
+    log_v = math.log(edge) + jnp.where(
+        far, bent, jnp.log(jax.nn.softplus(jnp.where(far, 0.0, bent)))
+    )
     return log_v, jax.nn.log_sigmoid(bent) + jnp.log1p(-2 * BEND * negative)
 
 
@@ -145,7 +151,9 @@ def hard(log_v: jax.Array, edge: float) -> jax.Array:
     log_ratio = log_v - math.log(edge)
     large, tiny = log_ratio > math.log(30.0), log_ratio < -30.0
     middle = jnp.exp(jnp.where(large | tiny, 0.0, log_ratio))
-    bent = jnp.where(large, jnp.exp(log_ratio), jnp.where(tiny, log_ratio, jnp.log(jnp.expm1(middle))))
+    bent = jnp.where(
+        large, jnp.exp(log_ratio), jnp.where(tiny, log_ratio, jnp.log(jnp.expm1(middle)))
+    )
     root = jnp.sqrt(1 - 4 * BEND * jnp.minimum(bent, 0.0))
     return edge * jnp.where(bent < 0, (1 - root) / (2 * BEND), bent)
 
@@ -171,7 +179,9 @@ def hard_share(v: jax.Array) -> jax.Array:
     return 0.5 + 0.25 * y
 
 
-def scale_to_theta(z: Theta, other: jax.Array, extent: Extent) -> tuple[dict[str, jax.Array], jax.Array]:
+def scale_to_theta(
+    z: Theta, other: jax.Array, extent: Extent
+) -> tuple[dict[str, jax.Array], jax.Array]:
     """Coordinates level, rise_N, rise_D, split_N, split_D → E, A, alpha, B, beta.
 
     Runs tell the mean loss over their sizes, and its rise from large runs to small, far better than any parameter. With
@@ -190,11 +200,17 @@ def scale_to_theta(z: Theta, other: jax.Array, extent: Extent) -> tuple[dict[str
     log_half_n = jnp.asarray(-jnp.inf)
     if "rise_N" in z:
         log_half_n = jnp.log(extent.log_n) + z["rise_N"]
-        tied_halves = log_half_n + jax.nn.log_sigmoid(-z["rise_D"]), log_half_n + jax.nn.log_sigmoid(z["rise_D"])
-        log_half_n, log_half_d = (
-            jnp.where(extent.tied, *v) for v in zip(tied_halves, (log_half_n, log_half_d), strict=True)
+        tied_halves = (
+            log_half_n + jax.nn.log_sigmoid(-z["rise_D"]),
+            log_half_n + jax.nn.log_sigmoid(z["rise_D"]),
         )
-    log_all, log_d_all = soft(z["level"] - other - jnp.exp(log_half_n) - jnp.exp(log_half_d), EDGE_LEVEL)
+        log_half_n, log_half_d = (
+            jnp.where(extent.tied, *v)
+            for v in zip(tied_halves, (log_half_n, log_half_d), strict=True)
+        )
+    log_all, log_d_all = soft(
+        z["level"] - other - jnp.exp(log_half_n) - jnp.exp(log_half_d), EDGE_LEVEL
+    )
     log_b = log_all + jax.nn.log_sigmoid(z["split_D"])
     log_rest = log_all + jax.nn.log_sigmoid(-z["split_D"])
     theta = {}
@@ -208,14 +224,25 @@ def scale_to_theta(z: Theta, other: jax.Array, extent: Extent) -> tuple[dict[str
     return theta | {"E": jnp.exp(log_e)}, log_det + log_det_n + log_e + log_a
 
 
-def _power_law(log_low: jax.Array, log_half: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _power_law(
+    log_low: jax.Array, log_half: jax.Array, x: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """A and alpha with A·e^(−alpha·x) = low and A·sinh(alpha·x) = half; log of |∂(A, alpha)/∂(low, log half)|."""
     log_amplitude = 0.5 * (log_low + jnp.logaddexp(log_low, math.log(2) + log_half))
     log_ratio = log_half - log_amplitude
     steep = log_ratio > 20.0  # there arcsinh(r) is log(2r) to rounding, and r may overflow
-    alpha = jnp.where(steep, log_ratio + math.log(2), jnp.arcsinh(jnp.exp(jnp.where(steep, 0.0, log_ratio)))) / x
+    alpha = (
+        jnp.where(
+            steep, log_ratio + math.log(2), jnp.arcsinh(jnp.exp(jnp.where(steep, 0.0, log_ratio)))
+        )
+        / x
+    )
     log_det = jnp.logaddexp(log_low, log_half) - log_amplitude
-    return jnp.exp(log_amplitude), alpha, log_det + log_ratio - jnp.log(x) - 0.5 * jax.nn.softplus(2 * log_ratio)
+    return (
+        jnp.exp(log_amplitude),
+        alpha,
+        log_det + log_ratio - jnp.log(x) - 0.5 * jax.nn.softplus(2 * log_ratio),
+    )
 
 
 def scale_from_theta(theta: Theta, other: jax.Array, extent: Extent) -> dict[str, jax.Array]:
@@ -237,7 +264,9 @@ def scale_from_theta(theta: Theta, other: jax.Array, extent: Extent) -> dict[str
     return z | {"split_D": jnp.log(low_d / rest), "level": level}
 
 
-def share_to_theta(z: Theta, log_exponent: jax.Array | float) -> tuple[jax.Array, jax.Array, jax.Array]:
+def share_to_theta(
+    z: Theta, log_exponent: jax.Array | float
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Coordinates slope_mix (domain) and, with the constant, constant → log of the total, share, log-determinant.
 
     slope_mix is the slope of the loss in log hᵢ at the reference, total·sᵢ·exponent, softened at zero: only
@@ -264,7 +293,9 @@ def share_from_theta(
     return z | {"constant": hard(log_part[0], EDGE_CONSTANT)} if constant else z
 
 
-def mixture_to_theta(z: Theta, extent: Extent, diminishing: bool = False) -> tuple[dict[str, jax.Array], jax.Array]:
+def mixture_to_theta(
+    z: Theta, extent: Extent, diminishing: bool = False
+) -> tuple[dict[str, jax.Array], jax.Array]:
     """Coordinates slope_mix (domain), gamma and, with the constant, constant → M, share, gamma.
 
     slope_mix is M·sᵢ·(highᵢ^γᵢ − lowᵢ^γᵢ), about the fall of the loss between little and much of a domain; gamma is
@@ -276,13 +307,19 @@ def mixture_to_theta(z: Theta, extent: Extent, diminishing: bool = False) -> tup
     else:
         log_gamma = log_d_gamma = z["gamma"]
     log_m, share, log_det = share_to_theta(z, _log_rise(log_gamma, extent))
-    return {"M": jnp.exp(log_m), "share": share, "gamma": jnp.exp(log_gamma)}, log_det + jnp.sum(log_d_gamma)
+    return {"M": jnp.exp(log_m), "share": share, "gamma": jnp.exp(log_gamma)}, log_det + jnp.sum(
+        log_d_gamma
+    )
 
 
-def mixture_from_theta(theta: Theta, constant: bool, extent: Extent, diminishing: bool = False) -> dict[str, jax.Array]:
+def mixture_from_theta(
+    theta: Theta, constant: bool, extent: Extent, diminishing: bool = False
+) -> dict[str, jax.Array]:
     """The inverse of `mixture_to_theta`."""
     log_gamma = jnp.log(theta["gamma"])
-    share = share_from_theta(jnp.log(theta["M"]), theta["share"], _log_rise(log_gamma, extent), constant)
+    share = share_from_theta(
+        jnp.log(theta["M"]), theta["share"], _log_rise(log_gamma, extent), constant
+    )
     return share | {"gamma": hard_share(theta["gamma"]) if diminishing else log_gamma}
 
 
@@ -330,7 +367,9 @@ def falling_to_theta(z: Theta, site: str) -> tuple[dict[str, jax.Array], jax.Arr
 
 def falling_from_theta(theta: Theta, site: str) -> dict[str, jax.Array]:
     """The inverse of `falling_to_theta`."""
-    z = share_from_theta(jnp.log(theta[f"gamma_{site}"]), theta[f"share_{site}"], 0.0, constant=False)
+    z = share_from_theta(
+        jnp.log(theta[f"gamma_{site}"]), theta[f"share_{site}"], 0.0, constant=False
+    )
     return {f"slope_{site}": z["slope_mix"]}
 
 

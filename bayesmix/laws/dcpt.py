@@ -89,9 +89,13 @@ class DCPTCoordinates(Coordinates):
         """First the mixture term, then what it leaves of the level; eta is log η."""
         mixture, log_det_mixture = components.mixture_to_theta(z, self.extent)
         scale, log_det_scale = components.scale_to_theta(z, mixture["M"], self.extent)
-        return scale | mixture | {"eta": jnp.exp(z["eta"])}, log_det_mixture + log_det_scale + z["eta"]
+        return scale | mixture | {"eta": jnp.exp(z["eta"])}, log_det_mixture + log_det_scale + z[
+            "eta"
+        ]
 
     def from_theta(self, theta: Theta) -> dict[str, jax.Array]:
         """The inverse of `to_theta`."""
-        mixture = components.mixture_from_theta(theta, True, self.extent) | {"eta": jnp.log(theta["eta"])}
+        mixture = components.mixture_from_theta(theta, True, self.extent) | {
+            "eta": jnp.log(theta["eta"])
+        }
         return components.scale_from_theta(theta, theta["M"], self.extent) | mixture

@@ -74,6 +74,6 @@ class ExponentialCoordinates(Coordinates):
 
     def from_theta(self, theta: Theta) -> dict[str, jax.Array]:
         """The inverse of `to_theta`."""
-        return components.scale_from_theta(theta, theta["M"], self.extent) | components.tilt_from_theta(
-            theta["M"], theta["t"]
-        )
+        return components.scale_from_theta(
+            theta, theta["M"], self.extent
+        ) | components.tilt_from_theta(theta["M"], theta["t"])

@@ -67,16 +67,35 @@ class Full(Law[FullTerms]):
 
     def priors(self, domains: int) -> dict[str, dist.Distribution]:
         """As in the joint law; one domain alone changes an exponent by a factor between 0.8 and 1.25 (90 %)."""
-        amplitudes = components.falling_priors("A", domains) | components.falling_priors("B", domains)
-        exponents = components.blend_priors("alpha", domains, 0.15) | components.blend_priors("beta", domains, 0.15)
-        return components.scale_priors() | components.mixture_priors(domains, self.constant) | amplitudes | exponents
+        amplitudes = components.falling_priors("A", domains) | components.falling_priors(
+            "B", domains
+        )
+        exponents = components.blend_priors("alpha", domains, 0.15) | components.blend_priors(
+            "beta", domains, 0.15
+        )
+        return (
+            components.scale_priors()
+            | components.mixture_priors(domains, self.constant)
+            | amplitudes
+            | exponents
+        )
 
     def terms(self, theta: Theta, weights: jax.Array, reference: jax.Array) -> FullTerms:
         """The mixture term, and amplitudes and exponents of this mixture."""
-        log_a, log_b = (components.log_falling(theta, site, weights, reference) for site in ("A", "B"))
-        log_alpha, log_beta = (components.log_blend(theta, site, weights, reference) for site in ("alpha", "beta"))
+        log_a, log_b = (
+            components.log_falling(theta, site, weights, reference) for site in ("A", "B")
+        )
+        log_alpha, log_beta = (
+            components.log_blend(theta, site, weights, reference) for site in ("alpha", "beta")
+        )
         mixture = components.mixture_term(theta, weights, reference)
-        return FullTerms(mixture, log_a, theta["alpha"] * jnp.exp(log_alpha), log_b, theta["beta"] * jnp.exp(log_beta))
+        return FullTerms(
+            mixture,
+            log_a,
+            theta["alpha"] * jnp.exp(log_alpha),
+            log_b,
+            theta["beta"] * jnp.exp(log_beta),
+        )
 
     def loss(self, theta: Theta, terms: FullTerms, n: jax.Array, d: jax.Array) -> jax.Array:
         """E + mixture term + A^h n^−α^h + B^h d^−β^h."""
@@ -102,4 +121,6 @@ class FullCoordinates(Coordinates):
 
     def from_theta(self, theta: Theta) -> dict[str, jax.Array]:
         """The inverse of `to_theta`."""
-        return JointCoordinates(self.extent).from_theta(theta) | components.blend_from_theta(theta, "alpha", "beta")
+        return JointCoordinates(self.extent).from_theta(theta) | components.blend_from_theta(
+            theta, "alpha", "beta"
+        )

@@ -61,7 +61,9 @@ class Joint(Law[JointTerms]):
     def priors(self, domains: int) -> dict[str, dist.Distribution]:
         """Default priors; see `models/joint/model.toml` for the intervals they encode."""
         mixture = components.mixture_priors(domains, self.constant)
-        amplitudes = components.falling_priors("A", domains) | components.falling_priors("B", domains)
+        amplitudes = components.falling_priors("A", domains) | components.falling_priors(
+            "B", domains
+        )
         return components.scale_priors() | mixture | amplitudes
 
     def terms(self, theta: Theta, weights: jax.Array, reference: jax.Array) -> JointTerms:
@@ -102,5 +104,7 @@ class JointCoordinates(Coordinates):
 
     def from_theta(self, theta: Theta) -> dict[str, jax.Array]:
         """The inverse of `to_theta`."""
-        amplitudes = components.falling_from_theta(theta, "A") | components.falling_from_theta(theta, "B")
+        amplitudes = components.falling_from_theta(theta, "A") | components.falling_from_theta(
+            theta, "B"
+        )
         return AdditiveCoordinates(self.extent).from_theta(theta) | amplitudes

@@ -96,9 +96,13 @@ class Repeated(Law[RepeatedTerms]):
                 got=self,
                 advice="Call law.at(domains, reference scale).",
             )
-        tokens = effective_tokens(d * terms.weights, jnp.asarray(self.in_reference), theta["repeats"])
+        tokens = effective_tokens(
+            d * terms.weights, jnp.asarray(self.in_reference), theta["repeats"]
+        )
         total = jnp.sum(tokens)
-        return self.law.loss(theta, self.law.terms(theta, tokens / total, terms.reference), n, total)
+        return self.law.loss(
+            theta, self.law.terms(theta, tokens / total, terms.reference), n, total
+        )
 
     def convex(self, theta: Mapping[str, jax.Array]) -> bool:
         """Only when nothing can run out: effective tokens make the mixture nonlinear."""

@@ -46,7 +46,9 @@ class Simple(Law[jax.Array]):
 
     def priors(self, domains: int) -> dict[str, dist.Distribution]:
         """As in the additive law; one domain alone changes M by a factor between 1/20 and 20 (90 %)."""
-        blend = components.blend_priors("M", domains, components.TILT_SPREAD) | {"kappa_M": dist.Normal(0.0, 3.0)}
+        blend = components.blend_priors("M", domains, components.TILT_SPREAD) | {
+            "kappa_M": dist.Normal(0.0, 3.0)
+        }
         return components.scale_priors() | components.tilt_prior() | blend
 
     def terms(self, theta: Theta, weights: jax.Array, reference: jax.Array) -> jax.Array:
@@ -84,7 +86,12 @@ class SimpleCoordinates(Coordinates):
         log_w, log_dw = components.soft(1 + bend * slope, EDGE_WEIGHT)
         by_domain = jnp.where(straight, slope, log_w / jnp.where(straight, 1.0, bend))
         log_d = jnp.where(straight, 0.0, log_dw - log_w)  # of each entry; then all are centred
-        log_det_mixture = jnp.sum(log_d) + jax.nn.logsumexp(-log_d) - math.log(len(slope)) + (3 - len(slope)) * z["M"]
+        log_det_mixture = (
+            jnp.sum(log_d)
+            + jax.nn.logsumexp(-log_d)
+            - math.log(len(slope))
+            + (3 - len(slope)) * z["M"]
+        )
         mixture = {"M": m, "M_domain": (by_domain - jnp.mean(by_domain)) / m, "kappa_M": bend * m}
         scale, log_det_scale = components.scale_to_theta(z, m, self.extent)
         return scale | mixture, log_det_mixture + log_det_scale
@@ -103,7 +110,9 @@ class SimpleCoordinates(Coordinates):
             return log_size - total / slope
 
         log_size = jax.lax.fori_loop(0, 30, newton, math.log(len(log_w)) - jax.nn.logsumexp(log_w))
-        slope = jnp.where(straight, m * theta["M_domain"], less_one(log_size) / jnp.where(straight, 1.0, bend))
+        slope = jnp.where(
+            straight, m * theta["M_domain"], less_one(log_size) / jnp.where(straight, 1.0, bend)
+        )
         return components.scale_from_theta(theta, m, self.extent) | {
             "M": jnp.log(m),
             "bend": bend,

@@ -57,7 +57,9 @@ def octaves(designs: Designs, scale: Scale) -> np.ndarray:
 def brownian(x: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Covariance of Lévy's Brownian surface between points (point, 2): ½(|x| + |x'| − |x − x'|)."""
     norm, norm_other = np.linalg.norm(x, axis=1), np.linalg.norm(other, axis=1)
-    return 0.5 * (norm[:, None] + norm_other[None] - np.linalg.norm(x[:, None] - other[None], axis=2))
+    return 0.5 * (
+        norm[:, None] + norm_other[None] - np.linalg.norm(x[:, None] - other[None], axis=2)
+    )
 
 
 def law_bends(points: np.ndarray) -> np.ndarray:

@@ -47,14 +47,21 @@ class Reference:
         Raises:
             InputError: a target has no measured loss.
         """
-        empty = [t for t, n in zip(runs.targets, np.isfinite(runs.loss).sum(0), strict=True) if n == 0]
+        empty = [
+            t for t, n in zip(runs.targets, np.isfinite(runs.loss).sum(0), strict=True) if n == 0
+        ]
         if empty:
             raise InputError(
-                "a target has no measured loss", expected="at least one loss a target", got=empty, advice="Drop it."
+                "a target has no measured loss",
+                expected="at least one loss a target",
+                got=empty,
+                advice="Drop it.",
             )
         scale = Scale(*(float(np.exp(np.log(size).mean())) for size in (runs.params, runs.tokens)))
         mean = runs.mixture.mean(0)
-        mixture = np.where(mean > 0, mean, 1 / max(len(runs.domains), 1))  # a domain never used has any reference
+        mixture = np.where(
+            mean > 0, mean, 1 / max(len(runs.domains), 1)
+        )  # a domain never used has any reference
         mixture = mixture / mixture.sum()
         units = np.nanmin(np.where(gross_errors(runs), np.nan, runs.loss), axis=0)
         loss = dict(zip(runs.targets, units.tolist(), strict=True))
@@ -83,8 +90,12 @@ class Data(NamedTuple):
     observed: jax.Array  # (run, target)
     train_run: jax.Array  # (run) position of the training run
     late: jax.Array  # (run) log D/D₀
-    weight: jax.Array  # (train_run, target) precision of each training run, relative to the scale of its scatter
-    misfit: Misfit | None  # where the drift is pinned; None where it does not differ between the runs
+    weight: (
+        jax.Array
+    )  # (train_run, target) precision of each training run, relative to the scale of its scatter
+    misfit: (
+        Misfit | None
+    )  # where the drift is pinned; None where it does not differ between the runs
 
     @classmethod
     def of(
@@ -101,16 +112,26 @@ class Data(NamedTuple):
         rows = padded(len(designs)) if pad else len(designs)
         extra = rows - len(designs)
         unit = np.array([reference.loss[t] for t in targets])
-        loss = runs.only(targets).loss if isinstance(runs, Runs) else np.full((len(designs), len(targets)), np.nan)
+        loss = (
+            runs.only(targets).loss
+            if isinstance(runs, Runs)
+            else np.full((len(designs), len(targets)), np.nan)
+        )
         loss_se = runs.only(targets).loss_se if isinstance(runs, Runs) else None
         loss_se = np.zeros_like(loss) if loss_se is None else loss_se
         observed = np.isfinite(loss)
         octaves_left = runs.octaves_left if isinstance(runs, Runs) else np.zeros(len(designs))
         late = reference.late(designs.tokens)
-        train_run = runs.train_run_index if isinstance(runs, Runs) else np.unique(designs.ids, return_inverse=True)[1]
+        train_run = (
+            runs.train_run_index
+            if isinstance(runs, Runs)
+            else np.unique(designs.ids, return_inverse=True)[1]
+        )
         groups = int(train_run.max(initial=0)) + 1
         arrays: dict[str, Any] = dict(
-            mixture=np.concatenate([mixture, np.repeat(mixture[:1], padding_rows(len(mixture), pad), 0)]),
+            mixture=np.concatenate(
+                [mixture, np.repeat(mixture[:1], padding_rows(len(mixture), pad), 0)]
+            ),
             mixture_of=np.pad(index.reshape(-1), (0, extra)),
             n=np.pad(designs.params / reference.scale.params, (0, extra), constant_values=1.0),
             d=np.pad(designs.tokens / reference.scale.tokens, (0, extra), constant_values=1.0),
@@ -127,7 +148,9 @@ class Data(NamedTuple):
             if cells and cells.moves
             else None,
         )
-        return cls(**arrays)  # NumPy arrays: they become JAX's, in its precision, where they are used
+        return cls(
+            **arrays
+        )  # NumPy arrays: they become JAX's, in its precision, where they are used
 
     def target(self, position: int) -> Data:
         """The data of one target, with the target axis kept."""
@@ -150,7 +173,8 @@ def extent_of(designs: Designs, reference: Reference, pad: bool = False) -> Exte
     arrays: Any = (
         np.maximum(np.log(designs.params).std(), 1e-3),
         np.maximum(np.log(designs.tokens).std(), 1e-3),
-        np.concatenate([mixture, np.repeat(mixture[:1], padding_rows(len(mixture), pad), 0)]) / reference.mixture,
+        np.concatenate([mixture, np.repeat(mixture[:1], padding_rows(len(mixture), pad), 0)])
+        / reference.mixture,
         np.pad(frequency, (0, padding_rows(len(mixture), pad))),
         np.minimum(low, 0.7),
         np.maximum(high, 1.3),

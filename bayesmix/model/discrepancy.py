@@ -132,14 +132,22 @@ def _marginal(scales: Scales, errors: Errors, misfit: Misfit) -> jax.Array:
     return _marginal_and_system(scales, errors, misfit)[0]
 
 
-def _marginal_and_system(scales: Scales, errors: Errors, misfit: Misfit) -> tuple[jax.Array, tuple[Any, ...]]:
+def _marginal_and_system(
+    scales: Scales, errors: Errors, misfit: Misfit
+) -> tuple[jax.Array, tuple[Any, ...]]:
     system = _system(scales._asdict(), errors, misfit)
     lower = jnp.linalg.cholesky(system.inner)
     half = solve_triangular(lower, system.score, lower=True)
     square = system.square - half @ half
     log_det = system.log_det + 2 * jnp.sum(jnp.log(jnp.diag(lower)))
     log_prob = -0.5 * (square + log_det + system.measured * math.log(2 * math.pi))
-    return jnp.where(square >= LOST * system.square, log_prob, -jnp.inf), (scales, errors, misfit, system, lower)
+    return jnp.where(square >= LOST * system.square, log_prob, -jnp.inf), (
+        scales,
+        errors,
+        misfit,
+        system,
+        lower,
+    )
 
 
 def _slopes(cache: tuple[Any, ...], along: jax.Array) -> tuple[Scales, Errors, None]:
@@ -160,18 +168,30 @@ def _slopes(cache: tuple[Any, ...], along: jax.Array) -> tuple[Scales, Errors, N
 
     by_path = (system.psi.shape[1], system.apart.shape[2])
     tilts = mean[split:].reshape(by_path)
-    tilted = jnp.einsum("gcj,gj->gc", jnp.einsum("pcs,js->pcj", system.apart, tilts)[pattern], system.psi)
+    tilted = jnp.einsum(
+        "gcj,gj->gc", jnp.einsum("pcs,js->pcj", system.apart, tilts)[pattern], system.psi
+    )
     residual = system.error - (system.common @ mean[:split])[pattern] - tilted
     pull = jnp.sum(p[pattern] * residual, axis=1)
-    slope = -weight[:, None] * (p[pattern] * residual - (shrink[pattern] * pull)[:, None] * p[pattern])
+    slope = -weight[:, None] * (
+        p[pattern] * residual - (shrink[pattern] * pull)[:, None] * p[pattern]
+    )
     error = jnp.zeros_like(errors.error).at[misfit.rows].add(slope)
     excess = mean**2 + jnp.diag(covariance) - 1
     surface = misfit.root.shape[1]
-    curve = jnp.sum(excess[surface:split]) / scales.schedule - error @ (misfit.remaining @ misfit.rise)
-    by_scale = Scales(jnp.sum(excess[:surface]) / scales.drift, jnp.sum(excess[split:]) / scales.drift_mix, curve)
+    curve = jnp.sum(excess[surface:split]) / scales.schedule - error @ (
+        misfit.remaining @ misfit.rise
+    )
+    by_scale = Scales(
+        jnp.sum(excess[:surface]) / scales.drift, jnp.sum(excess[split:]) / scales.drift_mix, curve
+    )
     common, apart = system.common, system.apart
-    coupling = jnp.einsum("kjs,pj->pks", covariance[:split, split:].reshape(split, *by_path), system.tilt)
-    paths = jnp.einsum("isjt,pij->pst", covariance[split:, split:].reshape(*by_path, *by_path), system.tilt_square)
+    coupling = jnp.einsum(
+        "kjs,pj->pks", covariance[:split, split:].reshape(split, *by_path), system.tilt
+    )
+    paths = jnp.einsum(
+        "isjt,pij->pst", covariance[split:, split:].reshape(*by_path, *by_path), system.tilt_square
+    )
     cross = common @ coupling @ apart.mT
     unsure = system.runs[:, None, None] * (common @ covariance[:split, :split] @ common.mT)
     unsure = unsure + cross + cross.mT + apart @ paths @ apart.mT
@@ -184,7 +204,11 @@ def _slopes(cache: tuple[Any, ...], along: jax.Array) -> tuple[Scales, Errors, N
     rest = 1 / (1 + errors.shared * sums)
     shared = 0.5 * jnp.sum(rest**2 * whole - counts * rest * sums)
     of_errors = Errors(error, -0.5 * p**2 * of_p, shared, jnp.zeros_like(errors.weight))
-    return jax.tree.map(lambda v: along * v, by_scale), jax.tree.map(lambda v: along * v, of_errors), None
+    return (
+        jax.tree.map(lambda v: along * v, by_scale),
+        jax.tree.map(lambda v: along * v, of_errors),
+        None,
+    )
 
 
 _marginal.defvjp(_marginal_and_system, _slopes)
@@ -205,11 +229,16 @@ def draw_effects(theta: Theta, misfit: Misfit, key: jax.Array) -> Draws:
     return _scaled(theta, misfit, jax.random.normal(key, (size,)))
 
 
-def effect(draws: Draws, loss: jax.Array, reference_loss: jax.Array, misfit: Misfit, group: jax.Array) -> jax.Array:
+def effect(
+    draws: Draws, loss: jax.Array, reference_loss: jax.Array, misfit: Misfit, group: jax.Array
+) -> jax.Array:
     """What the discrepancy adds to the law's losses (run), given those of the reference mixture at the same scales."""
     tilt = draws.paths.reshape(misfit.psi.shape[1], -1) @ misfit.passed.T  # (direction, run)
     apart = jnp.einsum("rj,jr->r", misfit.psi[group], tilt)
-    return loss * (draws.surface[misfit.cell] + misfit.remaining @ draws.schedule) + reference_loss * apart
+    return (
+        loss * (draws.surface[misfit.cell] + misfit.remaining @ draws.schedule)
+        + reference_loss * apart
+    )
 
 
 def squares(errors: Errors, misfit: Misfit, mean: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -218,11 +247,15 @@ def squares(errors: Errors, misfit: Misfit, mean: jax.Array) -> tuple[jax.Array,
     p, shrink, e = _rows(residuals, misfit)
     pattern = misfit.pattern
     counts = misfit.observed[..., 0][pattern].sum(axis=1) * misfit.present
-    return jnp.sum(p[pattern] * e**2, axis=1) - shrink[pattern] * jnp.sum(p[pattern] * e, axis=1) ** 2, counts
+    return jnp.sum(p[pattern] * e**2, axis=1) - shrink[pattern] * jnp.sum(
+        p[pattern] * e, axis=1
+    ) ** 2, counts
 
 
 def _scaled(theta: Theta, misfit: Misfit, coefficients: jax.Array) -> Draws:
-    surface, schedule, paths = jnp.split(coefficients, [misfit.root.shape[1], misfit.common.shape[2]])
+    surface, schedule, paths = jnp.split(
+        coefficients, [misfit.root.shape[1], misfit.common.shape[2]]
+    )
     length = jnp.tile(jnp.sqrt(misfit.length), misfit.psi.shape[1])
     return Draws(
         theta["drift"] * (misfit.root @ surface),
@@ -279,12 +312,19 @@ def _system(theta: Theta, errors: Errors, misfit: Misfit) -> _System:
     def precision(design: jax.Array) -> jax.Array:
         """Q times the design (pattern, checkpoint, coefficient)."""
         weighted = p[..., None] * design
-        return weighted - (shrink[:, None] * p)[..., None] * jnp.sum(weighted, axis=1, keepdims=True)
+        return weighted - (shrink[:, None] * p)[..., None] * jnp.sum(
+            weighted, axis=1, keepdims=True
+        )
 
     runs, tilt = total(weight), total(weight[:, None] * psi)
     tilt_square = total(weight[:, None, None] * psi[:, :, None] * psi[:, None, :])
-    pull, tilt_pull = total(weight[:, None] * e), total((weight[:, None] * e)[..., None] * psi[:, None, :])
-    scale = jnp.concatenate([jnp.full(misfit.root.shape[1], theta["drift"]), theta["schedule"] * misfit.width])
+    pull, tilt_pull = (
+        total(weight[:, None] * e),
+        total((weight[:, None] * e)[..., None] * psi[:, None, :]),
+    )
+    scale = jnp.concatenate(
+        [jnp.full(misfit.root.shape[1], theta["drift"]), theta["schedule"] * misfit.width]
+    )
     common = misfit.common * scale
     apart = misfit.apart * theta["drift_mix"] * jnp.sqrt(misfit.length)
     q_common, q_apart = precision(common), precision(apart)
@@ -295,13 +335,22 @@ def _system(theta: Theta, errors: Errors, misfit: Misfit) -> _System:
     cross, last = cross.reshape(-1, size), last.reshape(size, size)
     inner = jnp.block([[first, cross], [cross.T, last]])
     score = jnp.concatenate(
-        [jnp.einsum("pck,pc->k", q_common, pull), jnp.einsum("pcs,pcj->js", q_apart, tilt_pull).reshape(-1)]
+        [
+            jnp.einsum("pck,pc->k", q_common, pull),
+            jnp.einsum("pcs,pcj->js", q_apart, tilt_pull).reshape(-1),
+        ]
     )
     square = jnp.sum(
-        weight * (jnp.sum(p[pattern] * e**2, axis=1) - shrink[pattern] * jnp.sum(p[pattern] * e, axis=1) ** 2)
+        weight
+        * (
+            jnp.sum(p[pattern] * e**2, axis=1)
+            - shrink[pattern] * jnp.sum(p[pattern] * e, axis=1) ** 2
+        )
     )
     observed = misfit.observed[..., 0]
-    log_dets = jnp.log1p(errors.shared * jnp.sum(p, axis=1)) - jnp.sum(jnp.log(jnp.where(observed, p, 1.0)), axis=1)
+    log_dets = jnp.log1p(errors.shared * jnp.sum(p, axis=1)) - jnp.sum(
+        jnp.log(jnp.where(observed, p, 1.0)), axis=1
+    )
     rows = jnp.sum(observed, axis=1)[pattern] * misfit.present
     log_det = jnp.sum(total(misfit.present) * log_dets) - jnp.sum(rows * jnp.log(errors.weight))
     inner = jnp.eye(inner.shape[0]) + 0.5 * (inner + inner.T)

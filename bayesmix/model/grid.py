@@ -11,7 +11,14 @@ import jax
 import numpy as np
 
 from bayesmix.design import Designs, Scale
-from bayesmix.model.brownian import MOST_STEPS, BrownianPath, brownian, law_bends, octaves, square_root
+from bayesmix.model.brownian import (
+    MOST_STEPS,
+    BrownianPath,
+    brownian,
+    law_bends,
+    octaves,
+    square_root,
+)
 from bayesmix.runtime.compute import padded
 
 MOST_CELLS = 64
@@ -50,8 +57,12 @@ class Misfit(NamedTuple):
     """
 
     cell: jax.Array  # (run) position of the cell of every row
-    remaining: jax.Array  # (run, knot) share of each piece of the curve of unfinished runs before the row's end
-    passed: jax.Array  # (run, step) share of each piece of the paths between the reference and the row
+    remaining: (
+        jax.Array
+    )  # (run, knot) share of each piece of the curve of unfinished runs before the row's end
+    passed: (
+        jax.Array
+    )  # (run, step) share of each piece of the paths between the reference and the row
     rows: jax.Array  # (group, checkpoint) positions of the rows of every training run
     pattern: jax.Array  # (group) of every training run
     present: jax.Array  # (group) 1 for a training run, 0 for padding
@@ -70,7 +81,9 @@ class Misfit(NamedTuple):
     def target(self, targets: slice) -> Misfit:
         """Those of some targets."""
         return self._replace(
-            ratio=self.ratio[:, targets], observed=self.observed[..., targets], loss_se=self.loss_se[..., targets]
+            ratio=self.ratio[:, targets],
+            observed=self.observed[..., targets],
+            loss_se=self.loss_se[..., targets],
         )
 
 
@@ -103,7 +116,12 @@ class Cells:
 
     @classmethod
     def of(
-        cls, designs: Designs, octaves_left: np.ndarray, scale: Scale, centre: np.ndarray, orthogonal: bool = True
+        cls,
+        designs: Designs,
+        octaves_left: np.ndarray,
+        scale: Scale,
+        centre: np.ndarray,
+        orthogonal: bool = True,
     ) -> Cells:
         """The cells of the given runs; cells are merged where there would be too many.
 
@@ -123,7 +141,18 @@ class Cells:
         sizes = np.stack([designs.params, designs.tokens], axis=1)
         along = BrownianPath.of(x[:, 0]), BrownianPath.of(x[:, 1])
         directions = _directions(designs.mixture)
-        return cls(scale, centre, width, points, directions, along, ends, sizes.min(0), sizes.max(0), orthogonal)
+        return cls(
+            scale,
+            centre,
+            width,
+            points,
+            directions,
+            along,
+            ends,
+            sizes.min(0),
+            sizes.max(0),
+            orthogonal,
+        )
 
     def misfit(
         self,
@@ -152,20 +181,38 @@ class Cells:
         real = np.arange(rows.shape[1]) < counts[:, None]
         observed = np.isfinite(loss[rows]) & real[..., None]
         relative = np.where(observed, loss_se[rows] / np.where(observed, loss[rows], 1.0), 0.0)
-        signature = [np.where(real, v[rows], -np.inf) for v in (designs.params, designs.tokens, octaves_left)]
-        flat = np.concatenate([*signature, *(v.reshape(len(rows), -1) for v in (observed, relative))], axis=1)
+        signature = [
+            np.where(real, v[rows], -np.inf) for v in (designs.params, designs.tokens, octaves_left)
+        ]
+        flat = np.concatenate(
+            [*signature, *(v.reshape(len(rows), -1) for v in (observed, relative))], axis=1
+        )
         _, first, pattern = np.unique(flat, axis=0, return_index=True, return_inverse=True)
         psi = (designs.mixture[rows[:, 0]] - self.centre) @ self.directions
-        inside = self.inside & bool(psi.shape[1])  # where mixtures are all the same no path moves them apart
+        inside = self.inside & bool(
+            psi.shape[1]
+        )  # where mixtures are all the same no path moves them apart
 
         def full(size: int, minimum: int) -> int:
-            return padded(size, minimum if size else 1) if pad else max(size, 1)  # no array is empty
+            return (
+                padded(size, minimum if size else 1) if pad else max(size, 1)
+            )  # no array is empty
 
-        runs, groups, patterns = full(len(designs), 32), full(len(rows), 32), full(len(first), LEAST)
+        runs, groups, patterns = (
+            full(len(designs), 32),
+            full(len(rows), 32),
+            full(len(first), LEAST),
+        )
         checkpoints, cells = full(rows.shape[1], 1), full(len(self.points), LEAST)
-        knots, steps = full(len(self.ends) - 1, len(SCHEDULE) - 1), full(int(inside.sum()), 2 * MOST_STEPS)
+        knots, steps = (
+            full(len(self.ends) - 1, len(SCHEDULE) - 1),
+            full(int(inside.sum()), 2 * MOST_STEPS),
+        )
         root = _filled(self.root, cells, cells)
-        remaining, passed = _filled(remaining, runs, knots), _filled(self.passed(x)[:, inside], runs, steps)
+        remaining, passed = (
+            _filled(remaining, runs, knots),
+            _filled(self.passed(x)[:, inside], runs, steps),
+        )
         example = rows[first]  # (pattern, checkpoint): the rows of one run of each pattern
         arrays: Any = dict(
             cell=_filled(cell, runs),
@@ -176,7 +223,11 @@ class Cells:
             present=_filled(np.ones(len(rows)), groups),
             psi=_filled(psi, groups, max(psi.shape[1], 1)),
             ratio=_filled(_ratios(loss, cell, rows, observed), groups, value=1.0),
-            common=_filled(np.concatenate([root[cell[example]], remaining[example]], axis=2), patterns, checkpoints),
+            common=_filled(
+                np.concatenate([root[cell[example]], remaining[example]], axis=2),
+                patterns,
+                checkpoints,
+            ),
             apart=_filled(passed[example], patterns, checkpoints),
             observed=_filled(observed[first], patterns, checkpoints),
             late=_filled(late[example], patterns, checkpoints),
@@ -186,7 +237,9 @@ class Cells:
             width=_filled(WANDERS * np.sqrt(np.diff(self.ends)), knots, value=1.0),
             length=_filled(self.steps[inside], steps, value=1.0),
         )
-        return Misfit(**arrays)  # NumPy arrays: they become JAX's, in its precision, where they are used
+        return Misfit(
+            **arrays
+        )  # NumPy arrays: they become JAX's, in its precision, where they are used
 
     def nearest(self, x: np.ndarray) -> np.ndarray:
         """Position (run) of the cell nearest to each point (run, 2) in octaves."""
@@ -198,7 +251,9 @@ class Cells:
 
     def passed(self, x: np.ndarray) -> np.ndarray:
         """Share (run, step) of each piece of the paths between the reference and points (run, 2) in octaves."""
-        return np.concatenate([path.passed(x[:, axis]) for axis, path in enumerate(self.along)], axis=1)
+        return np.concatenate(
+            [path.passed(x[:, axis]) for axis, path in enumerate(self.along)], axis=1
+        )
 
     @property
     def inside(self) -> np.ndarray:
@@ -224,7 +279,9 @@ class Cells:
 
     def clipped(self, designs: Designs) -> Designs:
         """The designs moved to the nearest fitted N and D."""
-        params, tokens = np.clip(np.stack([designs.params, designs.tokens], axis=1), self.low, self.high).T
+        params, tokens = np.clip(
+            np.stack([designs.params, designs.tokens], axis=1), self.low, self.high
+        ).T
         return Designs(designs.domains, designs.mixture, params, tokens, designs.ids)
 
     @property
@@ -240,7 +297,9 @@ class Cells:
         if self.orthogonal:
             bends = covariance @ law_bends(self.points)  # of the cells with what a law can bend to
             gram = law_bends(self.points).T @ bends
-            covariance = covariance - bends @ np.linalg.pinv(gram, rcond=SINGULAR, hermitian=True) @ bends.T
+            covariance = (
+                covariance - bends @ np.linalg.pinv(gram, rcond=SINGULAR, hermitian=True) @ bends.T
+            )
         values, vectors = np.linalg.eigh(covariance)
         keep = values > SINGULAR * LEVEL**2
         return vectors[:, keep] * np.sqrt(values[keep])
@@ -255,7 +314,9 @@ class Cells:
         cell = self.nearest(x)
         new = np.flatnonzero((np.abs(x - self.points[cell]) > 0.5 * self.width + 1e-9).any(axis=1))
         weights, root = np.eye(len(self.points))[cell], np.zeros((len(x), len(x)))
-        factor = np.linalg.cholesky(self._covariance(self.points, self.points) + 1e-9 * np.eye(len(self.points)))
+        factor = np.linalg.cholesky(
+            self._covariance(self.points, self.points) + 1e-9 * np.eye(len(self.points))
+        )
         half = np.linalg.solve(factor, self._covariance(x[new], self.points).T)
         weights[new] = np.linalg.solve(factor.T, half).T
         root[np.ix_(new, new)] = square_root(self._covariance(x[new], x[new]) - half.T @ half)
@@ -282,7 +343,9 @@ def _checkpoints(train_run: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.n
     return rows, counts
 
 
-def _ratios(loss: np.ndarray, cell: np.ndarray, rows: np.ndarray, observed: np.ndarray) -> np.ndarray:
+def _ratios(
+    loss: np.ndarray, cell: np.ndarray, rows: np.ndarray, observed: np.ndarray
+) -> np.ndarray:
     """Typical loss at the scales of a training run over its own (group, target), as measured."""
     with np.errstate(invalid="ignore"):
         log_loss = np.log(loss)
@@ -291,7 +354,9 @@ def _ratios(loss: np.ndarray, cell: np.ndarray, rows: np.ndarray, observed: np.n
     np.add.at(sums, cell, np.where(measured, log_loss, 0.0))
     np.add.at(counts, cell, measured)
     log_ratio = np.where(
-        observed, (sums / np.maximum(counts, 1))[cell[rows]] - np.where(measured, log_loss, 0.0)[rows], 0.0
+        observed,
+        (sums / np.maximum(counts, 1))[cell[rows]] - np.where(measured, log_loss, 0.0)[rows],
+        0.0,
     )
     mean = log_ratio.sum(axis=1) / np.maximum(observed.sum(axis=1), 1)
     return np.exp(np.clip(mean, -math.log(RATIO), math.log(RATIO)))

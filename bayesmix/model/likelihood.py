@@ -11,7 +11,14 @@ import numpyro.distributions as dist
 
 from bayesmix.laws.base import Law
 from bayesmix.model.data import Data
-from bayesmix.model.discrepancy import Discrepancy, Errors, Scales, draw_effects, effect, marginal_log_prob
+from bayesmix.model.discrepancy import (
+    Discrepancy,
+    Errors,
+    Scales,
+    draw_effects,
+    effect,
+    marginal_log_prob,
+)
 from bayesmix.model.noise import Grouped, Noise, Rows
 
 DRIFT = Scales._fields
@@ -50,7 +57,9 @@ class Form(NamedTuple):
         return self.law.priors(domains) | self.noise.priors() | drift
 
 
-def relative_errors(form: Form, theta: Mapping[str, jax.Array], data: Data) -> tuple[Errors, jax.Array]:
+def relative_errors(
+    form: Form, theta: Mapping[str, jax.Array], data: Data
+) -> tuple[Errors, jax.Array]:
     """Relative errors of the law for all targets, a last axis of `Errors`, and its losses (run, target).
 
     The scatter of each training run is Gaussian given its weight.
@@ -69,24 +78,32 @@ def log_likelihood(form: Form, theta: Mapping[str, jax.Array], data: Data) -> ja
     out but taken as given (`Data.weight`); then everything that is left is Gaussian.
     """
     if form.discrepancy is None or data.misfit is None:
-        return log_likelihood_by_run(form.noise, theta, expected_loss(form.law, theta, data), data).sum(axis=0)
+        return log_likelihood_by_run(
+            form.noise, theta, expected_loss(form.law, theta, data), data
+        ).sum(axis=0)
     errors, loss = relative_errors(form, theta, data)
     by_target = [
         marginal_log_prob(
-            {site: theta[site][t] for site in DRIFT}, errors.target(t), data.misfit.target(slice(t, t + 1))
+            {site: theta[site][t] for site in DRIFT},
+            errors.target(t),
+            data.misfit.target(slice(t, t + 1)),
         )
         for t in range(loss.shape[1])
     ]
     return jnp.stack(by_target) - jnp.sum(jnp.where(data.observed, jnp.log(loss), 0.0), axis=0)
 
 
-def log_likelihood_by_run(noise: Noise, theta: Mapping[str, jax.Array], loss: jax.Array, data: Data) -> jax.Array:
+def log_likelihood_by_run(
+    noise: Noise, theta: Mapping[str, jax.Array], loss: jax.Array, data: Data
+) -> jax.Array:
     """Log density (train_run, target) of the observed losses around the expected ones (run, target)."""
     runs = data.weight.shape[0]
     measured = jnp.where(data.observed, data.loss, jnp.nan)
 
     def of_target(theta: Any, loss: jax.Array, se: jax.Array, measured: jax.Array) -> jax.Array:
-        return noise.log_prob_by_run(theta, loss, Rows(data.train_run, data.late, se), measured, runs)
+        return noise.log_prob_by_run(
+            theta, loss, Rows(data.train_run, data.late, se), measured, runs
+        )
 
     sites = {site: theta[site] for site in noise.priors()}
     return jax.vmap(of_target, (0, 1, 1, 1), 1)(sites, loss, data.loss_se, measured)
@@ -113,10 +130,14 @@ class Measured(dist.Distribution):
         loss = expected_loss(self.form.law, theta, self.data)
         if self.form.discrepancy and self.data.misfit is not None:
             keys = jax.random.split(drift_key, targets)
-            discrepancy = jax.vmap(draw_effects, (0, None, 0))({k: theta[k] for k in DRIFT}, self.data.misfit, keys)
+            discrepancy = jax.vmap(draw_effects, (0, None, 0))(
+                {k: theta[k] for k in DRIFT}, self.data.misfit, keys
+            )
             at_centre = reference_loss(self.form.law, theta, self.data)
             effects = jax.vmap(effect, (0, 1, 1, None, None), 1)
-            loss = loss + effects(discrepancy, loss, at_centre, self.data.misfit, self.data.train_run)
+            loss = loss + effects(
+                discrepancy, loss, at_centre, self.data.misfit, self.data.train_run
+            )
         rows = Rows(self.data.train_run, self.data.late, self.data.loss_se)
 
         def scatter(theta: Any, loss: jax.Array, se: jax.Array, key: jax.Array) -> jax.Array:

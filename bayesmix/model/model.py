@@ -32,7 +32,9 @@ RETIRED = {
 """Sites of earlier versions, and what is in their place: cards leave their priors out, with a warning."""
 
 
-def program(form: Form, prior: Mapping[str, dist.Distribution], data: Data, observe: bool = True) -> None:
+def program(
+    form: Form, prior: Mapping[str, dist.Distribution], data: Data, observe: bool = True
+) -> None:
     """The NumPyro statements: a plate of targets with parameters of their own, and the table of measured losses."""
     theta = {}
     with numpyro.plate("target", data.loss.shape[1], dim=-1):
@@ -71,7 +73,9 @@ class Model:
 
     def __post_init__(self) -> None:
         if self.pooling not in POOLING:
-            raise InputError("no such pooling", expected=f"one of {POOLING}", got=repr(self.pooling))
+            raise InputError(
+                "no such pooling", expected=f"one of {POOLING}", got=repr(self.pooling)
+            )
         if not isinstance(self.prior, Prior):
             object.__setattr__(self, "prior", Prior(self.prior))
         if not self.name:
@@ -121,7 +125,9 @@ class Model:
 
     def at(self, reference: Reference) -> BoundModel:
         """The same model with its amplitudes defined at `reference`."""
-        return BoundModel(**{f.name: getattr(self, f.name) for f in fields(Model)}, reference=reference)
+        return BoundModel(
+            **{f.name: getattr(self, f.name) for f in fields(Model)}, reference=reference
+        )
 
     def bind(self, runs: Runs) -> BoundModel:
         """The same model with its amplitudes defined in the middle of the runs; as it is where it is bound already."""
@@ -132,7 +138,9 @@ class Model:
         model = self.bind(runs)
         if loss is not None:
             runs = replace(runs, loss=np.asarray(loss))
-        program(model.form, model.priors(len(runs.domains)), model.data(runs), observe=loss is not None)
+        program(
+            model.form, model.priors(len(runs.domains)), model.data(runs), observe=loss is not None
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -63,7 +63,9 @@ class Noise(abc.ABC):
         """Distribution of the measured losses (run) when every row is a training run of its own."""
 
     @abc.abstractmethod
-    def log_prob_by_run(self, theta: Theta, loss: jax.Array, rows: Rows, measured: jax.Array, runs: int) -> jax.Array:
+    def log_prob_by_run(
+        self, theta: Theta, loss: jax.Array, rows: Rows, measured: jax.Array, runs: int
+    ) -> jax.Array:
         """Log density (train_run) of the measured losses (run) of each training run; a missing loss adds nothing.
 
         Args:
@@ -91,11 +93,15 @@ class RowNoise(Noise):
         """Every row on its own."""
         return self.around(theta, loss, rows).sample(key)
 
-    def log_prob_by_run(self, theta: Theta, loss: jax.Array, rows: Rows, measured: jax.Array, runs: int) -> jax.Array:
+    def log_prob_by_run(
+        self, theta: Theta, loss: jax.Array, rows: Rows, measured: jax.Array, runs: int
+    ) -> jax.Array:
         """The sum over the rows of each training run."""
         observed = jnp.isfinite(measured)
         log_prob = self.around(theta, loss, rows).log_prob(jnp.where(observed, measured, loss))
-        return jax.ops.segment_sum(jnp.where(observed, log_prob, 0.0), rows.train_run, num_segments=runs)
+        return jax.ops.segment_sum(
+            jnp.where(observed, log_prob, 0.0), rows.train_run, num_segments=runs
+        )
 
 
 class ByRun(NamedTuple):
@@ -106,7 +112,9 @@ class ByRun(NamedTuple):
     rows: jax.Array  # how many were measured
 
 
-def by_run(error: jax.Array, variance: jax.Array, shared: jax.Array, train_run: jax.Array, runs: int) -> ByRun:
+def by_run(
+    error: jax.Array, variance: jax.Array, shared: jax.Array, train_run: jax.Array, runs: int
+) -> ByRun:
     """V = diag(variance) + shared 1 1ᵀ within each training run: determinant and inverse by a correction of rank 1.
 
     Args:
@@ -127,7 +135,9 @@ def by_run(error: jax.Array, variance: jax.Array, shared: jax.Array, train_run: 
     weight, pull = total(p), total(p * e)
     square = total(p * e**2) - shared / (1 + shared * weight) * pull**2
     return ByRun(
-        square, jnp.log1p(shared * weight) + total(jnp.where(observed, jnp.log(finite), 0.0)), total(observed * 1.0)
+        square,
+        jnp.log1p(shared * weight) + total(jnp.where(observed, jnp.log(finite), 0.0)),
+        total(observed * 1.0),
     )
 
 
@@ -179,15 +189,21 @@ class Grouped(Noise):
         """One effect and one scale a training run, one jitter a row."""
         effect_key, jitter_key, scale_key = jax.random.split(key, 3)
         effect = jnp.sqrt(self.effect(theta)) * jax.random.normal(effect_key, loss.shape)
-        jitter = jnp.sqrt(self.jitter(theta, loss, rows)) * jax.random.normal(jitter_key, loss.shape)
+        jitter = jnp.sqrt(self.jitter(theta, loss, rows)) * jax.random.normal(
+            jitter_key, loss.shape
+        )
         scale = jnp.sqrt(self.nu / dist.Chi2(self.nu).sample(scale_key, loss.shape))
         return loss * (1 + scale[rows.train_run] * (effect[rows.train_run] + jitter))
 
     def around(self, theta: Theta, loss: jax.Array, rows: Rows) -> Any:
         """StudentT(ν, L, L √(τ² + the jitter's square))."""
-        return HeavyTailed(self.nu, loss, loss * jnp.sqrt(self.effect(theta) + self.jitter(theta, loss, rows)))
+        return HeavyTailed(
+            self.nu, loss, loss * jnp.sqrt(self.effect(theta) + self.jitter(theta, loss, rows))
+        )
 
-    def log_prob_by_run(self, theta: Theta, loss: jax.Array, rows: Rows, measured: jax.Array, runs: int) -> jax.Array:
+    def log_prob_by_run(
+        self, theta: Theta, loss: jax.Array, rows: Rows, measured: jax.Array, runs: int
+    ) -> jax.Array:
         """The multivariate Student-t density of the rows of each training run."""
         observed = jnp.isfinite(measured)
         error = jnp.where(observed, measured, loss) / loss - 1
@@ -195,7 +211,9 @@ class Grouped(Noise):
         square, log_det, count = by_run(error, variance, self.effect(theta), rows.train_run, runs)
         half = 0.5 * (self.nu + count)
         units = jax.ops.segment_sum(jnp.where(observed, jnp.log(loss), 0.0), rows.train_run, runs)
-        constant = gammaln(half) - math.lgamma(0.5 * self.nu) - 0.5 * count * math.log(self.nu * math.pi)
+        constant = (
+            gammaln(half) - math.lgamma(0.5 * self.nu) - 0.5 * count * math.log(self.nu * math.pi)
+        )
         return constant - 0.5 * log_det - half * jnp.log1p(square / self.nu) - units
 
     def weight(self, square: jax.Array, count: jax.Array) -> jax.Array:

@@ -68,7 +68,9 @@ class Prior(Mapping[str, dist.Distribution]):
         for site, belief in self.items():
             low, high = interval(belief, 0.9)
             suffix = f" for each of {belief.event_shape[-1]}" if belief.event_shape else ""
-            lines.append(f"{site:>10}  {family(belief).__name__}, 90% in [{low:.3g}, {high:.3g}]{suffix}")
+            lines.append(
+                f"{site:>10}  {family(belief).__name__}, 90% in [{low:.3g}, {high:.3g}]{suffix}"
+            )
         return "\n".join(lines)
 
 
@@ -102,7 +104,9 @@ def interval(belief: dist.Distribution, prob: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def draw_prior(prior: Mapping[str, dist.Distribution], targets: int, key: jax.Array) -> dict[str, Any]:
+def draw_prior(
+    prior: Mapping[str, dist.Distribution], targets: int, key: jax.Array
+) -> dict[str, Any]:
     """One draw of all sites (target, ...), amplitudes in units of the smallest observed loss."""
     keys = jax.random.split(key, len(prior))
     return {site: b.sample(k, (targets,)) for k, (site, b) in zip(keys, prior.items(), strict=True)}

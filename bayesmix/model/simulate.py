@@ -22,13 +22,16 @@ def reference_of(designs: Designs, targets: Sequence[str], unit: float = 1.0) ->
     return Reference.of(_blank(designs, targets, unit))
 
 
-def draw_parameters(model: BoundModel, targets: Sequence[str], domains: int, seed: int = 0) -> dict[str, np.ndarray]:
+def draw_parameters(
+    model: BoundModel, targets: Sequence[str], domains: int, seed: int = 0
+) -> dict[str, np.ndarray]:
     """One draw of all parameters from the prior, site → (target, ...)."""
     with enable_x64():
         unit = jnp.array([model.reference.loss[t] for t in targets])
         theta = draw_prior(model.priors(domains), len(targets), jax.random.key(seed))
         return {
-            site: np.asarray(value * unit if site in model.law.amplitudes else value) for site, value in theta.items()
+            site: np.asarray(value * unit if site in model.law.amplitudes else value)
+            for site, value in theta.items()
         }
 
 
@@ -59,9 +62,13 @@ def simulate(
         parameters = draw_parameters(bound, targets, len(designs.domains), seed)
     with enable_x64():
         data = Data.of(designs, bound.reference, tuple(targets), cells=bound.cells(designs))
-        fixed = handlers.substitute(program, {site: jnp.asarray(v, float) for site, v in parameters.items()})
+        fixed = handlers.substitute(
+            program, {site: jnp.asarray(v, float) for site, v in parameters.items()}
+        )
         seeded = handlers.seed(fixed, jax.random.key(seed + 1))
-        trace = handlers.trace(seeded).get_trace(bound.form, bound.priors(len(designs.domains)), data, observe=False)
+        trace = handlers.trace(seeded).get_trace(
+            bound.form, bound.priors(len(designs.domains)), data, observe=False
+        )
         loss = np.asarray(trace["loss"]["value"])
     return Runs(designs, tuple(targets), loss)
 

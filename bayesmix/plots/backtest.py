@@ -11,7 +11,19 @@ from scipy.stats import binom
 from bayesmix.design import count
 from bayesmix.evaluation.backtest import Backtest
 from bayesmix.evaluation.score import LEVELS
-from bayesmix.plots.style import BLUE, COLOURS, DENSE, GREY, ORANGE, calm, key, plain, size_axis, slanted, zero_line
+from bayesmix.plots.style import (
+    BLUE,
+    COLOURS,
+    DENSE,
+    GREY,
+    ORANGE,
+    calm,
+    key,
+    plain,
+    size_axis,
+    slanted,
+    zero_line,
+)
 
 MOST = 8
 
@@ -39,7 +51,14 @@ def plot_coverage(backtest: Backtest, *, ax: Axes) -> Axes:
     pooled = [100 * figures.pooled(row) for row in figures.coverage]
     ax.plot(levels, pooled, "o-", color="black", linewidth=1.8, label="all targets")
     low, high = backtest.chance
-    ax.plot([90, 90], [100 * low, 100 * high], color="black", linewidth=5, alpha=0.2, label="chance, if right (90 %)")
+    ax.plot(
+        [90, 90],
+        [100 * low, 100 * high],
+        color="black",
+        linewidth=5,
+        alpha=0.2,
+        label="chance, if right (90 %)",
+    )
     ax.set_xlim(45, 100)
     ax.set_ylim(min(40.0, 100 * figures.coverage.min() - 3), 102)
     ax.set_xlabel("what the band promises (%)")
@@ -49,7 +68,11 @@ def plot_coverage(backtest: Backtest, *, ax: Axes) -> Axes:
 
 
 def plot_coverage_by_size(
-    backtest: Backtest, *, ax: Axes, level: float = 0.9, along: Literal["params", "tokens"] = "params"
+    backtest: Backtest,
+    *,
+    ax: Axes,
+    level: float = 0.9,
+    along: Literal["params", "tokens"] = "params",
 ) -> Axes:
     """Share of left-out losses inside the band, at each size N or D, with what chance allows bands that are right.
 
@@ -73,10 +96,19 @@ def plot_coverage_by_size(
     chance = np.array([binom.interval(0.95, n, level) for n in counts]) / counts[:, None]
     places = np.arange(len(sizes)) if len(sizes) < 3 else sizes
     ax.axhline(100 * level, color=GREY, linewidth=0.8, zorder=0)
-    ax.vlines(places, *(100 * chance.T), color="0.5", linewidth=9, alpha=0.3, label="chance, if right (95 %)")
+    ax.vlines(
+        places,
+        *(100 * chance.T),
+        color="0.5",
+        linewidth=9,
+        alpha=0.3,
+        label="chance, if right (95 %)",
+    )
     ax.plot(places, 100 * shares, "o-", color=BLUE, markersize=6, label=f"{100 * level:.0f} % band")
     for place, share, number in zip(places, shares, counts, strict=True):
-        text = ax.annotate(f"{number}", (place, 100 * share), (7, -9), textcoords="offset points", fontsize="small")
+        text = ax.annotate(
+            f"{number}", (place, 100 * share), (7, -9), textcoords="offset points", fontsize="small"
+        )
         text.set_color("0.4")
     ax.set_ylim(min(45.0, 100 * shares.min() - 8), 104)
     name = "left-out model parameters N" if along == "params" else "left-out training tokens D"
@@ -112,9 +144,15 @@ def plot_misses(backtest: Backtest, *, ax: Axes) -> Axes:
         lower, upper = (100 * (edge[rows, t] / centre - 1) for edge in (low, high))
         miss = 100 * (backtest.measured[rows, t] / centre - 1)
         out = (miss < lower) | (miss > upper)
-        ax.fill_between(x, lower, upper, step="mid", color=BLUE, alpha=0.25, linewidth=0, label="90 % band")
-        ax.plot(x[~out], miss[~out], ".", color=BLUE, markersize=3, rasterized=dense, label="inside")
-        ax.plot(x[out], miss[out], ".", color=ORANGE, markersize=4, rasterized=dense, label="outside")
+        ax.fill_between(
+            x, lower, upper, step="mid", color=BLUE, alpha=0.25, linewidth=0, label="90 % band"
+        )
+        ax.plot(
+            x[~out], miss[~out], ".", color=BLUE, markersize=3, rasterized=dense, label="inside"
+        )
+        ax.plot(
+            x[out], miss[out], ".", color=ORANGE, markersize=4, rasterized=dense, label="outside"
+        )
         ticks.append(start + len(rows) / 2)
         start += len(rows) + max(3, len(rows) // 10)
     zero_line(ax)

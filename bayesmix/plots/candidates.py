@@ -9,12 +9,19 @@ from bayesmix.acquisition.proposal import Proposal
 from bayesmix.acquisition.scores import CandidateScores
 from bayesmix.plots.style import COLOURS, DENSE, GREY, MARKERS, ORANGE, calm, flops_axis, key_above
 
-ORIGINS = {"sobol": "spread out", "vertex": "nearly one domain", "optimum": "near the optimum", "replicate": "repeats"}
+ORIGINS = {
+    "sobol": "spread out",
+    "vertex": "nearly one domain",
+    "optimum": "near the optimum",
+    "replicate": "repeats",
+}
 LEAST = 1e-3
 """Scores below this part of the highest are drawn at it: on a logarithmic axis they would be all there is to see."""
 
 
-def plot_candidates(appraisal: CandidateScores, *, ax: Axes, proposal: Proposal | None = None) -> Axes:
+def plot_candidates(
+    appraisal: CandidateScores, *, ax: Axes, proposal: Proposal | None = None
+) -> Axes:
     """Score of every candidate run against its cost, with the runs that nothing cheaper equals joined by a line.
 
     Above the dotted line a run lowers the expected regret by more than its FLOPs would, spent on a longer flagship run.
@@ -48,7 +55,14 @@ def plot_candidates(appraisal: CandidateScores, *, ax: Axes, proposal: Proposal 
     line = np.geomspace(low, high, 50)
     break_even = appraisal.worth(line)
     if break_even is not None and top > 0:
-        ax.plot(line, break_even, color="black", linewidth=1.0, linestyle=":", label="worth its cost above")
+        ax.plot(
+            line,
+            break_even,
+            color="black",
+            linewidth=1.0,
+            linestyle=":",
+            label="worth its cost above",
+        )
     if proposal is not None and len(proposal.runs):
         marked = np.maximum(proposal.scores, LEAST * top)
         ax.plot(
@@ -59,7 +73,8 @@ def plot_candidates(appraisal: CandidateScores, *, ax: Axes, proposal: Proposal 
     if top > 0:
         ax.set_yscale("log")
         ax.set_ylim(
-            0.7 * LEAST * top, 2 * max(top, 0.0 if break_even is None else min(float(break_even[-1]), 30 * top))
+            0.7 * LEAST * top,
+            2 * max(top, 0.0 if break_even is None else min(float(break_even[-1]), 30 * top)),
         )
     flops_axis(ax.xaxis, "cost of the run (FLOPs)")
     unit = "nats" if appraisal.unit.startswith("nats of expected regret") else appraisal.unit

@@ -40,6 +40,8 @@ def plot_comparison(comparison: Comparison, *, ax: Axes) -> Axes:
         )
     zero_line(ax, vertical=True)
     method = f"left out by {comparison.group_by}" if comparison.group_by else "PSIS-LOO"
-    ax.set_xlabel(f"log density per loss behind the best law,\nnats ({method}; ± 2 standard errors)")
+    ax.set_xlabel(
+        f"log density per loss behind the best law,\nnats ({method}; ± 2 standard errors)"
+    )
     ax.legend(frameon=False, fontsize="small", loc="best")
     return calm(ax)

@@ -30,8 +30,14 @@ def plot_convergence(posterior: Posterior, *, ax: Axes) -> Axes:
     excess = np.maximum(diagnostics.rhat - 1, LEAST)
     bad = (diagnostics.rhat > RHAT) | (ess < ESS)
     high = max(10 * (RHAT - 1), 2 * float(excess[finite].max(initial=0)))
-    low_ess, high_ess = min(ESS / 2, 0.7 * float(ess[finite].min(initial=ESS))), 1.4 * float(ess[finite].max())
-    for mask, colour, label in ((finite & ~bad, BLUE, "parameters"), (finite & bad, ORANGE, "that fail")):
+    low_ess, high_ess = (
+        min(ESS / 2, 0.7 * float(ess[finite].min(initial=ESS))),
+        1.4 * float(ess[finite].max()),
+    )
+    for mask, colour, label in (
+        (finite & ~bad, BLUE, "parameters"),
+        (finite & bad, ORANGE, "that fail"),
+    ):
         if not mask.any():
             continue
         ax.plot(
@@ -41,10 +47,21 @@ def plot_convergence(posterior: Posterior, *, ax: Axes) -> Axes:
     ax.axhspan(RHAT - 1, high, color="0.5", alpha=0.15, linewidth=0, label="not enough")
     ax.fill_betweenx([LEAST / 1.5, RHAT - 1], low_ess, ESS, color="0.5", alpha=0.15, linewidth=0)
     worst = np.flatnonzero(finite & bad)[np.argsort(-diagnostics.rhat[finite & bad])][:NAMED]
-    lines = [plain(f"{diagnostics.parameter[i]} of {diagnostics.targets[diagnostics.target[i]]}", 36) for i in worst]
+    lines = [
+        plain(f"{diagnostics.parameter[i]} of {diagnostics.targets[diagnostics.target[i]]}", 36)
+        for i in worst
+    ]
     lines = ["worst:", *lines] if lines else []
     lines += [f"{(~finite).sum()} parameters never moved"] if not finite.all() else []
-    ax.text(0.98, 0.97, "\n".join(lines), transform=ax.transAxes, ha="right", va="top", fontsize="x-small")
+    ax.text(
+        0.98,
+        0.97,
+        "\n".join(lines),
+        transform=ax.transAxes,
+        ha="right",
+        va="top",
+        fontsize="x-small",
+    )
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_xlim(low_ess, max(high_ess, 1.2 * ESS))

@@ -29,22 +29,43 @@ def plot_shares(decision: Decision, *, ax: Axes, max_domains: int = 20) -> Axes:
     visible, rest = order[:max_domains], order[max_domains:]
     rows = rows_of(ax, visible)
     if near_optimal.empty:
-        label, ranges = "best of each draw, 90 %", {d: (b.q05, b.q95) for d, b in decision.regret.shares.items()}
+        label, ranges = (
+            "best of each draw, 90 %",
+            {d: (b.q05, b.q95) for d, b in decision.regret.shares.items()},
+        )
     else:
         label, ranges = f"as good ({near_optimal.epsilon:.1g} nats)", dict(near_optimal.ranges)
     low, high = np.array([ranges[d] for d in visible]).T
-    ax.barh(rows, high - low, left=low, height=0.46, color=BLUE, alpha=0.35, linewidth=0, label=label)
+    ax.barh(
+        rows, high - low, left=low, height=0.46, color=BLUE, alpha=0.35, linewidth=0, label=label
+    )
     for name, (marker, colour, size) in MARKS.items():
         if name in decision.optimum.baselines:
             other = decision.optimum.baselines[name].mixture.on(order)[: len(visible)]
             ax.plot(other, rows, marker, color=colour, markersize=size, label=name, linestyle="")
     ax.plot(
-        mixture.on(order)[: len(visible)], rows, "o", color=ORANGE, markersize=6, label="chosen", zorder=3, linestyle=""
+        mixture.on(order)[: len(visible)],
+        rows,
+        "o",
+        color=ORANGE,
+        markersize=6,
+        label="chosen",
+        zorder=3,
+        linestyle="",
     )
     if rest:
         subject = "1 smaller domain has" if len(rest) == 1 else f"{len(rest)} smaller domains have"
         text = f"{subject} {100 * sum(mixture[d] for d in rest):.0f} %"
-        ax.text(0.99, 0.02, text, transform=ax.transAxes, ha="right", va="bottom", fontsize="small", color=GREY)
+        ax.text(
+            0.99,
+            0.02,
+            text,
+            transform=ax.transAxes,
+            ha="right",
+            va="bottom",
+            fontsize="small",
+            color=GREY,
+        )
     ax.set_xlim(left=0)
     ax.margins(x=0.04)
     share_axis(ax.xaxis, "share of the training tokens")
@@ -64,11 +85,32 @@ def plot_regret(decision: Decision, *, ax: Axes, bins: int = 40) -> Axes:
     """
     losses = decision.regret.losses
     high, end = (float(q) for q in np.quantile(losses, [0.95, 0.995]))
-    outliers = int((losses > end).sum())  # one draw far out would squeeze all others into the first bins
+    outliers = int(
+        (losses > end).sum()
+    )  # one draw far out would squeeze all others into the first bins
     label = f"{len(losses)} draws" + (f", {outliers} further right" if outliers else "")
-    ax.hist(losses, bins=bins, range=(0.0, max(end, 1e-12)), color=BLUE, alpha=0.45, linewidth=0, label=label)
-    ax.axvline(float(losses.mean()), color=ORANGE, linewidth=1.5, label=f"expected, {losses.mean():.1e} nats")
-    ax.axvline(high, color=ORANGE, linewidth=1.5, linestyle="--", label=f"exceeded by 5 % of the draws, {high:.1e}")
+    ax.hist(
+        losses,
+        bins=bins,
+        range=(0.0, max(end, 1e-12)),
+        color=BLUE,
+        alpha=0.45,
+        linewidth=0,
+        label=label,
+    )
+    ax.axvline(
+        float(losses.mean()),
+        color=ORANGE,
+        linewidth=1.5,
+        label=f"expected, {losses.mean():.1e} nats",
+    )
+    ax.axvline(
+        high,
+        color=ORANGE,
+        linewidth=1.5,
+        linestyle="--",
+        label=f"exceeded by 5 % of the draws, {high:.1e}",
+    )
     ax.set_xlim(left=0)
     ax.ticklabel_format(axis="x", style="sci", scilimits=(-2, 2))
     ax.set_xlabel("regret of the chosen mixture (nats)")

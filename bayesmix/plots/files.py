@@ -29,7 +29,10 @@ INKS = {
 
 
 def save_plots(
-    path: str | os.PathLike[str], *plots: Callable[[Axes], object], width: float = 7.0, height: float = 4.5
+    path: str | os.PathLike[str],
+    *plots: Callable[[Axes], object],
+    width: float = 7.0,
+    height: float = 4.5,
 ) -> None:
     """Draw plots side by side and write them to one file, which appears whole or not at all.
 
@@ -55,11 +58,21 @@ def require_suffix(path: str | os.PathLike[str]) -> None:
     suffix = Path(path).suffix
     if suffix not in SUFFIXES:
         expected = f"a suffix among {', '.join(SUFFIXES)}"
-        raise InputError("unknown kind of figure", expected=expected, got=suffix or "none", advice="Try name.png.")
+        raise InputError(
+            "unknown kind of figure",
+            expected=expected,
+            got=suffix or "none",
+            advice="Try name.png.",
+        )
 
 
 def svg_of(
-    plot: Callable[[Axes], object], *, name: str, width: float = 4.6, height: float = 3.2, ternary: bool = False
+    plot: Callable[[Axes], object],
+    *,
+    name: str,
+    width: float = 4.6,
+    height: float = 3.2,
+    ternary: bool = False,
 ) -> str:
     """One plot as an ``<svg>`` element that goes into a page: no background, text as text, black as the page's own ink.
 
@@ -73,7 +86,10 @@ def svg_of(
     figure = Figure(figsize=(width, height), layout="constrained")
     plot(figure.add_subplot(projection="ternary") if ternary else figure.subplots())
     sheet = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}), warnings.catch_warnings():
+    with (
+        matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}),
+        warnings.catch_warnings(),
+    ):
         warnings.filterwarnings("ignore", "Glyph")  # the browser has fonts that matplotlib has not
         metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(sheet, format="svg", transparent=True, dpi=DPI, metadata=metadata)

@@ -19,7 +19,9 @@ ROOM = 0.75  # inches that an interval takes
 
 
 @renamed(most="max_domains", most_targets="max_targets")
-def plot_effects(effects: Effects, *, ax: Axes, max_domains: int = 20, max_targets: int = 40) -> Axes:
+def plot_effects(
+    effects: Effects, *, ax: Axes, max_domains: int = 20, max_targets: int = 40
+) -> Axes:
     """Change of the loss of each target (row) when one domain (column) gets more, as a heat map.
 
     Cells whose sign is not sure, with a central 90 % interval that holds 0, carry a cross. Columns are the domains with
@@ -38,7 +40,9 @@ def plot_effects(effects: Effects, *, ax: Axes, max_domains: int = 20, max_targe
     # one strong effect should not bleach all others
     limit = max(float(np.quantile(size[cell], 0.98)), 1e-9)
     norm = TwoSlopeNorm(0.0, -limit, limit)
-    picture = ax.imshow(-effects.mean[cell], cmap=COLOURS, norm=norm, aspect="auto", interpolation="nearest")
+    picture = ax.imshow(
+        -effects.mean[cell], cmap=COLOURS, norm=norm, aspect="auto", interpolation="nearest"
+    )
     small = 7.0 if max(len(rows), len(columns)) > 16 else 9.0
     names = [plain(effects.domains[d], 14) for d in columns]
     ax.set_xticks(np.arange(len(columns)), names, **slanted(names))
@@ -49,7 +53,15 @@ def plot_effects(effects: Effects, *, ax: Axes, max_domains: int = 20, max_targe
         _write(effects, rows, columns, limit, ax)
     else:
         unsure = np.argwhere(~effects.sure[cell])
-        ax.plot(unsure[:, 1], unsure[:, 0], "x", color="black", markersize=2.5, markeredgewidth=0.6, linestyle="")
+        ax.plot(
+            unsure[:, 1],
+            unsure[:, 0],
+            "x",
+            color="black",
+            markersize=2.5,
+            markeredgewidth=0.6,
+            linestyle="",
+        )
     for side in ax.spines.values():
         side.set_visible(False)
     moved = f"{100 * effects.step:g} % of the tokens moved to it"

@@ -28,12 +28,21 @@ def plot_loo_pit(loo_pit: LooPit, *, ax: Axes) -> Axes:
     few_targets = len(loo_pit.targets) <= MOST
     longest = max(loo_pit.targets, key=lambda target: len(loo_pit.of(target)))
     band = Ecdf.of(loo_pit.of(longest), FALSE_ALARM / len(loo_pit.targets))
-    ax.fill_between(band.points, band.low - band.points, band.high - band.points, color=GREY, alpha=0.3, linewidth=0)
+    ax.fill_between(
+        band.points,
+        band.low - band.points,
+        band.high - band.points,
+        color=GREY,
+        alpha=0.3,
+        linewidth=0,
+    )
     grid = np.linspace(0, 1, 401)
     for t, target in enumerate(loo_pit.targets):
         values = np.sort(loo_pit.of(target))
         alarm = target in loo_pit.problems
-        style: dict[str, Any] = {"color": COLOURS[t] if few_targets else COLOURS[1] if alarm else GREY}
+        style: dict[str, Any] = {
+            "color": COLOURS[t] if few_targets else COLOURS[1] if alarm else GREY
+        }
         style["label"] = plain(target) if few_targets else None
         ecdf = np.searchsorted(values, grid, side="right") / len(values)
         ax.plot(grid, ecdf - grid, linewidth=1.8 if alarm else 0.9, **style)

@@ -12,7 +12,10 @@ from bayesmix.plots.style import COLOURS, calm, key_above, plain, times_axis, ze
 POINTS = 120
 FEW = 3
 """With more strategies their bands hide each other."""
-WORDS = {"regret": "measured regret of the decision (nats)", "error": "mean error of the predicted losses (%)"}
+WORDS = {
+    "regret": "measured regret of the decision (nats)",
+    "error": "mean error of the predicted losses (%)",
+}
 
 
 @renamed(what="metric")
@@ -33,12 +36,16 @@ def plot_regret_by_flops(replays: Replays, *, ax: Axes, metric: str = "regret") 
     unit = 100.0 if metric == "error" else 1.0
     strategies = replays.by_strategy()
     for place, (name, seeds) in enumerate(strategies.items()):
-        curves = unit * np.array([seeds[s].at(low * budgets, metric) for s, (low, _) in spans.items()])
+        curves = unit * np.array(
+            [seeds[s].at(low * budgets, metric) for s, (low, _) in spans.items()]
+        )
         mean, colour = curves.mean(axis=0), COLOURS[place % len(COLOURS)]
         if len(curves) > 1 and (place == 0 or len(strategies) <= FEW):
             error = 2 * curves.std(axis=0, ddof=1) / np.sqrt(len(curves))
             lower = np.maximum(mean - error, 0.0)
-            ax.fill_between(budgets, lower, mean + error, step="post", color=colour, alpha=0.18, linewidth=0)
+            ax.fill_between(
+                budgets, lower, mean + error, step="post", color=colour, alpha=0.18, linewidth=0
+            )
         ax.step(budgets, mean, where="post", color=colour, linewidth=1.6, label=plain(name, 30))
     zero_line(ax)
     ax.set_xlim(budgets[0], budgets[-1])

@@ -45,7 +45,9 @@ def plot_loss_by_share(
     Raises:
         InputError: a domain is unknown, or the two are one.
     """
-    shares, mixtures = _line(design.mixture.on(posterior.domains), posterior.domains, domain, other_domain)
+    shares, mixtures = _line(
+        design.mixture.on(posterior.domains), posterior.domains, domain, other_domain
+    )
     n, d = (np.full(len(shares), size) for size in (design.scale.params, design.scale.tokens))
     prediction = posterior.predict(Designs(posterior.domains, mixtures, n, d), noise=noise)
     fill_bands(ax, shares, prediction.draws[:, :, posterior.targets.index(target)])

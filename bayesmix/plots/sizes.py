@@ -60,18 +60,31 @@ def plot_loss_by_size(
     low, high = min(place.min(), anchor) / 1.15, max(place.max(), anchor) * reach
     curve = np.geomspace(low, high, POINTS)
     weights = design.mixture.on(posterior.domains)
-    fill_bands(ax, curve, posterior.predict(_curve(posterior, design, along, curve)).draws[:, :, column])
-    on_curve = _on_curve(fitted, design.scale, along) & (0.5 * np.abs(fitted.mixture - weights).sum(1) < NEAR_MIXTURE)
+    fill_bands(
+        ax, curve, posterior.predict(_curve(posterior, design, along, curve)).draws[:, :, column]
+    )
+    on_curve = _on_curve(fitted, design.scale, along) & (
+        0.5 * np.abs(fitted.mixture - weights).sum(1) < NEAR_MIXTURE
+    )
     if carried:
         rows = np.flatnonzero(~on_curve & np.isfinite(posterior.runs.loss[:, column]))
         _draw_carried(posterior, design, along, rows, column, ax)
     if on_curve.any():
         measured = posterior.runs.loss[on_curve, column]
-        ax.plot(place[on_curve], measured, "o", color=ORANGE, markersize=5, label="measured", zorder=3)
+        ax.plot(
+            place[on_curve], measured, "o", color=ORANGE, markersize=5, label="measured", zorder=3
+        )
     shade(ax, place.max(), high)
     if low < place.min() / 1.2:
         shade(ax, low, place.min())
-    ax.axvline(anchor, ymax=0.5, color="black", linewidth=0.9, linestyle=":", label=_named(design.scale, along))
+    ax.axvline(
+        anchor,
+        ymax=0.5,
+        color="black",
+        linewidth=0.9,
+        linestyle=":",
+        label=_named(design.scale, along),
+    )
     ax.set_xlim(low, high)
     _size_axis(ax, design.scale, along)
     ax.set_ylabel("loss (nats/token)")
@@ -88,9 +101,13 @@ def plot_scales(designs: Designs, *, ax: Axes, flagship: Scale | None = None) ->
         ax: where to draw.
         flagship: the scale to decide at.
     """
-    cells, counts = np.unique(np.stack([designs.params, designs.tokens]), axis=1, return_counts=True)
+    cells, counts = np.unique(
+        np.stack([designs.params, designs.tokens]), axis=1, return_counts=True
+    )
     area = 12 + 80 * np.sqrt(counts / counts.max())
-    dots = ax.scatter(*cells, s=area, color=BLUE, alpha=0.55, linewidth=0, label=f"{len(designs)} measured points")
+    dots = ax.scatter(
+        *cells, s=area, color=BLUE, alpha=0.55, linewidth=0, label=f"{len(designs)} measured points"
+    )
     dots.set_rasterized(len(counts) > DENSE)
     sizes = cells
     if flagship is not None:
@@ -111,7 +128,9 @@ def _place(designs: Designs, along: Axis) -> np.ndarray:
     return {"params": designs.params, "tokens": designs.tokens, "flops": designs.flops}[along]
 
 
-def _curve(posterior: Posterior | Stack, design: Design, along: Axis, positions: np.ndarray) -> Designs:
+def _curve(
+    posterior: Posterior | Stack, design: Design, along: Axis, positions: np.ndarray
+) -> Designs:
     """The mixture of the design at positions (point) along its curve."""
     anchor = _place(Designs.of(design), along)[0]
     scales = [grow(along)(design.scale, float(value / anchor)) for value in positions]
@@ -127,15 +146,24 @@ def _on_curve(designs: Designs, scale: Scale, along: Axis) -> np.ndarray:
 
 
 def _draw_carried(
-    posterior: Posterior | Stack, design: Design, along: Axis, rows: np.ndarray, column: int, ax: Axes
+    posterior: Posterior | Stack,
+    design: Design,
+    along: Axis,
+    rows: np.ndarray,
+    column: int,
+    ax: Axes,
 ) -> None:
     if not rows.size:
         return
-    rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), CARRIED)).round().astype(int))]
+    rows = rows[
+        np.unique(np.linspace(0, len(rows) - 1, min(len(rows), CARRIED)).round().astype(int))
+    ]
     runs = posterior.designs.take(rows)
     positions = _place(runs, along)
     sizes, index = np.unique(positions, return_inverse=True)
-    curve_loss = posterior.predict(_curve(posterior, design, along, sizes), noise=False).quantile(0.5)[index, column]
+    curve_loss = posterior.predict(_curve(posterior, design, along, sizes), noise=False).quantile(
+        0.5
+    )[index, column]
     run_loss = posterior.predict(runs, noise=False).quantile(0.5)[:, column]
     ax.plot(
         positions, posterior.runs.loss[rows, column] * curve_loss / run_loss, "o", color=GREY, alpha=0.5, markersize=3,
@@ -144,7 +172,9 @@ def _draw_carried(
 
 
 def _named(scale: Scale, along: Axis) -> str:
-    return {"params": f"N = {count(scale.params)}", "tokens": f"D = {count(scale.tokens)}"}.get(along, str(scale))
+    return {"params": f"N = {count(scale.params)}", "tokens": f"D = {count(scale.tokens)}"}.get(
+        along, str(scale)
+    )
 
 
 def _size_axis(ax: Axes, scale: Scale, along: Axis) -> None:

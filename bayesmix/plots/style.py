@@ -40,7 +40,9 @@ def plain(name: str, width: int = NAME) -> str:
     return f" {text}" if text.startswith("_") else text
 
 
-def fill_bands(ax: Axes, x: np.ndarray, draws: np.ndarray, colour: str = BLUE, name: str = "median") -> None:
+def fill_bands(
+    ax: Axes, x: np.ndarray, draws: np.ndarray, colour: str = BLUE, name: str = "median"
+) -> None:
     """Nested 50 and 90 % bands of draws (draw, point) over x (point), and their median."""
     for level, opacity in BANDS:
         low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
@@ -106,7 +108,14 @@ def key_above(ax: Axes) -> None:
     width = ax.figure.get_figwidth() * ax.get_position().width  # type: ignore[union-attr]
     longest = max((len(label) for label in ax.get_legend_handles_labels()[1]), default=1)
     columns = max(1, int(1.15 * width / (0.4 + 0.066 * longest)))
-    _legend(ax, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, borderaxespad=0.2, columnspacing=1.2)
+    _legend(
+        ax,
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        ncols=columns,
+        borderaxespad=0.2,
+        columnspacing=1.2,
+    )
 
 
 def _legend(ax: Axes, **options: Any) -> None:
@@ -114,7 +123,14 @@ def _legend(ax: Axes, **options: Any) -> None:
     for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
         entries.setdefault(label, handle)
     if entries:
-        ax.legend([*entries.values()], [*entries], frameon=False, fontsize="small", handlelength=1.5, **options)
+        ax.legend(
+            [*entries.values()],
+            [*entries],
+            frameon=False,
+            fontsize="small",
+            handlelength=1.5,
+            **options,
+        )
 
 
 def calm(ax: Axes) -> Axes:
@@ -133,7 +149,13 @@ def slanted(names: Sequence[str]) -> dict[str, Any]:
     if sum(map(len, names)) <= 50:
         return {}
     if len(names) > 16:
-        return {"rotation": 90, "ha": "right", "va": "center", "rotation_mode": "anchor", "fontsize": 7.0}
+        return {
+            "rotation": 90,
+            "ha": "right",
+            "va": "center",
+            "rotation_mode": "anchor",
+            "fontsize": 7.0,
+        }
     return {"rotation": 35, "ha": "right", "va": "top", "rotation_mode": "anchor"}
 
 

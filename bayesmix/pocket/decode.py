@@ -18,7 +18,9 @@ LEVELS = 64  # of speech
 CODES = 64  # of image patches
 PATCH, TILE = 4, 8  # pixels a side of a patch, patches a side of a tile
 
-_SPELT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "\t": "    "})
+_SPELT = str.maketrans(
+    {"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "\t": "    "}
+)
 _SYMBOL = np.full(256, 255, np.uint8)
 _SYMBOL[10] = 0
 _SYMBOL[32:127] = np.arange(1, ASCII)
@@ -33,7 +35,9 @@ def text_symbols(texts: Iterable[str]) -> np.ndarray:
 
 def files(folder: Path, pattern: str) -> list[Path]:
     """The files of that pattern, in the order of their paths."""
-    return sorted(path for path in folder.rglob(pattern) if path.is_file() and not path.is_symlink())
+    return sorted(
+        path for path in folder.rglob(pattern) if path.is_file() and not path.is_symlink()
+    )
 
 
 def plain_text(paths: Iterable[Path]) -> Iterator[str]:
@@ -44,7 +48,9 @@ def plain_text(paths: Iterable[Path]) -> Iterator[str]:
 def bible(program: Path, text: Path) -> str:
     """The King James Bible as the program that knows its format prints it, without the numbers of verses."""
     command = [str(program / "usr/bin/bible"), "-p", str(text / "usr/lib"), "-f", "gen1:1-rev22:21"]
-    output = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True).stdout
+    output = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
+    ).stdout
     return re.sub(r"^\w+:\d+ ", "", output, flags=re.MULTILINE)
 
 
@@ -52,7 +58,9 @@ def manual(path: Path) -> str:
     """A manual page without the commands of troff."""
     with gzip.open(path, "rt", encoding="utf-8", errors="ignore") as page:
         lines = [line for line in page if not line.startswith((".", "'"))]
-    return re.sub(r"\\f\[?\w+\]?|\\[&|^%/,]|\\m\[\w*\]|\\s[+-]?\d", "", "".join(lines)).replace("\\-", "-")
+    return re.sub(r"\\f\[?\w+\]?|\\[&|^%/,]|\\m\[\w*\]|\\s[+-]?\d", "", "".join(lines)).replace(
+        "\\-", "-"
+    )
 
 
 def proofs(path: Path) -> str:
@@ -72,7 +80,11 @@ def speech_symbols(paths: Iterable[Path]) -> np.ndarray:
     samples = []
     for path in paths:
         with wave.open(str(path)) as sound:
-            assert (sound.getframerate(), sound.getsampwidth(), sound.getnchannels()) == (8000, 2, 1), path
+            assert (sound.getframerate(), sound.getsampwidth(), sound.getnchannels()) == (
+                8000,
+                2,
+                1,
+            ), path
             samples.append(np.frombuffer(sound.readframes(sound.getnframes()), "<i2"))
     signal = np.concatenate(samples) / 32768.0
     compressed = np.sign(signal) * np.log1p(255 * np.abs(signal)) / np.log(256)
@@ -88,7 +100,10 @@ def patches(tiles: np.ndarray) -> np.ndarray:
 def codebook(kinds: Iterable[np.ndarray], seed: int = 0, sample: int = 20_000) -> np.ndarray:
     """64 patches (code, pixel) by k-means, on an equal number of patches of every kind of image."""
     rng = np.random.default_rng(seed)
-    pool = [patches(tiles[rng.integers(len(tiles), size=sample // 16)]).reshape(-1, PATCH * PATCH) for tiles in kinds]
+    pool = [
+        patches(tiles[rng.integers(len(tiles), size=sample // 16)]).reshape(-1, PATCH * PATCH)
+        for tiles in kinds
+    ]
     pixels = np.concatenate([part[rng.permutation(len(part))[:sample]] for part in pool])
     centres, _ = kmeans2(pixels.astype(float), CODES, iter=30, minit="++", rng=rng)
     return centres[np.argsort(centres.mean(axis=1))]
@@ -97,6 +112,6 @@ def codebook(kinds: Iterable[np.ndarray], seed: int = 0, sample: int = 20_000) -
 def image_symbols(tiles: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """The nearest code (tile, patch) of every patch."""
     blocks = [patches(part) for part in np.array_split(tiles, max(1, len(tiles) // 4096))]
-    return np.concatenate([vq(b.reshape(-1, b.shape[-1]), codes)[0].reshape(b.shape[:2]) for b in blocks]).astype(
-        np.uint8
-    )
+    return np.concatenate(
+        [vq(b.reshape(-1, b.shape[-1]), codes)[0].reshape(b.shape[:2]) for b in blocks]
+    ).astype(np.uint8)

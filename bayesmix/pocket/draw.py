@@ -20,7 +20,9 @@ def domain_order(weights: np.ndarray, length: int, seed: int) -> np.ndarray:
         seed: of the scrambling.
     """
     exponent = max(0, int(length - 1).bit_length())
-    points = qmc.Sobol(1, scramble=True, rng=np.random.default_rng([seed, 1])).random_base2(exponent)[:length, 0]
+    points = qmc.Sobol(1, scramble=True, rng=np.random.default_rng([seed, 1])).random_base2(
+        exponent
+    )[:length, 0]
     return np.minimum(np.searchsorted(np.cumsum(weights), points, side="right"), len(weights) - 1)
 
 

@@ -24,7 +24,13 @@ def photographs(paths: Iterable[Path]) -> np.ndarray:
         with Image.open(path) as image:
             factor = SHORT / min(image.size)
             size = (round(image.width * factor), round(image.height * factor))
-            parts.append(_cut(np.asarray(image.convert("RGB").convert("L").resize(size, Image.Resampling.LANCZOS))))
+            parts.append(
+                _cut(
+                    np.asarray(
+                        image.convert("RGB").convert("L").resize(size, Image.Resampling.LANCZOS)
+                    )
+                )
+            )
     return np.concatenate(parts)
 
 
@@ -56,7 +62,9 @@ def glyphs(paths: Iterable[Path]) -> np.ndarray:
             characters = sorted(table.getBestCmap() or ())
         for character in characters:
             image = Image.new("L", (PIXELS, PIXELS), 255)
-            ImageDraw.Draw(image).text((PIXELS // 2, PIXELS // 2), chr(character), 0, font, anchor="mm")
+            ImageDraw.Draw(image).text(
+                (PIXELS // 2, PIXELS // 2), chr(character), 0, font, anchor="mm"
+            )
             parts.append(np.asarray(image))
     tiles = np.stack(parts).astype(np.float32) / 255
     return tiles[np.ptp(tiles, axis=(1, 2)) > 0.3]
@@ -84,8 +92,12 @@ def textures(seed: int = 0) -> np.ndarray:
 
 def _cloud(rng: np.random.Generator) -> np.ndarray:
     """Noise with a random slope of its spectrum, scaled to [−1, 1]."""
-    frequency = np.hypot(np.fft.fftfreq(PIXELS)[:, None], np.fft.rfftfreq(PIXELS)[None]) + 1 / PIXELS
-    spectrum = np.fft.rfft2(rng.standard_normal((PIXELS, PIXELS))) * frequency ** -rng.uniform(1, 2.5)
+    frequency = (
+        np.hypot(np.fft.fftfreq(PIXELS)[:, None], np.fft.rfftfreq(PIXELS)[None]) + 1 / PIXELS
+    )
+    spectrum = np.fft.rfft2(rng.standard_normal((PIXELS, PIXELS))) * frequency ** -rng.uniform(
+        1, 2.5
+    )
     field = np.fft.irfft2(spectrum, (PIXELS, PIXELS))
     return field / np.abs(field).max()
 

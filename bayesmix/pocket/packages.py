@@ -85,13 +85,19 @@ def _fetched(package: Package, folder: Path) -> Path:
         _run(["apt-get", "download", package.asked], package, folder)
     else:
         pip = [sys.executable, "-m", "pip"] if _has_pip() else ["uv", "tool", "run", "pip"]
-        _run([*pip, "download", "--no-deps", "--only-binary", ":all:", package.asked], package, folder)
+        _run(
+            [*pip, "download", "--no-deps", "--only-binary", ":all:", package.asked],
+            package,
+            folder,
+        )
     (archive,) = [path for path in folder.iterdir() if path.suffix in (".deb", ".whl")]
     return archive
 
 
 def _has_pip() -> bool:
-    result = subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True, check=False)
+    result = subprocess.run(
+        [sys.executable, "-m", "pip", "--version"], capture_output=True, check=False
+    )
     return result.returncode == 0
 
 

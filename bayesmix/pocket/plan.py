@@ -65,7 +65,9 @@ def mixtures(corpus: Corpus) -> dict[str, np.ndarray]:
         one = np.eye(count)[number]
         recipes[f"{domain}-heavy"] = 0.7 * one + 0.3 * (1 - one) / (count - 1)
         recipes[f"{domain}-light"] = 0.04 * one + 0.96 * (1 - one) / (count - 1)
-    points = qmc.Sobol(count, scramble=True, rng=np.random.default_rng(0)).random_base2(5)[:SCATTERED]
+    points = qmc.Sobol(count, scramble=True, rng=np.random.default_rng(0)).random_base2(5)[
+        :SCATTERED
+    ]
     spread = -np.log(points)  # exponentials, whose shares are spread evenly over the simplex
     spread /= spread.sum(axis=1, keepdims=True)
     recipes |= {f"sobol-{number + 1:02d}": weights for number, weights in enumerate(spread)}
@@ -85,17 +87,40 @@ def plan(setting: str, corpus: Corpus) -> list[TrainingJob]:
 
     def job(name: str, size: str, seed: int = 0) -> TrainingJob:
         weights = dict(zip(corpus.domains, recipes[name].tolist(), strict=True))
-        out = ("both" if name in aside else "size") if size == LARGEST else "mixture" if name in aside else ""
+        out = (
+            ("both" if name in aside else "size")
+            if size == LARGEST
+            else "mixture"
+            if name in aside
+            else ""
+        )
         return TrainingJob(
-            f"{setting}-{size}-{name}-{seed}", setting, size, seed, TOKENS[setting], weights, mixture=name, hold_out=out
+            f"{setting}-{size}-{name}-{seed}",
+            setting,
+            size,
+            seed,
+            TOKENS[setting],
+            weights,
+            mixture=name,
+            hold_out=out,
         )
 
     smallest, *middle, last = [size for size in SIZES if size != LARGEST]
-    first = [*core, *(name for name in recipes if name.endswith(("-heavy", "-light")) and name not in core)]
+    first = [
+        *core,
+        *(name for name in recipes if name.endswith(("-heavy", "-light")) and name not in core),
+    ]
     rest = [name for name in recipes if name not in first]
-    jobs = [job(name, smallest) for name in recipes] + [job(name, size) for size in middle for name in first]
+    jobs = [job(name, smallest) for name in recipes] + [
+        job(name, size) for size in middle for name in first
+    ]
     jobs += [job(name, last) for name in core]
-    jobs += [job(name, size, seed) for size in REPEATED for name in ("uniform", heavy[0]) for seed in (1, 2)]
+    jobs += [
+        job(name, size, seed)
+        for size in REPEATED
+        for name in ("uniform", heavy[0])
+        for seed in (1, 2)
+    ]
     jobs += [job(name, size) for size in middle for name in rest]
     jobs += [job(name, LARGEST) for name in core]
     return jobs + [job(name, last) for name in recipes if name not in core]
@@ -106,7 +131,9 @@ def write_plan(jobs: Iterable[TrainingJob], path: str | os.PathLike[str]) -> Non
     jobs = list(jobs)
     columns = {name: [getattr(job, name) for job in jobs] for name in FIELDS}
     columns["tokens"] = [" ".join(map(str, job.tokens)) for job in jobs]
-    write_table(columns | {f"weight.{d}": [job.weights[d] for job in jobs] for d in jobs[0].weights}, path)
+    write_table(
+        columns | {f"weight.{d}": [job.weights[d] for job in jobs] for d in jobs[0].weights}, path
+    )
 
 
 def read_plan(path: str | os.PathLike[str]) -> list[TrainingJob]:
@@ -116,7 +143,12 @@ def read_plan(path: str | os.PathLike[str]) -> list[TrainingJob]:
         InputError: the file is missing, a column or a value is wrong, or a name stands twice.
     """
     if not Path(path).is_file():
-        raise InputError(f"there is no plan {path}", expected="a CSV file", got="no file", advice="Check the path.")
+        raise InputError(
+            f"there is no plan {path}",
+            expected="a CSV file",
+            got="no file",
+            advice="Check the path.",
+        )
     with open(path, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     missing = [name for name in FIELDS[:5] if not rows or name not in rows[0]]
@@ -131,7 +163,9 @@ def read_plan(path: str | os.PathLike[str]) -> list[TrainingJob]:
     names = [job.train_run for job in jobs]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise InputError("a run is planned twice", expected="distinct train_run", got=twice, advice="Rename one.")
+        raise InputError(
+            "a run is planned twice", expected="distinct train_run", got=twice, advice="Rename one."
+        )
     return jobs
 
 
@@ -154,16 +188,27 @@ def checked_weights(weights: Mapping[str, float], setting: str) -> np.ndarray:
 
 
 def _job(row: Mapping[str, str]) -> TrainingJob:
-    weights = {name.removeprefix("weight."): value for name, value in row.items() if name.startswith("weight.")}
+    weights = {
+        name.removeprefix("weight."): value
+        for name, value in row.items()
+        if name.startswith("weight.")
+    }
     try:
         seed, tokens = int(row["seed"]), tuple(int(text) for text in row["tokens"].split())
         shares = {name: float(value) for name, value in weights.items()}
     except ValueError as error:
-        raise InputError(f"the plan of {row['train_run']} cannot be read", expected="numbers", got=str(error)) from None
+        raise InputError(
+            f"the plan of {row['train_run']} cannot be read", expected="numbers", got=str(error)
+        ) from None
     find_size(row["size"])
     checked_weights(shares, row["setting"])
     if not tokens:
-        raise InputError(f"{row['train_run']} has no tokens", expected="at least one number", got="none", advice="Add.")
+        raise InputError(
+            f"{row['train_run']} has no tokens",
+            expected="at least one number",
+            got="none",
+            advice="Add.",
+        )
     return TrainingJob(
         row["train_run"],
         row["setting"],

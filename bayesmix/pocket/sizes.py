@@ -34,7 +34,13 @@ class Size:
 SIZES: Mapping[str, Size] = MappingProxyType(
     {
         size.name: size
-        for size in (Size("S0", 16, 2), Size("S1", 24, 2), Size("S2", 32, 3), Size("S3", 48, 4), Size("S4", 72, 5))
+        for size in (
+            Size("S0", 16, 2),
+            Size("S1", 24, 2),
+            Size("S2", 32, 3),
+            Size("S3", 48, 4),
+            Size("S4", 72, 5),
+        )
     }
 )
 

@@ -70,7 +70,10 @@ def sweep(
         on_message(f"{len(completed)} of {len(jobs)} runs are done")
         workers = [_Worker() for _ in range(min(processes or os.cpu_count() or 1, len(remaining)))]
         finished: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-        threads = [threading.Thread(target=worker.serve, args=(todo, finished), daemon=True) for worker in workers]
+        threads = [
+            threading.Thread(target=worker.serve, args=(todo, finished), daemon=True)
+            for worker in workers
+        ]
         try:
             for thread in threads:
                 thread.start()
@@ -80,7 +83,9 @@ def sweep(
                     raise InputError(
                         "a worker of the sweep ended before its run did",
                         expected="a measured run",
-                        got="; ".join(worker.last_words() for worker in workers if worker.process.poll())
+                        got="; ".join(
+                            worker.last_words() for worker in workers if worker.process.poll()
+                        )
                         or "no reason",
                         advice="Finished runs are kept; the same command goes on from there.",
                     )
@@ -151,7 +156,11 @@ class _Worker:
             env=os.environ | ALONE,
         )
 
-    def serve(self, todo: queue.SimpleQueue[TrainingJob], finished: queue.SimpleQueue[dict[str, Any] | None]) -> None:
+    def serve(
+        self,
+        todo: queue.SimpleQueue[TrainingJob],
+        finished: queue.SimpleQueue[dict[str, Any] | None],
+    ) -> None:
         """Hand jobs to the process until none is left; None stands for a process that has ended."""
         assert self.process.stdin and self.process.stdout
         while True:

@@ -25,7 +25,9 @@ WARM_UP = 50  # steps
 RATE = 0.2  # learning rate times width
 COOLDOWN = 0.2  # share of the steps in which the rate falls to 0
 OPTIMISER = optax.chain(
-    optax.clip_by_global_norm(1.0), optax.scale_by_adam(b1=0.9, b2=0.98), optax.add_decayed_weights(0.05)
+    optax.clip_by_global_norm(1.0),
+    optax.scale_by_adam(b1=0.9, b2=0.98),
+    optax.add_decayed_weights(0.05),
 )
 
 type State = tuple[Any, Any]
@@ -58,7 +60,9 @@ def rounded(tokens: float) -> int:
     return unit * max(1, round(tokens / unit))
 
 
-def train(corpus: Corpus, size: str | Size, weights: np.ndarray, tokens: Sequence[float], seed: int = 0) -> list[Point]:
+def train(
+    corpus: Corpus, size: str | Size, weights: np.ndarray, tokens: Sequence[float], seed: int = 0
+) -> list[Point]:
     """Train a model from scratch and measure it at each of `tokens`.
 
     The rate is constant after its warm-up. Towards every measured D a branch leaves the run at 0.8 D, in which the rate
@@ -77,7 +81,10 @@ def train(corpus: Corpus, size: str | Size, weights: np.ndarray, tokens: Sequenc
     size = find_size(size) if isinstance(size, str) else size
     stops = sorted({rounded(count) // STEP_TOKENS for count in tokens})
     order = sequence_order(
-        np.asarray(weights, float), [len(sequences) for sequences in corpus.train], BATCH * stops[-1], seed
+        np.asarray(weights, float),
+        [len(sequences) for sequences in corpus.train],
+        BATCH * stops[-1],
+        seed,
     )
     rows = jnp.asarray(np.concatenate(corpus.train)[order].reshape(-1, BATCH, PLACES + 1))
     run, measure = _compiled(size, corpus.vocabulary, stops[-1])
@@ -89,7 +96,10 @@ def train(corpus: Corpus, size: str | Size, weights: np.ndarray, tokens: Sequenc
         state, seconds = _timed(run, state, rows, step, leave, sentinel, sentinel)
         step, spent = leave, spent + seconds
         branch, seconds = _timed(run, state, rows, leave, stop, leave, stop)
-        loss = {name: float(measure(branch[0], jnp.asarray(sequences))) for name, sequences in corpus.held_out.items()}
+        loss = {
+            name: float(measure(branch[0], jnp.asarray(sequences)))
+            for name, sequences in corpus.held_out.items()
+        }
         points.append(Point(stop * STEP_TOKENS, loss, spent + seconds))
     return points
 
@@ -109,7 +119,12 @@ def _compiled(size: Size, vocabulary: int, steps: int) -> tuple[Any, Any]:
         return RATE / size.width * jnp.minimum((step + 1) / WARM_UP, 1.0) * falling
 
     def run(
-        state: State, rows: jax.Array, first: jax.Array, last: jax.Array, leave: jax.Array, stop: jax.Array
+        state: State,
+        rows: jax.Array,
+        first: jax.Array,
+        last: jax.Array,
+        leave: jax.Array,
+        stop: jax.Array,
     ) -> State:
         def one(step: jax.Array, state: State) -> State:
             weights, memory = state

@@ -49,11 +49,21 @@ def bands(
     seeds = np.random.SeedSequence(seed).generate_state(len(starts))
 
     def part(start: int, part_seed: int) -> dict[str, np.ndarray]:
-        return _summary(posterior, designs.take(np.arange(start, min(start + rows, len(designs)))), part_seed)
+        return _summary(
+            posterior, designs.take(np.arange(start, min(start + rows, len(designs)))), part_seed
+        )
 
     with ThreadPoolExecutor(min(cores(), AT_ONCE)) as pool:
         results = pool.map(part, starts, map(int, seeds))
-        bar = tqdm(results, desc="predicting", total=len(starts), delay=2, ncols=80, leave=False, disable=not progress)
+        bar = tqdm(
+            results,
+            desc="predicting",
+            total=len(starts),
+            delay=2,
+            ncols=80,
+            leave=False,
+            disable=not progress,
+        )
         tables = list(bar)
     targets = len(posterior.targets)
     columns: dict[str, np.ndarray] = {
@@ -63,7 +73,9 @@ def bands(
         "target": np.tile(np.array(posterior.targets, dtype=object), len(designs)),
     }
     columns |= {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
-    return columns | {"diagnostics": np.full(len(designs) * targets, posterior.diagnostics.verdict, dtype=object)}
+    return columns | {
+        "diagnostics": np.full(len(designs) * targets, posterior.diagnostics.verdict, dtype=object)
+    }
 
 
 def _summary(posterior: Posterior | Stack, designs: Designs, seed: int) -> dict[str, np.ndarray]:
@@ -72,7 +84,10 @@ def _summary(posterior: Posterior | Stack, designs: Designs, seed: int) -> dict[
     quantiles = measured.quantile(list(LEVELS.values()))
     low, high = expected.quantile([0.05, 0.95])
     table = {"mean": measured.mean, "sd": measured.sd, **dict(zip(LEVELS, quantiles, strict=True))}
-    columns = {name: value.reshape(-1) for name, value in (table | {"law_q05": low, "law_q95": high}).items()}
+    columns = {
+        name: value.reshape(-1)
+        for name, value in (table | {"law_q05": low, "law_q95": high}).items()
+    }
     extrapolation = measured.extrapolation
     assert extrapolation is not None
     by_run = {
@@ -80,4 +95,6 @@ def _summary(posterior: Posterior | Stack, designs: Designs, seed: int) -> dict[
         "tokens_beyond": extrapolation.tokens,
         "mixture_outside": extrapolation.mixture,
     }
-    return columns | {name: np.repeat(value, len(posterior.targets)) for name, value in by_run.items()}
+    return columns | {
+        name: np.repeat(value, len(posterior.targets)) for name, value in by_run.items()
+    }

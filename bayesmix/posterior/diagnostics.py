@@ -81,7 +81,9 @@ class Diagnostics:
             f"{t.bfmi:6.2f}  {t.steps:5.0f}"
             for t in self.targets
         ]
-        lines += [f"{t.target}: {problem}" for t in self.targets for problem in t.problems + t.remarks]
+        lines += [
+            f"{t.target}: {problem}" for t in self.targets for problem in t.problems + t.remarks
+        ]
         lines.append(f"{self.verdict}: " + _MEANING[self.verdict])
         return "\n".join(lines)
 
@@ -129,7 +131,9 @@ class Convergence(NamedTuple):
 def convergence(draws: Mapping[str, np.ndarray]) -> Convergence:
     """Split R-hat and effective sample sizes of draws (chain, draw, ...)."""
     posterior = arviz_base.from_dict({"posterior": dict(draws)}).posterior
-    with np.errstate(divide="ignore", invalid="ignore"):  # a chain that never moved gives no number: no convergence
+    with np.errstate(
+        divide="ignore", invalid="ignore"
+    ):  # a chain that never moved gives no number: no convergence
         rhat, rhat_of = _worst(_values(sampling_diagnostics.rhat(posterior)), np.max)
         bulk, ess_of = _worst(_values(sampling_diagnostics.ess(posterior)), np.min)
         tail, _ = _worst(_values(sampling_diagnostics.ess(posterior, method="tail")), np.min)
@@ -137,11 +141,16 @@ def convergence(draws: Mapping[str, np.ndarray]) -> Convergence:
 
 
 def _of_target(
-    name: str, draws: Mapping[str, np.ndarray], stats: Mapping[str, np.ndarray], remarks: tuple[str, ...]
+    name: str,
+    draws: Mapping[str, np.ndarray],
+    stats: Mapping[str, np.ndarray],
+    remarks: tuple[str, ...],
 ) -> TargetDiagnostics:
     figures = convergence(draws)
     with np.errstate(divide="ignore", invalid="ignore"):
-        bfmi = float(np.min(_bfmi(stats["energy"])))  # of an infinite energy: not a number, a problem below
+        bfmi = float(
+            np.min(_bfmi(stats["energy"]))
+        )  # of an infinite energy: not a number, a problem below
     divergences = int(stats["diverging"].sum())
     share = divergences / stats["diverging"].size
     problems, fails = _problems(figures, divergences, share, bfmi)
@@ -154,18 +163,30 @@ def _values(table: Any) -> dict[str, np.ndarray]:
 
 
 def _bfmi(energy: np.ndarray) -> np.ndarray:
-    return np.asarray(sampling_diagnostics.bfmi(arviz_base.from_dict({"sample_stats": {"energy": energy}}))["energy"])
+    return np.asarray(
+        sampling_diagnostics.bfmi(arviz_base.from_dict({"sample_stats": {"energy": energy}}))[
+            "energy"
+        ]
+    )
 
 
-def _worst(by_site: Mapping[str, np.ndarray], pick: Callable[[np.ndarray], Any]) -> tuple[float, str]:
+def _worst(
+    by_site: Mapping[str, np.ndarray], pick: Callable[[np.ndarray], Any]
+) -> tuple[float, str]:
     """The worst value over all sites and its site; not a number as soon as one is not."""
     worst = {site: float(pick(values)) for site, values in by_site.items()}
     broken = [site for site, value in worst.items() if not np.isfinite(value)]
-    site = broken[0] if broken else min(worst, key=lambda s: abs(worst[s] - pick(np.array(list(worst.values())))))
+    site = (
+        broken[0]
+        if broken
+        else min(worst, key=lambda s: abs(worst[s] - pick(np.array(list(worst.values())))))
+    )
     return worst[site], site
 
 
-def _problems(figures: Convergence, divergences: int, share: float, bfmi: float) -> tuple[tuple[str, ...], bool]:
+def _problems(
+    figures: Convergence, divergences: int, share: float, bfmi: float
+) -> tuple[tuple[str, ...], bool]:
     rhat, rhat_of, bulk, ess_of, tail = figures
     problems: list[str] = []
     fails = False
@@ -188,5 +209,7 @@ def _problems(figures: Convergence, divergences: int, share: float, bfmi: float)
             "raise --target-accept to 0.99"
         )
     if not bfmi >= BFMI:
-        problems.append(f"E-BFMI {bfmi:.2f} is below {BFMI}: heavy tails, the sampler moves slowly; run longer")
+        problems.append(
+            f"E-BFMI {bfmi:.2f} is below {BFMI}: heavy tails, the sampler moves slowly; run longer"
+        )
     return tuple(problems), fails

@@ -52,7 +52,10 @@ def drift_draws(
             if data.misfit is None:
                 by_target.append(None)
                 continue
-            theta = {site: jnp.asarray(v[:, :, t].reshape(-1, 1, *v.shape[3:])) for site, v in draws.items()}
+            theta = {
+                site: jnp.asarray(v[:, :, t].reshape(-1, 1, *v.shape[3:]))
+                for site, v in draws.items()
+            }
             keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), t), chains * size)
             flat = _drift(model.form, theta, data.target(t), keys)
             by_target.append(jax.tree.map(lambda v: np.asarray(v).reshape(chains, size, -1), flat))
@@ -60,7 +63,11 @@ def drift_draws(
 
 
 def drift_sites(
-    model: BoundModel, runs: Runs, by_target: Sequence[Draws | None], extrapolation: np.ndarray, seed: int
+    model: BoundModel,
+    runs: Runs,
+    by_target: Sequence[Draws | None],
+    extrapolation: np.ndarray,
+    seed: int,
 ) -> dict[str, np.ndarray]:
     """Draws (chain, draw, ...) of the drift of each target, without padding: site → (chain, draw, target, ...).
 
@@ -75,9 +82,14 @@ def drift_sites(
     if cells is None:
         return {}
     chains, draws, targets = extrapolation.shape
-    fall_share = extrapolation * np.random.default_rng([seed, BEYOND]).normal(size=extrapolation.shape)
+    fall_share = extrapolation * np.random.default_rng([seed, BEYOND]).normal(
+        size=extrapolation.shape
+    )
     if not cells.moves:  # all runs are at the reference, where there is none
-        return {SITES[0]: np.zeros((chains, draws, targets, len(cells.points))), SITES[-1]: fall_share}
+        return {
+            SITES[0]: np.zeros((chains, draws, targets, len(cells.points))),
+            SITES[-1]: fall_share,
+        }
     drifts = [drift for drift in by_target if drift is not None]
     directions, steps = cells.directions.shape[1], int(cells.inside.sum())
     surface, schedule, paths = (np.stack(values, axis=2) for values in zip(*drifts, strict=True))
@@ -88,7 +100,9 @@ def drift_sites(
         SITES[1]: schedule[..., : len(cells.ends) - 1],
         SITES[2]: paths.reshape(chains, draws, targets, -1)[..., : directions * steps],
     }
-    return {site: value for site, value in by_site.items() if value.shape[-1]} | {SITES[-1]: fall_share}
+    return {site: value for site, value in by_site.items() if value.shape[-1]} | {
+        SITES[-1]: fall_share
+    }
 
 
 def draws_of(sites: Mapping[str, jax.Array], misfit: Misfit) -> Draws:
@@ -113,7 +127,9 @@ def _drift(form: Form, theta: dict[str, jax.Array], data: Data, keys: jax.Array)
     return jax.lax.map(one, (theta, keys), batch_size=16)
 
 
-def paths(cells: Cells, sites: Mapping[str, np.ndarray], scale: np.ndarray, seed: int) -> np.ndarray:
+def paths(
+    cells: Cells, sites: Mapping[str, np.ndarray], scale: np.ndarray, seed: int
+) -> np.ndarray:
     """All rises (draw, target, path) of the paths: those inside the runs, and new ones beyond them.
 
     Args:
@@ -153,7 +169,9 @@ def surface(
         octaves_left: octaves (run) from each design to the end of its schedule.
         seed: of what the cells leave open of f.
     """
-    scales, index = np.unique(np.stack([designs.params, designs.tokens]), axis=1, return_inverse=True)
+    scales, index = np.unique(
+        np.stack([designs.params, designs.tokens]), axis=1, return_inverse=True
+    )
     _, first = np.unique(index.reshape(-1), return_index=True)
     weights, root = cells.extend(cells.clipped(designs.take(first)))
     fresh = np.random.default_rng(seed).normal(size=(*scale.shape, scales.shape[1]))
@@ -164,7 +182,9 @@ def surface(
     return (1 + common) * np.exp(sites[SITES[-1]][:, None] * fall) - 1
 
 
-def trend_remarks(cells: Cells, runs: Runs, sites: Mapping[str, np.ndarray]) -> tuple[tuple[str, ...], ...]:
+def trend_remarks(
+    cells: Cells, runs: Runs, sites: Mapping[str, np.ndarray]
+) -> tuple[tuple[str, ...], ...]:
     """What there is to say (target, remark) of laws that miss the trend of losses over the sizes of the runs.
 
     A law misses it where the surface, which is orthogonal to what the law can bend to, is more than twice its own
@@ -179,7 +199,10 @@ def trend_remarks(cells: Cells, runs: Runs, sites: Mapping[str, np.ndarray]) -> 
     remarks = []
     for t in range(len(runs.targets)):
         f = sites[SITES[0]][:, :, t].reshape(-1, len(cells.points))
-        losses = [runs.loss[(cell == c) & np.isfinite(runs.loss[:, t]), t] for c in range(len(cells.points))]
+        losses = [
+            runs.loss[(cell == c) & np.isfinite(runs.loss[:, t]), t]
+            for c in range(len(cells.points))
+        ]
         level = np.array([np.exp(np.log(one).mean()) if len(one) else np.nan for one in losses])
         fall = np.log(np.nanmax(level) / np.nanmin(level))
         missed, unsure = (float(np.sqrt(np.mean(np.square(v)))) for v in (f.mean(0), f.std(0)))

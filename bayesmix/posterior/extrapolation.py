@@ -37,12 +37,19 @@ class Extrapolation:
     @classmethod
     def of(cls, designs: Designs, fitted: Designs) -> Extrapolation:
         """Where the designs lie relative to the fitted ones; domains in the same order."""
-        params, tokens = (_beyond(getattr(designs, name), getattr(fitted, name)) for name in ("params", "tokens"))
+        params, tokens = (
+            _beyond(getattr(designs, name), getattr(fitted, name)) for name in ("params", "tokens")
+        )
         distinct, index = np.unique(designs.mixture, axis=0, return_inverse=True)
         hull = np.unique(fitted.mixture, axis=0)
         ratio = designs.tokens / designs.params
         broken = ratio < min(SPARSE, (fitted.tokens / fitted.params).min() * (1 - 1e-6))
-        return cls(params, tokens, _outside(distinct, hull)[index.reshape(-1)], np.where(broken, ratio, np.inf))
+        return cls(
+            params,
+            tokens,
+            _outside(distinct, hull)[index.reshape(-1)],
+            np.where(broken, ratio, np.inf),
+        )
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -53,10 +60,16 @@ class Extrapolation:
                     *_times("N", n),
                     *_times("D", d),
                     *([f"mixture {h:.2f} outside"] if h > NEAR else []),
-                    *([f"{ratio:.2g} tokens a parameter, where laws break"] if np.isfinite(ratio) else []),
+                    *(
+                        [f"{ratio:.2g} tokens a parameter, where laws break"]
+                        if np.isfinite(ratio)
+                        else []
+                    ),
                 ]
             )
-            for n, d, h, ratio in zip(self.params, self.tokens, self.mixture, self.sparse, strict=True)
+            for n, d, h, ratio in zip(
+                self.params, self.tokens, self.mixture, self.sparse, strict=True
+            )
         )
 
 
@@ -67,7 +80,11 @@ def _times(name: str, ratio: float) -> list[str]:
 
 
 def _beyond(size: np.ndarray, fitted: np.ndarray) -> np.ndarray:
-    return np.where(size > fitted.max(), size / fitted.max(), np.where(size < fitted.min(), size / fitted.min(), 1.0))
+    return np.where(
+        size > fitted.max(),
+        size / fitted.max(),
+        np.where(size < fitted.min(), size / fitted.min(), 1.0),
+    )
 
 
 def _outside(weights: np.ndarray, hull: np.ndarray) -> np.ndarray:

@@ -29,14 +29,19 @@ def log_likelihood_by_train_run(posterior: Posterior, step: int = 1) -> np.ndarr
         step: only every so many draws.
     """
     runs, model = posterior.runs, posterior.model
-    draws = {site: value[:, ::step] for site, value in {**posterior.draws, **posterior.drift}.items()}
+    draws = {
+        site: value[:, ::step] for site, value in {**posterior.draws, **posterior.drift}.items()
+    }
     chains, size = next(iter(draws.values())).shape[:2]
     groups = len(runs.train_runs)
     out = np.empty((chains, size, groups, len(runs.targets)), np.float32)
     with enable_x64():
         data = jax.tree.map(jnp.asarray, model.data(runs))
         for t in range(len(runs.targets)):
-            theta = {site: jnp.asarray(v[:, :, t].reshape(-1, 1, *v.shape[3:])) for site, v in draws.items()}
+            theta = {
+                site: jnp.asarray(v[:, :, t].reshape(-1, 1, *v.shape[3:]))
+                for site, v in draws.items()
+            }
             values = np.asarray(_by_train_run(model.form, theta, data.target(t)))
             out[..., t] = values.reshape(chains, size, groups)
     return out
@@ -67,12 +72,16 @@ def log_likelihood_of_new(posterior: Posterior, runs: Runs) -> np.ndarray:
 
     Under the draw's own drift; effects of training runs are integrated out.
     """
-    loss = posterior.predict(runs.designs, posterior.seed, noise=False, octaves_left=runs.octaves_left).draws
+    loss = posterior.predict(
+        runs.designs, posterior.seed, noise=False, octaves_left=runs.octaves_left
+    ).draws
     groups, group = len(runs.train_runs), runs.train_run_index
     with enable_x64():
         theta = {site: jnp.asarray(value) for site, value in posterior.flat.items()}
         late, se = late_of(posterior, runs.designs), jnp.asarray(runs.loss_se)
-        return np.asarray(_log_likelihood(posterior.model.noise, groups, theta, loss, runs.loss, late, se, group))
+        return np.asarray(
+            _log_likelihood(posterior.model.noise, groups, theta, loss, runs.loss, late, se, group)
+        )
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -86,8 +95,12 @@ def _log_likelihood(
     loss_se: jax.Array,
     group: jax.Array,
 ) -> jax.Array:
-    def one(theta: dict[str, jax.Array], loss: jax.Array, measured: jax.Array, se: jax.Array) -> jax.Array:
+    def one(
+        theta: dict[str, jax.Array], loss: jax.Array, measured: jax.Array, se: jax.Array
+    ) -> jax.Array:
         return noise.log_prob_by_run(theta, loss, Rows(group, late, se), measured, groups)
 
     by_target = jax.vmap(one, (0, 1, 1, 1), 1)
-    return jax.lax.map(lambda item: by_target(item[0], item[1], measured, loss_se), (theta, loss), batch_size=64)
+    return jax.lax.map(
+        lambda item: by_target(item[0], item[1], measured, loss_se), (theta, loss), batch_size=64
+    )

@@ -32,7 +32,9 @@ def scatter(posterior: Posterior, designs: Designs, loss: np.ndarray) -> Scatter
     """
     with enable_x64():
         sites = posterior.model.noise.priors()
-        theta = {site: jnp.asarray(value) for site, value in posterior.flat.items() if site in sites}
+        theta = {
+            site: jnp.asarray(value) for site, value in posterior.flat.items() if site in sites
+        }
         residual, shared = _scatter(posterior.model.noise, theta, loss, late_of(posterior, designs))
         return Scatter(np.asarray(residual), np.asarray(shared))
 

@@ -97,7 +97,9 @@ class Posterior:
     @cached_property
     def diagnostics(self) -> Diagnostics:
         """Whether the draws can be trusted, and the law beyond the runs, in numbers and in words."""
-        remarks = discrepancy.trend_remarks(self._cells, self.runs, self.drift) if self.drift else ()
+        remarks = (
+            discrepancy.trend_remarks(self._cells, self.runs, self.drift) if self.drift else ()
+        )
         return diagnose(self.draws, self.stats, self.targets, remarks)
 
     def loss(self, designs: Designs | Design | Sequence[Design]) -> Prediction:
@@ -152,12 +154,16 @@ class Posterior:
         expected = self._expected(designs, seed, octaves_left)
         return self._measured(expected, seed) if noise else expected
 
-    def expected_and_measured(self, designs: Designs, seed: int = 0) -> tuple[Prediction, Prediction]:
+    def expected_and_measured(
+        self, designs: Designs, seed: int = 0
+    ) -> tuple[Prediction, Prediction]:
         """`predict` without the scatter of a run and with it, from one evaluation of the law."""
         expected = self._expected(self._on_domains(designs), seed)
         return expected, self._measured(expected, seed)
 
-    def surface(self, scale: Scale, *, max_draws: int | None = None, noise: bool = False) -> LossSurface:
+    def surface(
+        self, scale: Scale, *, max_draws: int | None = None, noise: bool = False
+    ) -> LossSurface:
         """Loss as a function of the mixture at one scale, for every draw: what decisions are made on.
 
         The law's own uncertainty and its discrepancy count. A draw is the same state of the world at every scale.
@@ -168,17 +174,28 @@ class Posterior:
             noise: whether the scatter of runs is added: one factor a draw and target, the same at every mixture and
                 scale, so that it counts as a risk and makes no difference between mixtures.
         """
-        keep = np.linspace(0, self.n_draws - 1, min(max_draws or self.n_draws, self.n_draws)).round().astype(int)
+        keep = (
+            np.linspace(0, self.n_draws - 1, min(max_draws or self.n_draws, self.n_draws))
+            .round()
+            .astype(int)
+        )
         designs = Designs(
-            self.domains, self.reference.mixture[None], np.array([scale.params]), np.array([scale.tokens])
+            self.domains,
+            self.reference.mixture[None],
+            np.array([scale.params]),
+            np.array([scale.tokens]),
         )
         factor = np.ones((self.n_draws, len(self.targets)))
         tilt = np.zeros((*factor.shape, len(self.domains)))
         if self.drift:
             factor += self._common_drift(designs, self.seed)[:, 0]
-            tilt += self._law_draws(designs)[:, 0, :, None] * (self._paths @ self._cells.slopes(scale).T)
+            tilt += self._law_draws(designs)[:, 0, :, None] * (
+                self._paths @ self._cells.slopes(scale).T
+            )
         if noise:
-            scatter = np.maximum(self._scattered(np.ones_like(factor)[:, None], designs, self.seed)[:, 0], 0.0)
+            scatter = np.maximum(
+                self._scattered(np.ones_like(factor)[:, None], designs, self.seed)[:, 0], 0.0
+            )
             factor, tilt = factor * scatter, tilt * scatter[..., None]
         with enable_x64():
             return LossSurface(
@@ -199,7 +216,9 @@ class Posterior:
         assert cells is not None
         return cells
 
-    def _expected(self, designs: Designs, seed: int, octaves_left: np.ndarray | None = None) -> Prediction:
+    def _expected(
+        self, designs: Designs, seed: int, octaves_left: np.ndarray | None = None
+    ) -> Prediction:
         loss = self._law_draws(designs)
         if self.drift:
             apart = (self._paths @ self._cells.basis(designs).T).swapaxes(1, 2)
@@ -210,11 +229,15 @@ class Posterior:
     def _measured(self, expected: Prediction, seed: int) -> Prediction:
         return replace(expected, draws=self._scattered(expected.draws, expected.designs, seed))
 
-    def _common_drift(self, designs: Designs, seed: int, octaves_left: np.ndarray | None = None) -> np.ndarray:
+    def _common_drift(
+        self, designs: Designs, seed: int, octaves_left: np.ndarray | None = None
+    ) -> np.ndarray:
         """(1 + f + c) e^(t φ) − 1 (draw, run, target) at the designs."""
         octaves_left = np.zeros(len(designs)) if octaves_left is None else octaves_left
         fall = self.fall(designs)
-        return discrepancy.surface(self._cells, self._flat_drift, self.flat["drift"], fall, designs, octaves_left, seed)
+        return discrepancy.surface(
+            self._cells, self._flat_drift, self.flat["drift"], fall, designs, octaves_left, seed
+        )
 
     def fall(self, designs: Designs) -> np.ndarray:
         """φ (draw, run, target): log of the law's loss where the runs end over its loss at the designs.
@@ -232,10 +255,14 @@ class Posterior:
                 advice="Fit with a discrepancy.",
             )
         clipped = self._cells.clipped(designs)
-        rows = np.flatnonzero((clipped.params != designs.params) | (clipped.tokens != designs.tokens))
+        rows = np.flatnonzero(
+            (clipped.params != designs.params) | (clipped.tokens != designs.tokens)
+        )
         fall = np.zeros((self.n_draws, len(designs), len(self.targets)))
         if len(rows):
-            edge, loss = (self._law_draws(d.take(rows), at_reference=True) for d in (clipped, designs))
+            edge, loss = (
+                self._law_draws(d.take(rows), at_reference=True) for d in (clipped, designs)
+            )
             fall[:, rows] = np.log(edge / loss)
         return fall
 
@@ -267,11 +294,21 @@ class Posterior:
         rows = max(1, CHUNK // max(1, loss[:, :1].size))
         late = self.reference.late(designs.tokens)
         with enable_x64():
-            theta = {site: jnp.asarray(value) for site, value in self.flat.items() if site in self._noise_sites}
+            theta = {
+                site: jnp.asarray(value)
+                for site, value in self.flat.items()
+                if site in self._noise_sites
+            }
             keys = jax.random.split(jax.random.key(seed), -(-loss.shape[1] // rows))
             parts = [
                 np.asarray(
-                    _scatter(self.model.noise, theta, loss[:, i * rows : (i + 1) * rows], late[i * rows :][:rows], key)
+                    _scatter(
+                        self.model.noise,
+                        theta,
+                        loss[:, i * rows : (i + 1) * rows],
+                        late[i * rows :][:rows],
+                        key,
+                    )
                 )
                 for i, key in enumerate(keys)
             ]
@@ -298,14 +335,20 @@ def flat_draws(value: np.ndarray) -> np.ndarray:
 
 
 @partial(jax.jit, static_argnums=(0, 3))
-def _losses(law: Law, theta: dict[str, jax.Array], data: Data, at_reference: bool = False) -> jax.Array:
+def _losses(
+    law: Law, theta: dict[str, jax.Array], data: Data, at_reference: bool = False
+) -> jax.Array:
     formula = reference_loss if at_reference else expected_loss
     return jax.lax.map(lambda one: formula(law, one, data), theta, batch_size=64)
 
 
 @partial(jax.jit, static_argnums=0)
-def _scatter(noise: Noise, theta: dict[str, jax.Array], loss: jax.Array, late: jax.Array, key: jax.Array) -> jax.Array:
+def _scatter(
+    noise: Noise, theta: dict[str, jax.Array], loss: jax.Array, late: jax.Array, key: jax.Array
+) -> jax.Array:
     rows = Rows(jnp.arange(loss.shape[1]), late, jnp.zeros(loss.shape[1]))
     keys = jax.random.split(key, (loss.shape[0], loss.shape[2]))
-    by_target = jax.vmap(lambda theta, loss, key: noise.around(theta, loss, rows).sample(key), (0, 1, 0), 1)
+    by_target = jax.vmap(
+        lambda theta, loss, key: noise.around(theta, loss, rows).sample(key), (0, 1, 0), 1
+    )
     return jax.vmap(by_target)(theta, loss, keys)

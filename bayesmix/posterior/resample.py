@@ -29,8 +29,12 @@ class Smoothed(NamedTuple):
 def smoothed(log_ratios: np.ndarray) -> Smoothed:
     """Pareto-smoothed importance weights from log ratios (..., draw); k̂ is infinite where no tail can be fitted."""
     flat = log_ratios.reshape(-1, log_ratios.shape[-1])
-    flat = np.maximum(flat, flat.max(axis=1, keepdims=True) - NOTHING)  # the fit of a tail divides by its weights
-    constant = np.ptp(flat, axis=1) < 1e-12  # nothing to smooth, and a Pareto tail cannot be fitted to it
+    flat = np.maximum(
+        flat, flat.max(axis=1, keepdims=True) - NOTHING
+    )  # the fit of a tail divides by its weights
+    constant = (
+        np.ptp(flat, axis=1) < 1e-12
+    )  # nothing to smooth, and a Pareto tail cannot be fitted to it
     log_weights, khat = np.zeros_like(flat), np.zeros(len(flat))
     if not constant.all():
         # it is written for leave-one-out, where the log ratio is minus the log-likelihood it is given
@@ -48,16 +52,23 @@ def thinned(posterior: Posterior, max_draws: int) -> Posterior:
         return posterior
     keep = np.linspace(0, posterior.n_draws - 1, max_draws).round().astype(int)
     flat, drift = (
-        {site: value[keep] for site, value in draws.items()} for draws in (posterior.flat, _drift(posterior))
+        {site: value[keep] for site, value in draws.items()}
+        for draws in (posterior.flat, _drift(posterior))
     )
     return with_draws(posterior, flat, drift, keep)
 
 
 def with_draws(
-    posterior: Posterior, flat: dict[str, np.ndarray], drift: dict[str, np.ndarray], keep: np.ndarray
+    posterior: Posterior,
+    flat: dict[str, np.ndarray],
+    drift: dict[str, np.ndarray],
+    keep: np.ndarray,
 ) -> Posterior:
     """The posterior with the given draws (draw, target, ...) as one chain, and the statistics of the draws `keep`."""
-    stats = {name: value.reshape(-1, value.shape[-1])[keep][None] for name, value in posterior.stats.items()}
+    stats = {
+        name: value.reshape(-1, value.shape[-1])[keep][None]
+        for name, value in posterior.stats.items()
+    }
     one_chain = [{site: value[None] for site, value in draws.items()} for draws in (flat, drift)]
     return replace(posterior, draws=one_chain[0], drift=one_chain[1], stats=stats)
 
@@ -88,10 +99,13 @@ def reweighted(posterior: Posterior, new: Runs, seed: int = 0) -> tuple[Posterio
         )
     weights, khat = smoothed(log_likelihood_of_table(posterior, new.only(posterior.targets)).T)
     rng = np.random.default_rng(seed)
-    index = np.stack([rng.permutation(systematic(w, len(w), rng.random())) for w in weights], axis=1)  # (draw, target)
+    index = np.stack(
+        [rng.permutation(systematic(w, len(w), rng.random())) for w in weights], axis=1
+    )  # (draw, target)
     column = np.arange(index.shape[1])
     flat, drift = (
-        {site: value[index, column] for site, value in draws.items()} for draws in (posterior.flat, _drift(posterior))
+        {site: value[index, column] for site, value in draws.items()}
+        for draws in (posterior.flat, _drift(posterior))
     )
     return with_draws(posterior, flat, drift, np.arange(len(index))), float(khat.max())
 

@@ -104,20 +104,30 @@ class Stack:
         octaves_left: np.ndarray | None = None,
     ) -> Prediction:
         """The loss that a run of each design would measure; see `Posterior.predict`."""
-        return self._joined([member.predict(designs, seed, noise, octaves_left) for member in self.members.values()])
+        return self._joined(
+            [member.predict(designs, seed, noise, octaves_left) for member in self.members.values()]
+        )
 
-    def expected_and_measured(self, designs: Designs, seed: int = 0) -> tuple[Prediction, Prediction]:
+    def expected_and_measured(
+        self, designs: Designs, seed: int = 0
+    ) -> tuple[Prediction, Prediction]:
         """The expected losses and the measured ones; see `Posterior.expected_and_measured`."""
         expected, measured = zip(
-            *(member.expected_and_measured(designs, seed) for member in self.members.values()), strict=True
+            *(member.expected_and_measured(designs, seed) for member in self.members.values()),
+            strict=True,
         )
         return self._joined(expected), self._joined(measured)
 
-    def surface(self, scale: Scale, *, max_draws: int | None = None, noise: bool = False) -> StackedSurface:
+    def surface(
+        self, scale: Scale, *, max_draws: int | None = None, noise: bool = False
+    ) -> StackedSurface:
         """Loss as a function of the mixture at one scale, for every draw; see `Posterior.surface`."""
         shares = _Shares.of(self.weights, min(max_draws or self.n_draws, self.n_draws))
         parts = zip(self.members.values(), shares.spans, strict=True)
-        members = tuple(member.surface(scale, max_draws=high - low, noise=noise) for member, (low, high) in parts)
+        members = tuple(
+            member.surface(scale, max_draws=high - low, noise=noise)
+            for member, (low, high) in parts
+        )
         with enable_x64():
             index = jnp.asarray(shares.holds), jnp.asarray(shares.place)
             return StackedSurface(members, *index, shares.spans, self.domains, self.targets)
@@ -131,10 +141,15 @@ class Stack:
         return replace(parts[0], draws=draws[shares.place])
 
     def __str__(self) -> str:
-        lines = [f"Stack of {len(self.members)} laws, {self.n_draws} draws, {len(self.targets)} targets"]
+        lines = [
+            f"Stack of {len(self.members)} laws, {self.n_draws} draws, {len(self.targets)} targets"
+        ]
         for name, weights in zip(self.members, self.weights, strict=True):
             low, high = weights.min(), weights.max()
-            lines.append(f"{name}: " + (f"{low:.2f}" if low == high else f"{low:.2f} to {high:.2f}, by target"))
+            lines.append(
+                f"{name}: "
+                + (f"{low:.2f}" if low == high else f"{low:.2f} to {high:.2f}, by target")
+            )
         return "\n".join([*lines, str(self.diagnostics)])
 
     __repr__ = __str__
@@ -162,7 +177,9 @@ class _Shares:
         index = np.arange(draws)[None, :, None]
         holds = (bottom[:, None] <= index) & (index < top[:, None])
         low = bottom.min(axis=1)
-        high = np.maximum(top.max(axis=1), low + 1)  # a member too light for a draw keeps one that is never looked at
+        high = np.maximum(
+            top.max(axis=1), low + 1
+        )  # a member too light for a draw keeps one that is never looked at
         low, high = np.minimum(low, draws - 1), np.minimum(high, draws)
         spans = tuple(zip(low.tolist(), high.tolist(), strict=True))
         return cls(spans, holds, np.random.default_rng(0).permutation(draws))
@@ -228,10 +245,15 @@ def stack(posteriors: Mapping[str, Posterior], weights: Mapping[str, Any]) -> St
                 got=(posterior.domains, posterior.targets),
                 advice="Fit all laws to one table.",
             )
-    table = np.stack([np.broadcast_to(np.asarray(weights[n], float), len(first.targets)) for n in posteriors])
+    table = np.stack(
+        [np.broadcast_to(np.asarray(weights[n], float), len(first.targets)) for n in posteriors]
+    )
     if not (np.isfinite(table).all() and (table >= 0).all() and (table.sum(0) > 0).all()):
         raise InputError("weights are not shares", expected="at least 0", got=table.tolist())
     shares = table / table.sum(0)
     retained = (shares >= 1e-3).any(axis=1)
     shares = shares[retained] / shares[retained].sum(0)
-    return Stack({name: p for (name, p), keep in zip(posteriors.items(), retained, strict=True) if keep}, shares)
+    return Stack(
+        {name: p for (name, p), keep in zip(posteriors.items(), retained, strict=True) if keep},
+        shares,
+    )

@@ -32,7 +32,8 @@ def to_datatree(posterior: Posterior, log_likelihood: bool = True) -> xr.DataTre
     """The posterior as an ArviZ DataTree: posterior, sample_stats, log_likelihood, observed_data, constant_data."""
     runs = posterior.runs
     dims = {
-        site: ["target", *_event_dims(value.shape[3:], len(runs.domains))] for site, value in posterior.draws.items()
+        site: ["target", *_event_dims(value.shape[3:], len(runs.domains))]
+        for site, value in posterior.draws.items()
     }
     groups: dict[str, Any] = {
         "posterior": {**posterior.draws, **posterior.drift},
@@ -51,7 +52,10 @@ def to_datatree(posterior: Posterior, log_likelihood: bool = True) -> xr.DataTre
     }
     if runs.seed:
         groups["constant_data"]["seed"] = np.array(runs.seed, dtype=object)
-    dims |= {site: ["target", *dim] for site, dim in zip(DRIFT_SITES, (["cell"], ["knot"], ["path"], []), strict=True)}
+    dims |= {
+        site: ["target", *dim]
+        for site, dim in zip(DRIFT_SITES, (["cell"], ["knot"], ["path"], []), strict=True)
+    }
     dims |= {name: ["target"] for name in posterior.stats}
     dims |= {"loss": ["run", "target"], "loss_se": ["run", "target"], "mixture": ["run", "domain"]}
     dims |= {"reference_mixture": ["domain"], "reference_loss": ["target"]}
@@ -93,7 +97,12 @@ def load_posterior(path: str | os.PathLike[str]) -> Posterior:
     posterior = load_any(path)
     if isinstance(posterior, Stack):
         advice = "Use load_any, or take one of the members of what it returns."
-        raise InputError(f"{path} is a stack", expected="the posterior of one law", got=posterior.name, advice=advice)
+        raise InputError(
+            f"{path} is a stack",
+            expected="the posterior of one law",
+            got=posterior.name,
+            advice=advice,
+        )
     return posterior
 
 
@@ -105,26 +114,40 @@ def load_any(path: str | os.PathLike[str]) -> Posterior | Stack:
     """
     advice = "Fit again with `bayesmix fit`, or give the path of a file that it wrote."
     if not Path(path).is_file():
-        raise InputError(f"cannot read {path}", expected="a netCDF file", got="no such file", advice=advice)
+        raise InputError(
+            f"cannot read {path}", expected="a netCDF file", got="no such file", advice=advice
+        )
     try:
         with xr.open_datatree(path, engine="netcdf4") as opened:
             tree = opened.load()
     except Exception as error:
         got = f"a file that does not open ({type(error).__name__})"
-        raise InputError(f"cannot read {path}", expected="a whole netCDF file", got=got, advice=advice) from error
+        raise InputError(
+            f"cannot read {path}", expected="a whole netCDF file", got=got, advice=advice
+        ) from error
     if tree.attrs.get("bayesmix_schema") != SCHEMA:
         got = f"schema {tree.attrs.get('bayesmix_schema', 'none')}"
-        raise InputError(f"{path} is no posterior of this version", expected=f"schema {SCHEMA}", got=got, advice=advice)
+        raise InputError(
+            f"{path} is no posterior of this version",
+            expected=f"schema {SCHEMA}",
+            got=got,
+            advice=advice,
+        )
     try:
         return _stack_from(tree) if "stack" in tree.attrs else _from_datatree(tree)
     except (KeyError, ValueError) as error:
         raise InputError(
-            f"{path} is damaged", expected="all groups of a posterior", got=str(error), advice=advice
+            f"{path} is damaged",
+            expected="all groups of a posterior",
+            got=str(error),
+            advice=advice,
         ) from error
 
 
 def _stack_tree(stack: Stack) -> xr.DataTree:
-    tree = xr.DataTree.from_dict({name: to_datatree(member) for name, member in stack.members.items()})
+    tree = xr.DataTree.from_dict(
+        {name: to_datatree(member) for name, member in stack.members.items()}
+    )
     tree.attrs |= {
         "bayesmix_schema": SCHEMA,
         "stack": json.dumps(dict(zip(stack.members, stack.weights.tolist(), strict=True))),
@@ -144,7 +167,9 @@ def _event_dims(shape: tuple[int, ...], domains: int) -> list[str]:
 
 def _attributes(posterior: Posterior) -> dict[str, str | int | float]:
     reference = posterior.reference
-    natural = {} if posterior.natural is None else {"natural": json.dumps(posterior.natural.as_dict())}
+    natural = (
+        {} if posterior.natural is None else {"natural": json.dumps(posterior.natural.as_dict())}
+    )
     return natural | {
         "bayesmix_schema": SCHEMA,
         "model": posterior.model.name,
@@ -180,7 +205,9 @@ def log_densities(posterior: Posterior) -> xr.Dataset:
 def _from_datatree(tree: xr.DataTree) -> Posterior:
     constant = tree["constant_data"].to_dataset()
     observed = tree["observed_data"].to_dataset()["loss"]
-    domains = tuple(str(d) for d in constant["domain"].values) if "domain" in constant.coords else ()
+    domains = (
+        tuple(str(d) for d in constant["domain"].values) if "domain" in constant.coords else ()
+    )
     targets = tuple(str(t) for t in observed["target"].values)
     size = observed.sizes["run"]
     mixture = constant["mixture"].values if domains else np.empty((size, 0))

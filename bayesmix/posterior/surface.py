@@ -24,7 +24,9 @@ class LossSurface:
     """
 
     theta: dict[str, jax.Array]
-    factor: jax.Array  # (draw, target) what the law misses of every mixture, and scatter where asked for
+    factor: (
+        jax.Array
+    )  # (draw, target) what the law misses of every mixture, and scatter where asked for
     tilt: jax.Array  # (draw, target, domain) what it misses of the differences between mixtures
     n: jax.Array
     d: jax.Array

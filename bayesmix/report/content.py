@@ -103,7 +103,9 @@ class Report:
         failing = [t for t in diagnostics.targets if t.fails]
         reasons = [f"{t.target}: {problem}" for t in failing for problem in t.problems]
         if not self.decision.optimum.converged:
-            reasons.append("the optimiser stopped before it reached its tolerance; loosen the constraints")
+            reasons.append(
+                "the optimiser stopped before it reached its tolerance; loosen the constraints"
+            )
         return tuple(reasons)
 
     @property
@@ -111,7 +113,9 @@ class Report:
         """What to look at before acting on an answer, in sentences."""
         remarks: list[str] = []
         if self.lint.failed:
-            remarks.append("The table of runs has faults that should be mended before it is fitted.")
+            remarks.append(
+                "The table of runs has faults that should be mended before it is fitted."
+            )
         targets = self.posterior.diagnostics.targets
         if self.posterior.diagnostics.passed and any(t.problems for t in targets):
             remarks.append("The sampler has remarks: the draws can be used, but read them.")
@@ -119,12 +123,18 @@ class Report:
         if bent:
             remainder = f" and {len(bent) - NAMED} more targets" if len(bent) > NAMED else ""
             names = f"{', '.join(bent[:NAMED])}{remainder}"
-            remarks.append(f"The law misses the trend of its own runs for {names}: beyond them it is unsafe.")
+            remarks.append(
+                f"The law misses the trend of its own runs for {names}: beyond them it is unsafe."
+            )
         extrapolation = self.prediction.extrapolation
         if extrapolation is not None and extrapolation.flags[0]:
-            remarks.append(f"The answer lies beyond the runs ({extrapolation.flags[0]}): there it rests on the law.")
+            remarks.append(
+                f"The answer lies beyond the runs ({extrapolation.flags[0]}): there it rests on the law."
+            )
         if self.decision.near_optimal.empty:
-            remarks.append("No mixture is near the best in most draws: the runs do not tell which is best.")
+            remarks.append(
+                "No mixture is near the best in most draws: the runs do not tell which is best."
+            )
         return tuple(remarks)
 
     @property
@@ -170,10 +180,15 @@ class Report:
             lines.append(
                 f"Its expected loss is {best.loss}; acting now costs {self.decision.regret.regret.mean:.1e} nats."
             )
-            lines += [f"Better than {name} with probability {c.worse:.2f}." for name, c in best.baselines.items()]
+            lines += [
+                f"Better than {name} with probability {c.worse:.2f}."
+                for name, c in best.baselines.items()
+            ]
             lines += self.remarks
             lines += [f"Next: {self.proposal.reason}."] if self.proposal else []
-        return "\n".join(row for line in lines for row in textwrap.wrap(line, 80, subsequent_indent="  "))
+        return "\n".join(
+            row for line in lines for row in textwrap.wrap(line, 80, subsequent_indent="  ")
+        )
 
     __repr__ = __str__
 
@@ -205,12 +220,22 @@ def make_report(
     seed = options.get("seed", 0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DiagnosticsWarning)  # the page says it
-        decision = decide(posterior, scale, epsilon=epsilon, regret_draws=_look(posterior), **options)
+        decision = decide(
+            posterior, scale, epsilon=epsilon, regret_draws=_look(posterior), **options
+        )
         subset = thinned(posterior, DRAWS) if isinstance(posterior, Posterior) else posterior
-        mixtures = {"chosen": decision.mixture} | {n: c.mixture for n, c in decision.optimum.baselines.items()}
-        prediction = subset.predict(Designs.of(*(Design(m, scale) for m in mixtures.values())), seed=seed)
+        mixtures = {"chosen": decision.mixture} | {
+            n: c.mixture for n, c in decision.optimum.baselines.items()
+        }
+        prediction = subset.predict(
+            Designs.of(*(Design(m, scale) for m in mixtures.values())), seed=seed
+        )
         sizes = tuple(pilots) if pilots else usual_pilots(posterior.runs)
-        appraisal, proposal = _next(subset, decision, sizes, options) if isinstance(subset, Posterior) else (None, None)
+        appraisal, proposal = (
+            _next(subset, decision, sizes, options)
+            if isinstance(subset, Posterior)
+            else (None, None)
+        )
         feasible = options.get("feasible")
         return Report(
             posterior,
@@ -218,7 +243,11 @@ def make_report(
             prediction,
             mixtures,
             lint(posterior.runs),
-            *(_checked(posterior, scale, seed) if isinstance(posterior, Posterior) else (None, None)),
+            *(
+                _checked(posterior, scale, seed)
+                if isinstance(posterior, Posterior)
+                else (None, None)
+            ),
             effects(subset, decision.optimum.design),
             sizes,
             appraisal,
@@ -237,7 +266,10 @@ def _look(posterior: Posterior | Stack) -> int:
 def usual_pilots(runs: Runs) -> tuple[Scale, ...]:
     """The smallest, the middle and the largest size of training run, by FLOPs, among those that were made."""
     last = Pool.of_runs(runs).last
-    sizes = sorted({(n, d) for n, d in zip(last.params.tolist(), last.tokens.tolist(), strict=True)}, key=np.prod)
+    sizes = sorted(
+        {(n, d) for n, d in zip(last.params.tolist(), last.tokens.tolist(), strict=True)},
+        key=np.prod,
+    )
     return tuple(dict.fromkeys(Scale(*sizes[i]) for i in (0, len(sizes) // 2, len(sizes) - 1)))
 
 
@@ -318,7 +350,9 @@ def _beyond(prediction: Prediction) -> dict[str, float] | None:
     extrapolation = prediction.extrapolation
     if extrapolation is None:
         return None
-    return {name: float(getattr(extrapolation, name)[0]) for name in ("params", "tokens", "mixture")}
+    return {
+        name: float(getattr(extrapolation, name)[0]) for name in ("params", "tokens", "mixture")
+    }
 
 
 def _appendix(report: Report) -> dict[str, Any]:
@@ -330,7 +364,9 @@ def _appendix(report: Report) -> dict[str, Any]:
     return {
         "source": report.source,
         "model": posterior.name,
-        "cards": {name: read_card(text, name).as_dict() | {"toml": text} for name, text in texts.items()},
+        "cards": {
+            name: read_card(text, name).as_dict() | {"toml": text} for name, text in texts.items()
+        },
         "fingerprint": posterior.runs.fingerprint,
         "chains": chains,
         "draws": draws,

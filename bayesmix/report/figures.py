@@ -90,7 +90,9 @@ def _sampler(report: Report) -> Iterator[Picture]:
         rows = min(PARAMETERS, len(entries(posterior)))
         yield _picture(
             f"learned-{place}",
-            lambda ax, target=target: plot_learned(subset, target=target, ax=ax, max_parameters=PARAMETERS),
+            lambda ax, target=target: plot_learned(
+                subset, target=target, ax=ax, max_parameters=PARAMETERS
+            ),
             f"What the runs taught about the parameters of {target}: a bar over the whole width keeps its prior.",
             height=max(HEIGHT, 1.2 + 0.155 * rows),
         )
@@ -173,7 +175,11 @@ def _next(report: Report) -> Iterator[Picture]:
 
 def _few(report: Report) -> Any:
     """The posterior with no more draws than a figure needs."""
-    return thinned(report.posterior, DRAWS) if isinstance(report.posterior, Posterior) else report.posterior
+    return (
+        thinned(report.posterior, DRAWS)
+        if isinstance(report.posterior, Posterior)
+        else report.posterior
+    )
 
 
 def _positive(mixture: Mixture) -> list[bool]:

@@ -76,7 +76,10 @@ class _Numbers:
         text = KINDS[kind](float(value)) if finite else NONE
         pointer = "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)
         return Markup('<data value="{}" data-at="{}" title="{}">{}</data>').format(
-            repr(value) if finite else "null", pointer, repr(value) if finite else "not a finite number", text
+            repr(value) if finite else "null",
+            pointer,
+            repr(value) if finite else "not a finite number",
+            text,
         )
 
 

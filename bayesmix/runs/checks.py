@@ -20,7 +20,11 @@ OUTLYING = 8.0  # robust standard deviations; the trend it is measured from is c
 def all_findings(table: LenientTable) -> list[Finding]:
     """Every finding of every check that the table allows."""
     if not len(table):
-        return [Finding("no-rows", "fail", "The table has no rows.", "Check the file and the filter.", 0)]
+        return [
+            Finding(
+                "no-rows", "fail", "The table has no rows.", "Check the file and the filter.", 0
+            )
+        ]
     return [finding for check in CHECKS if (finding := check(table))]
 
 
@@ -50,7 +54,13 @@ def bad_scales(table: LenientTable) -> Finding | None:
         return None
     where = "; ".join(f"{name}: {table.names(rows)}" for name, rows in bad.items())
     count = sum(rows.size for rows in bad.values())
-    return Finding("bad-scale", "fail", f"Sizes that are not above 0: {where}.", "Correct or drop the rows.", count)
+    return Finding(
+        "bad-scale",
+        "fail",
+        f"Sizes that are not above 0: {where}.",
+        "Correct or drop the rows.",
+        count,
+    )
 
 
 def bad_plans(table: LenientTable) -> Finding | None:
@@ -71,7 +81,9 @@ def bad_weights(table: LenientTable) -> Finding | None:
         f"Weights that are negative or blank in {len(np.unique(rows))} row(s), "
         f"first {table.domains[columns[0]]} in {table.name(int(rows[0]))}."
     )
-    return Finding("bad-weight", "fail", message, "Write 0 for a domain that is not used.", rows.size)
+    return Finding(
+        "bad-weight", "fail", message, "Write 0 for a domain that is not used.", rows.size
+    )
 
 
 def row_sums(table: LenientTable) -> Finding | None:
@@ -87,7 +99,11 @@ def row_sums(table: LenientTable) -> Finding | None:
         f"Weights of {wrong.size} row(s) sum to {low:.4g} to {high:.4g} instead of 1, "
         f"first {table.name(int(wrong[0]))}."
     )
-    hint = "These look like rounding: pass" if max(1 - low, high - 1) < 0.02 else "Correct the rows, or pass"
+    hint = (
+        "These look like rounding: pass"
+        if max(1 - low, high - 1) < 0.02
+        else "Correct the rows, or pass"
+    )
     return Finding("row-sum", "fail", message, f"{hint} normalize=True (--normalize).", wrong.size)
 
 
@@ -96,22 +112,36 @@ def bad_losses(table: LenientTable) -> Finding | None:
     rows, columns = np.nonzero(np.isinf(table.loss) | (table.loss <= 0))
     if not rows.size:
         return None
-    message = (
-        f"Losses that are infinite or not above 0, first {table.targets[columns[0]]} of {table.name(int(rows[0]))}."
-    )
+    message = f"Losses that are infinite or not above 0, first {table.targets[columns[0]]} of {table.name(int(rows[0]))}."
     return Finding("bad-loss", "fail", message, "Blank them or drop the rows.", rows.size)
 
 
 def duplicate_rows(table: LenientTable) -> Finding | None:
     """Rows that are equal in everything but their run id."""
     values = np.column_stack([table.params, table.tokens, table.mixture, table.loss])
-    seed = pd.factorize(np.array(table.seed, dtype=object))[0] if table.seed is not None else np.zeros(len(table))
-    copy = pd.Series(groups_of_rows(np.column_stack([values, seed]), size=len(table))).duplicated().to_numpy()
+    seed = (
+        pd.factorize(np.array(table.seed, dtype=object))[0]
+        if table.seed is not None
+        else np.zeros(len(table))
+    )
+    copy = (
+        pd.Series(groups_of_rows(np.column_stack([values, seed]), size=len(table)))
+        .duplicated()
+        .to_numpy()
+    )
     copies = np.flatnonzero(copy & np.isfinite(table.loss).any(axis=1))
     if not copies.size:
         return None
-    message = f"{copies.size} row(s) repeat another row in all but the run_id: {table.names(copies)}."
-    return Finding("duplicate-row", "fail", message, "Drop the copies: each counts a measurement twice.", copies.size)
+    message = (
+        f"{copies.size} row(s) repeat another row in all but the run_id: {table.names(copies)}."
+    )
+    return Finding(
+        "duplicate-row",
+        "fail",
+        message,
+        "Drop the copies: each counts a measurement twice.",
+        copies.size,
+    )
 
 
 def duplicate_checkpoints(table: LenientTable) -> Finding | None:
@@ -122,15 +152,21 @@ def duplicate_checkpoints(table: LenientTable) -> Finding | None:
     shared = np.isfinite(loss[1:]).sum(axis=1)
     repeat = equal.all(axis=1) & (shared > 0) & (group[1:] == group[:-1])
     if not table.said_runs:
-        repeat &= tokens[1:] != tokens[:-1]  # equal tokens too is a repeated row, and reported as that
+        repeat &= (
+            tokens[1:] != tokens[:-1]
+        )  # equal tokens too is a repeated row, and reported as that
     rows = np.sort(order[1:][repeat])
     if not rows.size:
         return None
     # Equality of several losses is a copy; equality of one may come of rounding or of a figure read off.
     sure = bool((shared[repeat] > 1).any())
-    message = f"{rows.size} checkpoint(s) have exactly the losses of the one before: {table.names(rows)}."
+    message = (
+        f"{rows.size} checkpoint(s) have exactly the losses of the one before: {table.names(rows)}."
+    )
     advice = (
-        "Drop them: the evaluation was stored twice." if sure else "Drop them unless the losses are merely rounded."
+        "Drop them: the evaluation was stored twice."
+        if sure
+        else "Drop them unless the losses are merely rounded."
     )
     return Finding("duplicate-checkpoint", "fail" if sure else "review", message, advice, rows.size)
 
@@ -143,9 +179,15 @@ def missing_losses(table: LenientTable) -> Finding | None:
     worst = [t for t in np.argsort(-blank, kind="stable") if blank[t]]
     names = listed(f"{table.targets[t]} {blank[t]}" for t in worst)
     empty = int((~np.isfinite(table.loss)).all(axis=1).sum())
-    message = f"Losses are blank: {names} of {len(table)} rows." + (f" {empty} rows have no loss." if empty else "")
+    message = f"Losses are blank: {names} of {len(table)} rows." + (
+        f" {empty} rows have no loss." if empty else ""
+    )
     return Finding(
-        "missing-loss", "info", message, "They are simply not observed; check that is meant.", int(blank.sum())
+        "missing-loss",
+        "info",
+        message,
+        "They are simply not observed; check that is meant.",
+        int(blank.sum()),
     )
 
 
@@ -160,7 +202,13 @@ def short_targets(table: LenientTable) -> Finding | None:
     names = listed(f"{table.targets[t]} {measured[t]}" for t in short)
     message = f"Measured losses: {names}; the joint law has {joint} parameters a target, the additive {additive}."
     advice = "Leave the target out, add runs, or take a law with fewer parameters."
-    return Finding("short-target", "fail" if (measured < additive).any() else "review", message, advice, short.size)
+    return Finding(
+        "short-target",
+        "fail" if (measured < additive).any() else "review",
+        message,
+        advice,
+        short.size,
+    )
 
 
 def few_params(table: LenientTable) -> Finding | None:
@@ -178,7 +226,13 @@ def _few(values: np.ndarray, code: str, symbol: str, unknown: str) -> Finding | 
     if distinct >= 3 or distinct == 0:
         return None
     message = f"Only {distinct} distinct {symbol}: the runs do not identify {unknown}; the prior decides them."
-    return Finding(code, "review", message, f"Add runs at other {symbol}, or do not extrapolate in {symbol}.", distinct)
+    return Finding(
+        code,
+        "review",
+        message,
+        f"Add runs at other {symbol}, or do not extrapolate in {symbol}.",
+        distinct,
+    )
 
 
 def tied_scales(table: LenientTable) -> Finding | None:
@@ -187,7 +241,9 @@ def tied_scales(table: LenientTable) -> Finding | None:
     tie = correlation(table.params[use], table.tokens[use])
     if abs(tie) < TIED_INFO:
         return None
-    severity: Severity = "fail" if abs(tie) > TIED else "review" if abs(tie) >= TIED_REVIEW else "info"
+    severity: Severity = (
+        "fail" if abs(tie) > TIED else "review" if abs(tie) >= TIED_REVIEW else "info"
+    )
     message = f"corr(log N, log D) = {tie:.2f}: the shares of N and D in the loss (alpha, beta) are hard to tell apart."
     advice = "Add runs of one N at several D (checkpoints of a constant learning rate do)."
     return Finding("tied-scale", severity, message, advice, int(use.sum()))
@@ -199,16 +255,22 @@ def exact_zeros(table: LenientTable) -> Finding | None:
         return None
     zeros = table.mixture == 0
     if zeros.any():
-        message = (
-            f"{100 * zeros.mean():.0f} % of the weights are exactly 0, in {zeros.any(axis=0).sum()} of the domains."
-        )
+        message = f"{100 * zeros.mean():.0f} % of the weights are exactly 0, in {zeros.any(axis=0).sum()} of the domains."
         advice = "Legal. The loss rises steeply towards 0: expect wide bands there."
         return Finding("exact-zeros", "info", message, advice, int(zeros.sum()))
     lowest = np.nanmin(table.mixture)
     if lowest < 0.005:
         return None
-    message = f"No weight is below {lowest:.3g}: no run says what happens when a domain is left out."
-    return Finding("no-corners", "info", message, "Bound the domains from below, or add such runs.", len(table.domains))
+    message = (
+        f"No weight is below {lowest:.3g}: no run says what happens when a domain is left out."
+    )
+    return Finding(
+        "no-corners",
+        "info",
+        message,
+        "Bound the domains from below, or add such runs.",
+        len(table.domains),
+    )
 
 
 def constant_domains(table: LenientTable) -> Finding | None:
@@ -221,11 +283,13 @@ def constant_domains(table: LenientTable) -> Finding | None:
     if not constant.size:
         return None
     names = listed(f"{table.domains[i]} {mean[i]:.3g} +- {sd[i]:.1g}" for i in constant)
-    message = (
-        f"{constant.size} domain(s) hardly vary over {len(recipes)} mixtures: {names}. Their effect is not identified."
-    )
+    message = f"{constant.size} domain(s) hardly vary over {len(recipes)} mixtures: {names}. Their effect is not identified."
     return Finding(
-        "constant-domain", "review", message, "Merge them (rename) or vary them in further runs.", constant.size
+        "constant-domain",
+        "review",
+        message,
+        "Merge them (rename) or vary them in further runs.",
+        constant.size,
     )
 
 
@@ -235,7 +299,9 @@ def few_mixtures(table: LenientTable) -> Finding | None:
     if k < 2 or mixtures >= 2 * k + 1:
         return None
     message = f"{mixtures} distinct mixture(s) of {k} domains; the mixture term has {2 * k + 1} parameters."
-    return Finding("few-mixtures", "review", message, "Add mixtures, or merge domains (rename).", mixtures)
+    return Finding(
+        "few-mixtures", "review", message, "Add mixtures, or merge domains (rename).", mixtures
+    )
 
 
 def pseudo_replicates(table: LenientTable) -> Finding | None:
@@ -243,40 +309,64 @@ def pseudo_replicates(table: LenientTable) -> Finding | None:
     if table.said_runs:
         runs = len(np.unique(table.group))
         message = f"{len(table)} rows are checkpoints of {runs} training runs, which the noise has to know about."
-        return Finding("checkpoints", "info", message, "train_run says so: nothing to do.", len(table) - runs)
+        return Finding(
+            "checkpoints", "info", message, "train_run says so: nothing to do.", len(table) - runs
+        )
     lengths = pd.Series(table.tokens).groupby(table.group).transform("nunique").to_numpy()
     rows = int((lengths > 1).sum())
     if not rows:
         return None
     key = "N, mixture and seed" if table.domains else "N"
     message = f"{rows} rows share {key} and differ in D. Checkpoints of one run are no independent measurements."
-    advice = "If they are checkpoints, add a train_run column: bands come out far too narrow without it."
+    advice = (
+        "If they are checkpoints, add a train_run column: bands come out far too narrow without it."
+    )
     # Without mixtures, several D at one N may as well be separate runs of one ladder.
-    return Finding("pseudo-replicates", "review" if table.domains else "info", message, advice, rows)
+    return Finding(
+        "pseudo-replicates", "review" if table.domains else "info", message, advice, rows
+    )
 
 
 def mixed_train_runs(table: LenientTable) -> Finding | None:
     """Training runs whose N or mixture changes on the way."""
     if not table.said_runs:
         return None
-    distinct = pd.DataFrame({"params": table.params, "recipe": table.recipe}).groupby(table.group).nunique()
+    distinct = (
+        pd.DataFrame({"params": table.params, "recipe": table.recipe})
+        .groupby(table.group)
+        .nunique()
+    )
     mixed = int((distinct > 1).any(axis=1).sum())
     if not mixed:
         return None
     message = f"{mixed} train_run(s) have rows of different N or mixture."
-    return Finding("mixed-train-run", "review", message, "Check the labels: the laws assume one mixture a run.", mixed)
+    return Finding(
+        "mixed-train-run",
+        "review",
+        message,
+        "Check the labels: the laws assume one mixture a run.",
+        mixed,
+    )
 
 
 def outlying_losses(table: LenientTable) -> Finding | None:
     """Losses more than `OUTLYING` robust standard deviations from a smooth trend in log N, log D and the weights."""
-    rows = np.flatnonzero(_positive(table.params) & _positive(table.tokens) & (table.mixture >= 0).all(axis=1))
+    rows = np.flatnonzero(
+        _positive(table.params) & _positive(table.tokens) & (table.mixture >= 0).all(axis=1)
+    )
     if not rows.size:
         return None
     terms = trend_terms(table.params[rows], table.tokens[rows], table.mixture[rows])
     loss = table.loss[rows]
     log_loss = np.log(loss, where=_positive(loss), out=np.full_like(loss, np.nan))
-    planes, scales = zip(*(robust_trend(terms, y) for y in log_loss.T), strict=True) if table.targets else ((), ())
-    far = np.abs(log_loss - terms @ np.array(planes).reshape(-1, terms.shape[1]).T) > OUTLYING * np.array(scales)
+    planes, scales = (
+        zip(*(robust_trend(terms, y) for y in log_loss.T), strict=True)
+        if table.targets
+        else ((), ())
+    )
+    far = np.abs(
+        log_loss - terms @ np.array(planes).reshape(-1, terms.shape[1]).T
+    ) > OUTLYING * np.array(scales)
     outliers = [f"{table.targets[t]} of {table.name(int(rows[i]))}" for i, t in np.argwhere(far)]
     if not outliers:
         return None

@@ -87,7 +87,9 @@ COLUMNS = Preset(
     checkpoints=True,
 )
 
-PRESETS: Mapping[str, Preset] = MappingProxyType({p.name: p for p in (WIDE, OLMIX, REGMIX, COLUMNS)})
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {p.name: p for p in (WIDE, OLMIX, REGMIX, COLUMNS)}
+)
 
 
 def find_preset(name: str | None) -> Preset:
@@ -112,7 +114,9 @@ def recognise(columns: Iterable[str]) -> Preset | None:
     """The one preset other than `wide` whose weight and loss columns both occur, or None."""
     columns = list(columns)
     fits = [
-        p for p in (REGMIX, COLUMNS) if _labelled(columns, p.weight, p.metadata) and _labelled(columns, p.loss, "(?!)")
+        p
+        for p in (REGMIX, COLUMNS)
+        if _labelled(columns, p.weight, p.metadata) and _labelled(columns, p.loss, "(?!)")
     ]
     return fits[0] if len(fits) == 1 else None
 
@@ -149,8 +153,12 @@ def join(mixtures: pd.DataFrame, losses: pd.DataFrame, preset: Preset) -> pd.Dat
             advice="Name the id column alike in both; rows are never matched by position.",
         )
     # The key is renamed first, so that no pattern takes it for a domain or a target.
-    mixture_table = _renamed(mixtures.rename(columns={key: "run_id"}), preset, weight=preset.weight, loss=None)
-    loss_table = _renamed(losses.rename(columns={key: "run_id"}), preset, weight=None, loss=preset.loss)
+    mixture_table = _renamed(
+        mixtures.rename(columns={key: "run_id"}), preset, weight=preset.weight, loss=None
+    )
+    loss_table = _renamed(
+        losses.rename(columns={key: "run_id"}), preset, weight=None, loss=preset.loss
+    )
     ids, other_ids = labels(mixture_table, "run_id"), labels(loss_table, "run_id")
     _require_distinct_ids(ids, "mixtures")
     _require_distinct_ids(other_ids, "losses")
@@ -159,23 +167,36 @@ def join(mixtures: pd.DataFrame, losses: pd.DataFrame, preset: Preset) -> pd.Dat
     place = {run: row for row, run in enumerate(other_ids)}
     loss_table = loss_table.iloc[[place[run] for run in ids]].reset_index(drop=True)
     shared = [name for name in loss_table if name in mixture_table and name != "run_id"]
-    _require_agreement(mixture_table, loss_table, [name for name in shared if name in ("params", "tokens", *OPTIONAL)])
+    _require_agreement(
+        mixture_table,
+        loss_table,
+        [name for name in shared if name in ("params", "tokens", *OPTIONAL)],
+    )
     joined = pd.concat([mixture_table, loss_table.drop(columns=["run_id", *shared])], axis=1)
     return _with_train_run(joined, preset)
 
 
-def _renamed(frame: pd.DataFrame, preset: Preset, *, weight: str | None, loss: str | None) -> pd.DataFrame:
+def _renamed(
+    frame: pd.DataFrame, preset: Preset, *, weight: str | None, loss: str | None
+) -> pd.DataFrame:
     # Where any name may be a domain, a column of text is the user's own note.
     columns = [name for name in frame.columns if preset.single or _holds_numbers(frame, name)]
     source: dict[str, str] = {}
     for pattern, prefix in ((weight, "weight"), (loss, "loss")):
         if pattern:
-            source |= {f"{prefix}.{label}": c for label, c in _labelled(columns, pattern, preset.metadata).items()}
+            source |= {
+                f"{prefix}.{label}": c
+                for label, c in _labelled(columns, pattern, preset.metadata).items()
+            }
     for target in ("run_id", "params", "tokens", "train_run"):
-        match = next((c for c in getattr(preset, target) if c in frame and c not in source.values()), None)
+        match = next(
+            (c for c in getattr(preset, target) if c in frame and c not in source.values()), None
+        )
         if match:
             source[target] = match
-    source |= {name: name for prefix in FAMILIES[2:] for name in columns_of(frame.columns, prefix).values()}
+    source |= {
+        name: name for prefix in FAMILIES[2:] for name in columns_of(frame.columns, prefix).values()
+    }
     rest = [c for c in frame.columns if c not in source.values() and c not in source]
     names = {column: name for name, column in source.items()}
     order = [c for c in frame.columns if c in names or c in rest]
@@ -207,7 +228,10 @@ def _with_train_run(wide: pd.DataFrame, preset: Preset) -> pd.DataFrame:
         return wide
     weights = [numbers(wide, name)[0] for name in columns_of(wide.columns, "weight").values()]
     seed = [pd.Series(labels(wide, "seed"))] if "seed" in wide else []
-    keys = pd.concat([pd.Series(np.round(w, 9)) for w in weights] + [pd.Series(labels(wide, "params"))] + seed, axis=1)
+    keys = pd.concat(
+        [pd.Series(np.round(w, 9)) for w in weights] + [pd.Series(labels(wide, "params"))] + seed,
+        axis=1,
+    )
     number = keys.groupby(list(keys.columns), sort=False, dropna=False).ngroup()
     return wide.assign(train_run=[f"run-{group}" for group in number + 1])
 
@@ -245,7 +269,9 @@ def _require_partners(mixture_ids: Sequence[str], loss_ids: Sequence[str]) -> No
             )
 
 
-def _require_agreement(mixtures: pd.DataFrame, losses: pd.DataFrame, columns: Iterable[str]) -> None:
+def _require_agreement(
+    mixtures: pd.DataFrame, losses: pd.DataFrame, columns: Iterable[str]
+) -> None:
     wrong = [name for name in columns if labels(mixtures, name) != labels(losses, name)]
     if wrong:
         raise InputError(

@@ -29,7 +29,13 @@ def shipped() -> tuple[str, ...]:
     folder = resources.files("bayesmix.runs") / "data"
     if not folder.is_dir():
         return ()
-    return tuple(sorted(entry.name.removesuffix(".csv") for entry in folder.iterdir() if entry.name.endswith(".csv")))
+    return tuple(
+        sorted(
+            entry.name.removesuffix(".csv")
+            for entry in folder.iterdir()
+            if entry.name.endswith(".csv")
+        )
+    )
 
 
 def read_frame(source: str | os.PathLike[str] | pd.DataFrame) -> pd.DataFrame:
@@ -75,15 +81,21 @@ def query(frame: pd.DataFrame, where: str | Iterable[str]) -> pd.Series:
         try:
             # No variables of ours: `@name` in a query must not reach into this module.
             mask = frame.eval(expression, engine="python", local_dict={}, global_dict={})
-        except Exception as error:  # pandas and Python raise a dozen kinds here; all mean that the query is wrong
-            raise _bad_query(expression, str(error).splitlines()[0] if str(error) else repr(error), frame) from error
+        except (
+            Exception
+        ) as error:  # pandas and Python raise a dozen kinds here; all mean that the query is wrong
+            raise _bad_query(
+                expression, str(error).splitlines()[0] if str(error) else repr(error), frame
+            ) from error
         if not (isinstance(mask, pd.Series) and pd.api.types.is_bool_dtype(mask.dtype)):
             raise _bad_query(expression, "a value that is not true or false", frame)
         keep &= mask.fillna(False).astype(bool)
     return keep
 
 
-def write_table(columns: Mapping[str, Sequence[Any] | np.ndarray], path: str | os.PathLike[str]) -> None:
+def write_table(
+    columns: Mapping[str, Sequence[Any] | np.ndarray], path: str | os.PathLike[str]
+) -> None:
     """Write columns of equal length to a CSV, TSV, Parquet or JSON file (a list of records), whole or not at all.
 
     Floats are written so that reading them gives the same bits back; JSON writes null for NaN and infinity.
@@ -102,16 +114,26 @@ def write_table(columns: Mapping[str, Sequence[Any] | np.ndarray], path: str | o
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:
         raise InputError(
-            "columns differ in length", expected="one value per row", got=lengths, advice="Give columns of one length."
+            "columns differ in length",
+            expected="one value per row",
+            got=lengths,
+            advice="Give columns of one length.",
         )
     frame = pd.DataFrame(dict(columns))
     with atomic_write(path) as draft:
         if suffix in CSV:
-            frame.to_csv(draft, index=False, sep=_separator(suffix), compression="gzip" if suffix == CSV[1] else None)
+            frame.to_csv(
+                draft,
+                index=False,
+                sep=_separator(suffix),
+                compression="gzip" if suffix == CSV[1] else None,
+            )
         elif suffix in PARQUET:
             frame.to_parquet(draft, index=False)
         else:
-            draft.write_text(json.dumps(_records(frame), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            draft.write_text(
+                json.dumps(_records(frame), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+            )
 
 
 def runs_columns(runs: Runs) -> dict[str, np.ndarray | tuple[str, ...]]:
@@ -128,7 +150,9 @@ def runs_columns(runs: Runs) -> dict[str, np.ndarray | tuple[str, ...]]:
     columns |= {f"loss.{target}": runs.loss[:, i] for i, target in enumerate(runs.targets)}
     assert runs.loss_se is not None
     if runs.loss_se.any():
-        columns |= {f"loss_se.{target}": runs.loss_se[:, i] for i, target in enumerate(runs.targets)}
+        columns |= {
+            f"loss_se.{target}": runs.loss_se[:, i] for i, target in enumerate(runs.targets)
+        }
     return columns
 
 
@@ -161,16 +185,26 @@ def _read_csv(path: Path) -> pd.DataFrame:
         "encoding": "utf-8-sig",  # Excel begins its files with a byte-order mark
     }
     try:
-        header = pd.read_csv(path, header=None, nrows=1, dtype=str, **options).iloc[0].dropna().tolist()
+        header = (
+            pd.read_csv(path, header=None, nrows=1, dtype=str, **options).iloc[0].dropna().tolist()
+        )
         _require_distinct(header, str(path))
         text: Any = dict.fromkeys(LABELS, str)
         frame = pd.read_csv(path, low_memory=False, dtype=text, **options)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, OSError, EOFError) as error:
+    except (
+        pd.errors.EmptyDataError,
+        pd.errors.ParserError,
+        UnicodeDecodeError,
+        OSError,
+        EOFError,
+    ) as error:
         raise _unreadable(path, error) from error
     if not isinstance(frame.index, pd.RangeIndex):
         raise _unreadable(path, "rows with more values than the header has names")
     if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
-        raise _unreadable(path, f"a single column {header[0][:60]!r}, which looks separated by another sign")
+        raise _unreadable(
+            path, f"a single column {header[0][:60]!r}, which looks separated by another sign"
+        )
     for label in [name for name in LABELS if name in frame]:
         frame[label] = _numbers_if_whole(frame[label])
     return frame
@@ -208,7 +242,10 @@ def _require_distinct(names: Sequence[str], label: str) -> None:
     twice = sorted({name for name in stripped if stripped.count(name) > 1})
     if twice:
         raise InputError(
-            f"{label} names a column twice", expected="distinct column names", got=twice, advice="Rename or drop one."
+            f"{label} names a column twice",
+            expected="distinct column names",
+            got=twice,
+            advice="Rename or drop one.",
         )
 
 
@@ -220,7 +257,11 @@ def _not_found(path: Path) -> InputError:
     else:
         similar = [name for name in shipped() if closest(str(path), [name])]
         got = "no such file"
-        advice = f"Did you mean {similar[0]}?" if similar else f"Check the path. Sets in the package: {sets}."
+        advice = (
+            f"Did you mean {similar[0]}?"
+            if similar
+            else f"Check the path. Sets in the package: {sets}."
+        )
     return InputError(
         f"there is no table at {path}",
         expected="the path of a CSV or Parquet file, or the name of a set in the package",
@@ -242,7 +283,11 @@ def _unreadable(path: Path, problem: Exception | str) -> InputError:
 
 
 def _bad_query(expression: str, got: str, frame: pd.DataFrame) -> InputError:
-    dotted = [name for name in frame.columns if "." in name and name in expression and f"`{name}`" not in expression]
+    dotted = [
+        name
+        for name in frame.columns
+        if "." in name and name in expression and f"`{name}`" not in expression
+    ]
     unknown = got.split("'")[1] if got.startswith("name '") else ""
     similar = closest(unknown, frame.columns) if unknown else None
     if dotted:

@@ -41,8 +41,14 @@ class LenientTable:
         """Number (run) of the training run of each row: as the table says, else equal N, mixture and seed."""
         if self.train_run is not None:
             placeholders = (f"\x1f{row}" for row in range(len(self)))
-            return pd.factorize(np.array([name or next(placeholders) for name in self.train_run], dtype=object))[0]
-        seed = np.zeros(len(self)) if self.seed is None else pd.factorize(np.array(self.seed, dtype=object))[0]
+            return pd.factorize(
+                np.array([name or next(placeholders) for name in self.train_run], dtype=object)
+            )[0]
+        seed = (
+            np.zeros(len(self))
+            if self.seed is None
+            else pd.factorize(np.array(self.seed, dtype=object))[0]
+        )
         return groups_of_rows(np.column_stack([self.params, self.recipe, seed]), size=len(self))
 
     @property
@@ -92,19 +98,35 @@ def lenient(frame: pd.DataFrame) -> tuple[LenientTable, list[Finding]]:
         planned=values("tokens_planned"),
     )
     if wrong:
-        message = f"Values that are not numbers in {listed(f'{c} ({n})' for c, n in wrong.items())}."
+        message = (
+            f"Values that are not numbers in {listed(f'{c} ({n})' for c, n in wrong.items())}."
+        )
         findings.append(
-            Finding("not-a-number", "fail", message, "Write plain numbers: 7e9, not 7B.", sum(wrong.values()))
+            Finding(
+                "not-a-number",
+                "fail",
+                message,
+                "Write plain numbers: 7e9, not 7B.",
+                sum(wrong.values()),
+            )
         )
     return table, findings
 
 
 def _column_findings(frame: pd.DataFrame, *, has_loss: bool) -> list[Finding]:
     findings = []
-    missing = [name for name in REQUIRED if name not in frame] + ([] if has_loss else ["loss.<target>"])
+    missing = [name for name in REQUIRED if name not in frame] + (
+        [] if has_loss else ["loss.<target>"]
+    )
     if missing:
-        meant = [f"{c} for {name}" for name in missing if (c := closest_column(name, frame.columns))]
-        advice = f"Did you mean {', '.join(meant)}?" if meant else "Add the columns, or use a preset (--preset)."
+        meant = [
+            f"{c} for {name}" for name in missing if (c := closest_column(name, frame.columns))
+        ]
+        advice = (
+            f"Did you mean {', '.join(meant)}?"
+            if meant
+            else "Add the columns, or use a preset (--preset)."
+        )
         message = f"The table has no column {', '.join(missing)}."
         findings.append(Finding("missing-column", "fail", message, advice, len(missing)))
     wrong = misspelt(frame)
@@ -127,4 +149,6 @@ def groups_of_rows(values: np.ndarray, *, size: int) -> np.ndarray:
 def listed(names: Iterable[object], limit: int = 3) -> str:
     """The first few names as text."""
     names = [str(name) for name in names]
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
+    return ", ".join(names[:limit]) + (
+        f" and {len(names) - limit} more" if len(names) > limit else ""
+    )

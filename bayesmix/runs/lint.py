@@ -50,12 +50,19 @@ class LintReport:
         if not self.findings:
             return head + "nothing to report"
         kinds = {s: sum(f.severity == s for f in self.findings) for s in ("fail", "review", "info")}
-        return "\n".join([head + ", ".join(f"{n} {s}" for s, n in kinds.items() if n), *map(_entry, self.findings)])
+        return "\n".join(
+            [
+                head + ", ".join(f"{n} {s}" for s, n in kinds.items() if n),
+                *map(_entry, self.findings),
+            ]
+        )
 
 
 def _entry(finding: Finding) -> str:
     head = f"{finding.severity:<7}{finding.code:<23}{finding.count:>6}  "
-    body = textwrap.wrap(finding.message, WIDTH - 9) + textwrap.wrap(f"-> {finding.advice}", WIDTH - 9)
+    body = textwrap.wrap(finding.message, WIDTH - 9) + textwrap.wrap(
+        f"-> {finding.advice}", WIDTH - 9
+    )
     return "\n".join([head.rstrip(), *(" " * 9 + line for line in body)])
 
 
@@ -71,7 +78,9 @@ def lint(runs: Runs | pd.DataFrame) -> LintReport:
         The findings. `fail`: the table would be refused or would mislead the fit; `review`: decide whether it matters;
         `info`: worth knowing.
     """
-    frame = pd.DataFrame(runs_columns(runs)) if isinstance(runs, Runs) else runs.reset_index(drop=True)
+    frame = (
+        pd.DataFrame(runs_columns(runs)) if isinstance(runs, Runs) else runs.reset_index(drop=True)
+    )
     table, broken = lenient(frame)
     findings = [*broken, *all_findings(table)]
     rank = {"fail": 0, "review": 1, "info": 2}

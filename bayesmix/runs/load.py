@@ -14,7 +14,15 @@ from bayesmix.errors import InputError
 from bayesmix.runs.formats import Preset, find_preset, join, recognise, to_wide
 from bayesmix.runs.io import query, read_frame
 from bayesmix.runs.runs import Runs
-from bayesmix.runs.schema import CONTRACT, REQUIRED, closest_column, columns_of, labels, misspelt, numbers
+from bayesmix.runs.schema import (
+    CONTRACT,
+    REQUIRED,
+    closest_column,
+    columns_of,
+    labels,
+    misspelt,
+    numbers,
+)
 from bayesmix.validate import closest
 
 type Table = str | os.PathLike[str] | pd.DataFrame
@@ -62,7 +70,9 @@ def load_runs(
     Raises:
         InputError: whatever is wrong with the table, in one sentence.
     """
-    frame = read_table(source, preset=preset, where=where, params=params, tokens=tokens, rename=rename)
+    frame = read_table(
+        source, preset=preset, where=where, params=params, tokens=tokens, rename=rename
+    )
     _require_contract(frame, find_preset(preset))
     names = _targets(frame, targets)
     ids = _ids(frame)
@@ -99,7 +109,9 @@ def load_designs(source: Table, *, normalize: bool = False) -> Designs:
         raise _no_rows(None)
     label = next((name for name in ("id", "run_id") if name in frame), None)
     row_labels = labels(frame, label) if label else ()
-    ids = tuple(name or str(row) for row, name in enumerate(row_labels)) or tuple(str(row) for row in range(len(frame)))
+    ids = tuple(name or str(row) for row, name in enumerate(row_labels)) or tuple(
+        str(row) for row in range(len(frame))
+    )
     return _designs(frame, ids, normalize=normalize)
 
 
@@ -201,7 +213,11 @@ def _with_planned(frame: pd.DataFrame) -> pd.DataFrame:
     if PLANNED not in frame:
         return frame.assign(**{PLANNED: usual})
     planned, wrong = numbers(frame, PLANNED)
-    return frame if wrong.any() else frame.assign(**{PLANNED: np.where(np.isnan(planned), usual, planned)})
+    return (
+        frame
+        if wrong.any()
+        else frame.assign(**{PLANNED: np.where(np.isnan(planned), usual, planned)})
+    )
 
 
 def _rename(frame: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
@@ -210,7 +226,11 @@ def _rename(frame: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
     columns = {p: columns_of(frame.columns, p) for p in ("weight", "loss")}
     for old, new in names.items():
         prefix, _, label = old.partition(".")
-        scope = {prefix: label} if prefix in columns and label in columns[prefix] else dict.fromkeys(columns, old)
+        scope = (
+            {prefix: label}
+            if prefix in columns and label in columns[prefix]
+            else dict.fromkeys(columns, old)
+        )
         hits = [p for p, name in scope.items() if name in columns[p]]
         if not hits:
             everything = list(dict.fromkeys([*columns["weight"], *columns["loss"]]))
@@ -225,7 +245,10 @@ def _rename(frame: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
         for p in hits:
             renamed[f"{p}.{scope[p]}"] = f"{p}.{new.removeprefix(f'{p}.')}"
             if p == "loss":
-                renamed |= {f"{se}.{scope[p]}": f"{se}.{new.removeprefix('loss.')}" for se in ("loss_se", "loss_se95")}
+                renamed |= {
+                    f"{se}.{scope[p]}": f"{se}.{new.removeprefix('loss.')}"
+                    for se in ("loss_se", "loss_se95")
+                }
     return _merged(frame, renamed) if renamed else frame
 
 
@@ -238,7 +261,9 @@ def _merged(frame: pd.DataFrame, renamed: Mapping[str, str]) -> pd.DataFrame:
         if len(old) == 1:
             columns[new] = frame.loc[:, old[0]]
         elif new.startswith("weight."):
-            columns[new] = pd.Series(_matrix(frame, {c: c for c in old}).sum(axis=1), index=frame.index)
+            columns[new] = pd.Series(
+                _matrix(frame, {c: c for c in old}).sum(axis=1), index=frame.index
+            )
         else:
             raise InputError(
                 f"two targets would both be called {new.partition('.')[2]}",
@@ -258,7 +283,8 @@ def _require_contract(frame: pd.DataFrame, preset: Preset) -> None:
             f"{len(wrong)} column(s) look like the contract's but are not spelt like it",
             expected=CONTRACT,
             got=_listed(wrong),
-            advice=f"Did you mean {meant} for {column}? Rename the columns or drop them." + _preset_hint(frame),
+            advice=f"Did you mean {meant} for {column}? Rename the columns or drop them."
+            + _preset_hint(frame),
         )
     if not columns_of(frame.columns, "loss"):
         raise InputError(
@@ -282,7 +308,11 @@ def _require_columns(frame: pd.DataFrame, required: Sequence[str], *, expected: 
         expected=expected,
         got=_listed(frame.columns),
         advice=(f"Did you mean {hints}? Rename it." if hints else "Add the column.")
-        + (f" If it is the same for all runs, give {' and '.join(options)}." if options and runs else "")
+        + (
+            f" If it is the same for all runs, give {' and '.join(options)}."
+            if options and runs
+            else ""
+        )
         + (_preset_hint(frame) if runs else ""),
     )
 
@@ -298,7 +328,9 @@ def _targets(frame: pd.DataFrame, targets: str | Sequence[str] | None) -> tuple[
     names = list(columns_of(frame.columns, "loss"))
     if targets is None:
         return tuple(names)
-    selection = [t.strip() for t in targets.split(",")] if isinstance(targets, str) else list(targets)
+    selection = (
+        [t.strip() for t in targets.split(",")] if isinstance(targets, str) else list(targets)
+    )
     missing = [t for t in selection if t not in names]
     if missing or not selection:
         similar = [s for t in missing if (s := closest(t, names))]
@@ -339,13 +371,17 @@ def _train_run(frame: pd.DataFrame, ids: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(run or run_id for run, run_id in zip(labels(frame, "train_run"), ids, strict=True))
 
 
-def _loss_se(frame: pd.DataFrame, targets: Sequence[str], ids: tuple[str, ...]) -> np.ndarray | None:
+def _loss_se(
+    frame: pd.DataFrame, targets: Sequence[str], ids: tuple[str, ...]
+) -> np.ndarray | None:
     exact, half = columns_of(frame.columns, "loss_se"), columns_of(frame.columns, "loss_se95")
     stray = [f for name, f in (exact | half).items() if f"loss.{name}" not in frame]
     duplicates = [name for name in exact if name in half]
     if stray or duplicates:
         raise InputError(
-            "a standard error belongs to no loss" if stray else "a target has two kinds of standard error",
+            "a standard error belongs to no loss"
+            if stray
+            else "a target has two kinds of standard error",
             expected="loss_se.<target> or loss_se95.<target> beside loss.<target>",
             got=stray or duplicates,
             advice="Rename or drop the column.",
@@ -361,7 +397,9 @@ def _loss_se(frame: pd.DataFrame, targets: Sequence[str], ids: tuple[str, ...]) 
     return se
 
 
-def _matrix(frame: pd.DataFrame, columns: Mapping[str, str], ids: Sequence[str] | None = None) -> np.ndarray:
+def _matrix(
+    frame: pd.DataFrame, columns: Mapping[str, str], ids: Sequence[str] | None = None
+) -> np.ndarray:
     """Values (run, column) of the columns, NaN where blank.
 
     Raises:
@@ -387,10 +425,15 @@ def _no_rows(where: str | Iterable[str] | None) -> InputError:
         "no row satisfies the filter" if where else "the table has no rows",
         expected="at least one row",
         got=f"none with {' and '.join(where)}" if where else "none",
-        advice="Loosen the filter; text needs quotes inside it: \"split == 'train'\"." if where else "Check the file.",
+        advice="Loosen the filter; text needs quotes inside it: \"split == 'train'\"."
+        if where
+        else "Check the file.",
     )
 
 
 def _listed(names: Iterable[str], limit: int = 8) -> str:
     names = list(names)
-    return ", ".join(names[:limit]) + (f", … ({len(names)} in all)" if len(names) > limit else "") or "no columns"
+    return (
+        ", ".join(names[:limit]) + (f", … ({len(names)} in all)" if len(names) > limit else "")
+        or "no columns"
+    )

@@ -48,7 +48,11 @@ class Runs:
         if not self.train_run:
             object.__setattr__(self, "train_run", self.designs.ids)
         loss = np.array(self.loss, dtype=np.float64)
-        loss_se = np.zeros_like(loss) if self.loss_se is None else np.array(self.loss_se, dtype=np.float64)
+        loss_se = (
+            np.zeros_like(loss)
+            if self.loss_se is None
+            else np.array(self.loss_se, dtype=np.float64)
+        )
         loss_se[np.isnan(loss_se)] = 0.0
         for name, value in (("loss", loss), ("loss_se", loss_se)):
             if value.shape != (size, len(self.targets)):
@@ -130,7 +134,10 @@ class Runs:
     def _require_labels(self) -> None:
         if len(set(self.targets)) < len(self.targets):
             raise InputError(
-                "a target stands twice", expected="distinct names", got=self.targets, advice="Rename or drop one."
+                "a target stands twice",
+                expected="distinct names",
+                got=self.targets,
+                advice="Rename or drop one.",
             )
         for name, labels in (("train_run", self.train_run), ("seed", self.seed)):
             if labels and len(labels) != len(self.designs):
@@ -203,7 +210,11 @@ class Runs:
         ):
             digest.update("\x1f".join(names[i] for i in order).encode() + b"\x1e")
         assert self.loss_se is not None
-        mixture, loss, loss_se = self.mixture[:, domains], self.loss[:, targets], self.loss_se[:, targets]
+        mixture, loss, loss_se = (
+            self.mixture[:, domains],
+            self.loss[:, targets],
+            self.loss_se[:, targets],
+        )
         planned = () if self.planned is None or not self.unusual else (self.planned,)
         for values in (mixture, self.params, self.tokens, loss, loss_se, *planned):
             # Adding 0 turns -0 into 0, and every NaN is written as the same one.
@@ -234,11 +245,19 @@ class Runs:
         missing = [t for t in targets if t not in self.targets]
         if missing:
             raise InputError(
-                "unknown target", expected=f"among {list(self.targets)}", got=missing, advice="Check the spelling."
+                "unknown target",
+                expected=f"among {list(self.targets)}",
+                got=missing,
+                advice="Check the spelling.",
             )
         columns = [self.targets.index(t) for t in targets]
         assert self.loss_se is not None
-        return replace(self, targets=tuple(targets), loss=self.loss[:, columns], loss_se=self.loss_se[:, columns])
+        return replace(
+            self,
+            targets=tuple(targets),
+            loss=self.loss[:, columns],
+            loss_se=self.loss_se[:, columns],
+        )
 
     def __len__(self) -> int:
         return len(self.designs)

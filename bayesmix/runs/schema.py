@@ -33,7 +33,9 @@ OTHER_NAMES = {
 def columns_of(columns: Iterable[str], prefix: str) -> dict[str, str]:
     """Label → column of the columns ``<prefix>.<label>``, in the order they stand."""
     head = f"{prefix}."
-    return {name.removeprefix(head): name for name in columns if name.startswith(head) and name != head}
+    return {
+        name.removeprefix(head): name for name in columns if name.startswith(head) and name != head
+    }
 
 
 def closest_column(required: str, columns: Iterable[str]) -> str | None:
@@ -64,10 +66,16 @@ def misspelt(frame: pd.DataFrame) -> dict[str, str]:
         absent = not columns_of(columns, prefix) and prefix != "loss_se"
         if absent and prefix == "weight":
             absent = _look_like_shares(frame, list(undotted))
-        meant |= {c: f"{prefix}.{label}" for c, label in undotted.items() if absent or label.lower() in names}
+        meant |= {
+            c: f"{prefix}.{label}"
+            for c, label in undotted.items()
+            if absent or label.lower() in names
+        }
     for name in OPTIONAL:
         if name not in columns:
-            meant |= {c: name for c in columns if c not in meant and _singular(c) == _singular(name)}
+            meant |= {
+                c: name for c in columns if c not in meant and _singular(c) == _singular(name)
+            }
     return meant
 
 
@@ -105,9 +113,14 @@ def numbers(frame: pd.DataFrame, name: str) -> tuple[np.ndarray, np.ndarray]:
     column: Any = frame[name]
     if pd.api.types.is_bool_dtype(column.dtype):
         return np.full(len(column), np.nan), np.ones(len(column), dtype=bool)
-    if not (pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_complex_dtype(column.dtype)):
+    if not (
+        pd.api.types.is_numeric_dtype(column.dtype)
+        and not pd.api.types.is_complex_dtype(column.dtype)
+    ):
         text = column.astype(object)
-        parsed: Any = pd.to_numeric(text.where(text.map(lambda v: not isinstance(v, (bool, complex)))), errors="coerce")
+        parsed: Any = pd.to_numeric(
+            text.where(text.map(lambda v: not isinstance(v, (bool, complex)))), errors="coerce"
+        )
         blank = text.isna() | text.map(lambda v: isinstance(v, str) and not v.strip())
         values = parsed.to_numpy(dtype=np.float64, na_value=np.nan)
         return values, np.isnan(values) & ~blank.to_numpy(dtype=bool)

@@ -52,7 +52,9 @@ def device(number: int) -> AbstractContextManager[object]:
 
     devices = jax.local_devices()
     if len(devices) == 1:
-        return nullcontext()  # a default device belongs to what JAX knows a program by: all would be traced twice
+        return (
+            nullcontext()
+        )  # a default device belongs to what JAX knows a program by: all would be traced twice
     return jax.default_device(devices[number % len(devices)])
 
 

@@ -42,7 +42,10 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 def _empty_beside(target: Path) -> Path:
     if target.is_dir():
         raise InputError(
-            f"cannot write {target}", expected="the path of a file", got="a folder", advice="Add a file name."
+            f"cannot write {target}",
+            expected="the path of a file",
+            got="a folder",
+            advice="Add a file name.",
         )
     # A stream is not replaced but filled, so its folder (/dev) need not be writable.
     home = Path(tempfile.gettempdir()) if _is_stream(target) else target.parent
@@ -67,7 +70,9 @@ def _become(draft: Path, target: Path) -> None:
         return
     if target.exists():
         shutil.copymode(target, draft)
-    with draft.open("rb") as written:  # on disk before the rename, or a power cut could leave an empty file
+    with draft.open(
+        "rb"
+    ) as written:  # on disk before the rename, or a power cut could leave an empty file
         os.fsync(written.fileno())
     os.replace(draft, target)
 

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import (
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    as_completed,
+)
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from multiprocessing import get_context
@@ -55,7 +62,9 @@ def parallel_map[Item, Result](
     remaining = list(range(len(items)))
     for attempt in range(ATTEMPTS):
         previous, retries = reason, remaining
-        reason = _round(executor, call, {position: items[position] for position in remaining}, attempt, keep)
+        reason = _round(
+            executor, call, {position: items[position] for position in remaining}, attempt, keep
+        )
         remaining = [position for position in remaining if position not in results]
         if not remaining:
             if attempt:
@@ -64,7 +73,9 @@ def parallel_map[Item, Result](
                     RuntimeWarning,
                 )
             return [results[position] for position in range(len(items))]
-        if isinstance(reason, CancelledError):  # no scheduler: Dask would take work that it never answers
+        if isinstance(
+            reason, CancelledError
+        ):  # no scheduler: Dask would take work that it never answers
             break
     raise WorkerError(
         f"{len(remaining)} of {len(items)} tasks have no result, {len(results)} are done. "
@@ -98,7 +109,9 @@ def _round[Result](
             try:  # the attempt makes it another task, else Dask would answer with the failure it remembers
                 futures[executor.submit(call, item, attempt)] = position
             except Exception as error:
-                if not (isinstance(error, RuntimeError) or _lost(error)):  # broken and shut-down pools: RuntimeError
+                if not (
+                    isinstance(error, RuntimeError) or _lost(error)
+                ):  # broken and shut-down pools: RuntimeError
                     raise
                 reason = error
                 break
@@ -144,5 +157,9 @@ def _said(error: BaseException | None) -> str:
 
 
 def _named(positions: Sequence[int], names: Sequence[str]) -> str:
-    called = [names[position] if names else f"number {position + 1}" for position in positions[:NAMED]]
-    return ", ".join(called) + (f" and {len(positions) - NAMED} more" if len(positions) > NAMED else "")
+    called = [
+        names[position] if names else f"number {position + 1}" for position in positions[:NAMED]
+    ]
+    return ", ".join(called) + (
+        f" and {len(positions) - NAMED} more" if len(positions) > NAMED else ""
+    )

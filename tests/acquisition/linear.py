@@ -74,7 +74,9 @@ class Linear:
 
 def features(designs: Designs) -> np.ndarray:
     """What the losses are linear in (run, feature)."""
-    return np.column_stack([designs.mixture, np.log(designs.params / 1e8), np.log(designs.tokens / 1e10)])
+    return np.column_stack(
+        [designs.mixture, np.log(designs.params / 1e8), np.log(designs.tokens / 1e10)]
+    )
 
 
 def linear(draws: int = 4000, targets: int = 2, seed: int = 0) -> Linear:
@@ -89,5 +91,8 @@ def some_designs(count: int = 40, seed: int = 1) -> Designs:
     """Designs of three domains, three sizes."""
     rng = np.random.default_rng(seed)
     return Designs(
-        DOMAINS, rng.dirichlet(np.ones(3), count), rng.choice([5e7, 1e8, 2e8], count), rng.choice([2e9, 1e10], count)
+        DOMAINS,
+        rng.dirichlet(np.ones(3), count),
+        rng.choice([5e7, 1e8, 2e8], count),
+        rng.choice([2e9, 1e10], count),
     )

@@ -13,7 +13,14 @@ import pytest
 from bayesmix.acquisition.cost import flops
 from bayesmix.acquisition.decision_set import Stakes
 from bayesmix.acquisition.estimators import bracket, by_importance, by_regression
-from bayesmix.acquisition.functions import InformationGain, PredictionGain, RegretReduction, View, after_one, score_pool
+from bayesmix.acquisition.functions import (
+    InformationGain,
+    PredictionGain,
+    RegretReduction,
+    View,
+    after_one,
+    score_pool,
+)
 from bayesmix.acquisition.moments import nodes, whiten_all
 from bayesmix.acquisition.pool import Pool
 from bayesmix.acquisition.propose import propose, shortlist
@@ -33,9 +40,13 @@ def exact_information(posterior: Any, designs: Designs) -> float:
 def decision(posterior: Any, seed: int = 5) -> Stakes:
     """Eight mixtures to choose from."""
     mixtures = np.random.default_rng(seed).dirichlet(np.ones(3), 8)
-    designs = Designs(posterior.domains, mixtures, np.full(8, FLAGSHIP.params), np.full(8, FLAGSHIP.tokens))
+    designs = Designs(
+        posterior.domains, mixtures, np.full(8, FLAGSHIP.params), np.full(8, FLAGSHIP.tokens)
+    )
     weights = np.full(len(posterior.targets), 1 / len(posterior.targets))
-    return Stakes(FLAGSHIP, mixtures, posterior.loss(designs).draws, weights, posterior.domains, 0.1)
+    return Stakes(
+        FLAGSHIP, mixtures, posterior.loss(designs).draws, weights, posterior.domains, 0.1
+    )
 
 
 def test_information_is_the_closed_form() -> None:
@@ -43,7 +54,9 @@ def test_information_is_the_closed_form() -> None:
     with enable_x64():
         view = InformationGain().view(posterior, None, 1, 0)  # type: ignore[arg-type]
     scores = score_pool(InformationGain(), view, posterior, pool)  # type: ignore[arg-type]
-    exact = [exact_information(posterior, pool.designs.take(np.array([i]))) for i in range(len(pool))]
+    exact = [
+        exact_information(posterior, pool.designs.take(np.array([i]))) for i in range(len(pool))
+    ]
     np.testing.assert_allclose(scores, exact, atol=0.05)
 
 
@@ -79,7 +92,12 @@ def test_a_lower_bound_that_cannot_rise_is_called_saturated() -> None:
 def test_checkpoints_of_a_run_are_one_run() -> None:
     """A run with checkpoints scores as the run they make up, less than as many runs would tell together."""
     posterior = replace(linear(), shared=0.04)
-    points = Designs(posterior.domains, np.tile([[0.2, 0.3, 0.5]], (3, 1)), np.full(3, 1e8), np.array([2e9, 5e9, 1e10]))
+    points = Designs(
+        posterior.domains,
+        np.tile([[0.2, 0.3, 0.5]], (3, 1)),
+        np.full(3, 1e8),
+        np.array([2e9, 5e9, 1e10]),
+    )
     whole = Pool(points, np.zeros(3, dtype=int), ("given",))
     with enable_x64():
         view = InformationGain().view(posterior, None, 3, 0)  # type: ignore[arg-type]
@@ -97,7 +115,10 @@ def test_runs_are_taken_with_all_their_points() -> None:
     rng = np.random.default_rng(3)
     pool = Pool(some_designs(12), rng.permutation(np.repeat(np.arange(4), 3)), tuple("wxyz"))
     for choice in ([], [2], [3, 1, 1], np.array([True, False, False, True])):
-        subset, runs = pool.take(np.array(choice, dtype=None if len(choice) else int)), np.arange(4)[choice]
+        subset, runs = (
+            pool.take(np.array(choice, dtype=None if len(choice) else int)),
+            np.arange(4)[choice],
+        )
         assert subset.origin == tuple("wxyz"[r] for r in runs)
         for i, r in enumerate(runs):
             for name in ("mixture", "params", "tokens"):
@@ -122,7 +143,9 @@ def test_prediction_gain_is_at_most_the_information() -> None:
     posterior, pool = linear(), Pool.of(some_designs())
     stakes = decision(posterior)
     with enable_x64():
-        all_of_it = score_pool(InformationGain(), InformationGain().view(posterior, None, 1, 0), posterior, pool)  # type: ignore[arg-type]
+        all_of_it = score_pool(
+            InformationGain(), InformationGain().view(posterior, None, 1, 0), posterior, pool
+        )  # type: ignore[arg-type]
         view = PredictionGain(FLAGSHIP).view(posterior, stakes, 1, 0)  # type: ignore[arg-type]
     part = score_pool(PredictionGain(FLAGSHIP), view, posterior, pool)  # type: ignore[arg-type]
     assert (part >= 0).all() and (part <= all_of_it + 1e-9).all()
@@ -172,7 +195,9 @@ def test_what_is_pending_is_not_bought_twice() -> None:
 
 def test_three_estimators_agree_where_all_are_right() -> None:
     posterior = linear()
-    rough = replace(posterior, theta=posterior.theta * 0.2)  # a small signal, so that weights do not degenerate
+    rough = replace(
+        posterior, theta=posterior.theta * 0.2
+    )  # a small signal, so that weights do not degenerate
     stakes = decision(rough)
     pool = Pool.of(some_designs(1))
     acquisition = RegretReduction(FLAGSHIP)
@@ -193,7 +218,9 @@ def test_the_order_of_candidates_is_no_matter(criterion: Any) -> None:
     with enable_x64():
         view = criterion.view(posterior, decision(posterior), 1, 0)
     scores = score_pool(criterion, view, posterior, pool)  # type: ignore[arg-type]
-    np.testing.assert_array_equal(score_pool(criterion, view, posterior, pool.take(order)), scores[order])  # type: ignore[arg-type]
+    np.testing.assert_array_equal(
+        score_pool(criterion, view, posterior, pool.take(order)), scores[order]
+    )  # type: ignore[arg-type]
 
 
 def test_the_best_by_score_and_by_score_per_flop_are_on_the_shortlist() -> None:
@@ -212,7 +239,9 @@ def test_ten_thousand_candidates_take_seconds(additive: Any) -> None:
 
     scales = [Scale(n, d) for n in (5e7, 1e8, 2e8, 4e8) for d in (2e9, 6e9)]
     acquisition = RegretReduction(FLAGSHIP)
-    propose(additive, candidates(None, scales, 1000), acquisition=acquisition, cost=flops)  # compiles
+    propose(
+        additive, candidates(None, scales, 1000), acquisition=acquisition, cost=flops
+    )  # compiles
     recipe = candidates(None, scales, 1240)
     assert len(recipe.on(additive)) >= 10_000
     start = time.perf_counter()

@@ -37,7 +37,9 @@ DATA = ROOT.parent / "shared" / "data"
 PAGE = ROOT / "docs" / "active.md"
 FIGURE = ROOT / "docs" / "figures" / "active-{}.png"
 OURS = "regret per FLOP"
-BELIEF = Model(Additive(), discrepancy=None)  # the drift makes a refit forty times slower, and every strategy shares it
+BELIEF = Model(
+    Additive(), discrepancy=None
+)  # the drift makes a refit forty times slower, and every strategy shares it
 GAUSSIAN = "BoTorch GP"
 MISSING = "*Not measured yet.*"
 
@@ -70,7 +72,9 @@ def slimpajama_pool() -> Runs:
 
 def slimpajama_judged() -> Runs:
     """The 20 runs at 1235M."""
-    return load_runs(DATA / "slimpajama" / "runs.csv", where=["~repeat_of_previous", "params == 1235e6"])
+    return load_runs(
+        DATA / "slimpajama" / "runs.csv", where=["~repeat_of_previous", "params == 1235e6"]
+    )
 
 
 def regmix(split: str) -> Runs:
@@ -125,7 +129,12 @@ class Recorded(Strategy):
 
     @override
     def pick(
-        self, posterior: Posterior | None, pool: Pool, remaining: np.ndarray, history: np.ndarray, seed: int
+        self,
+        posterior: Posterior | None,
+        pool: Pool,
+        remaining: np.ndarray,
+        history: np.ndarray,
+        seed: int,
     ) -> int:
         order = self.orders[seed]
         assert order[: len(history)] == history.tolist()
@@ -154,7 +163,11 @@ def mixtures(bench: Bench) -> list[Mixture]:
 def gaussian_picks(bench: Bench, cache: Path) -> dict[int, dict[str, list[int]]]:
     """What `gaussian_process.py` bought and decided, by seed; nothing where it has not run."""
     path = cache / f"{bench.name}.picks"
-    return {int(seed): found for seed, found in json.loads(path.read_text()).items()} if path.exists() else {}
+    return (
+        {int(seed): found for seed, found in json.loads(path.read_text()).items()}
+        if path.exists()
+        else {}
+    )
 
 
 def combined_loss(bench: Bench, runs: Runs) -> np.ndarray:
@@ -177,7 +190,10 @@ def write_task(bench: Bench, cache: Path, seeds: int) -> None:
         "cost": last.flops.tolist(),
         "decisions": np.hstack([decisions, flagship]).tolist(),
         "until": bench.until,
-        "first": {s: np.random.default_rng(s).permutation(len(last))[: bench.first].tolist() for s in range(seeds)},
+        "first": {
+            s: np.random.default_rng(s).permutation(len(last))[: bench.first].tolist()
+            for s in range(seeds)
+        },
     }
     with atomic_write(cache / f"{bench.name}.task") as draft:
         draft.write_text(json.dumps(task))
@@ -190,7 +206,13 @@ def gaussian_decides(bench: Bench, cache: Path) -> dict[int, Trace]:
     traces = {}
     for seed, found in gaussian_picks(bench, cache).items():
         steps = [
-            Step(n, float(cost[found["order"][:n]].sum()), float(truth[decided] - truth.min()), np.nan, 0.0)
+            Step(
+                n,
+                float(cost[found["order"][:n]].sum()),
+                float(truth[decided] - truth.min()),
+                np.nan,
+                0.0,
+            )
             for n, decided in enumerate(found["decided"], start=bench.first)
             if (n - bench.first) % bench.every == 0 or n == bench.until
         ]
@@ -219,7 +241,9 @@ def whole_pool(bench: Bench, cache: Path) -> Trace:
     if not path.exists():
         pool = bench.pool()
         runs = len(set(pool.train_run))
-        trace = replay(BELIEF, pool, bench.judged(), AtRandom(), targets=bench.targets, initial=runs)
+        trace = replay(
+            BELIEF, pool, bench.judged(), AtRandom(), targets=bench.targets, initial=runs
+        )
         path.write_text(json.dumps(trace.as_dict()))
     return Trace.from_dict(json.loads(path.read_text()))
 
@@ -237,7 +261,10 @@ def traces(bench: Bench, cache: Path) -> dict[str, dict[int, Trace]]:
 def table(bench: Bench, found: dict[str, dict[int, Trace]]) -> str:
     """Markdown: area under the regret curve, against ours, and error, over the seeds all strategies share."""
     everything = Replays(tuple(t for by_seed in found.values() for t in by_seed.values()))
-    spans, areas = everything.spans(), {name: 1e3 * np.array(v) for name, v in everything.areas().items()}
+    spans, areas = (
+        everything.spans(),
+        {name: 1e3 * np.array(v) for name, v in everything.areas().items()},
+    )
     times = np.quantile([high / low for low, high in spans.values()], [0, 0.5, 1])
     rows = [
         f"{len(spans)} seeds that every strategy has. Areas are over log FLOPs, for each seed from what its first runs "
@@ -249,13 +276,25 @@ def table(bench: Bench, found: dict[str, dict[int, Trace]]) -> str:
     ]
     for name, by_seed in found.items():
         ends = {
-            what: np.mean([by_seed[s].at(np.array([high]), what)[0] for s, (_, high) in spans.items()])
+            what: np.mean(
+                [by_seed[s].at(np.array([high]), what)[0] for s, (_, high) in spans.items()]
+            )
             for what in ("regret", "error")
         }
         bad = np.mean([step.khat >= 0.7 for s in spans for step in by_seed[s].steps])
-        against = "–" if name == OURS or OURS not in areas else str(paired(areas[OURS], areas[name])).split(" over")[0]
-        law = f"{100 * ends['error']:.2f} | {100 * bad:.0f} %" if np.isfinite(ends["error"]) else "– | –"
-        rows.append(f"| {name} | {np.mean(areas[name]):.2f} | {against} | {1e3 * ends['regret']:.2f} | {law} |")
+        against = (
+            "–"
+            if name == OURS or OURS not in areas
+            else str(paired(areas[OURS], areas[name])).split(" over")[0]
+        )
+        law = (
+            f"{100 * ends['error']:.2f} | {100 * bad:.0f} %"
+            if np.isfinite(ends["error"])
+            else "– | –"
+        )
+        rows.append(
+            f"| {name} | {np.mean(areas[name]):.2f} | {against} | {1e3 * ends['regret']:.2f} | {law} |"
+        )
     return "\n".join([rows[0], "", *rows[1:]])
 
 
@@ -266,9 +305,13 @@ def reached(bench: Bench, found: dict[str, dict[int, Trace]], whole: Trace) -> s
     for name, by_seed in found.items():
         last = max(t.steps[-1].flops for t in by_seed.values())
         budgets = np.append(np.geomspace(0.01 * price, last, 400), last)
-        mean = np.mean([t.at(budgets) for t in by_seed.values()], axis=0)  # NaN until every seed has its first runs
+        mean = np.mean(
+            [t.at(budgets) for t in by_seed.values()], axis=0
+        )  # NaN until every seed has its first runs
         there = np.flatnonzero(mean <= goal + 1e-9)
-        said.append(f"{name} {f'{100 * budgets[there[0]] / price:.0f} %' if len(there) else 'not reached'}")
+        said.append(
+            f"{name} {f'{100 * budgets[there[0]] / price:.0f} %' if len(there) else 'not reached'}"
+        )
     return (
         f"The whole pool ({whole.steps[-1].runs} runs, {price:.2g} FLOPs) decides with a regret of {1e3 * goal:.2f} "
         f"mnats and predicts with an error of {100 * whole.steps[-1].error:.2f} %. Share of its FLOPs at which the "
@@ -286,11 +329,22 @@ def figure(bench: Bench, found: dict[str, dict[int, Trace]], whole: Trace) -> Pa
     fig, axes = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
     everything = Replays(tuple(t for by_seed in found.values() for t in by_seed.values()))
     deciding = Replays(tuple(t for t in everything.traces if np.isfinite(t.steps[-1].error)))
-    for axis, what, factor, of in ((axes[0], "regret", 1, everything), (axes[1], "error", 100, deciding)):
+    for axis, what, factor, of in (
+        (axes[0], "regret", 1, everything),
+        (axes[1], "error", 100, deciding),
+    ):
         plot_regret_by_flops(of, ax=axis, metric=what)
-        axis.axhline(factor * getattr(whole.steps[-1], what), color="0.5", ls=":", label="whole pool")
+        axis.axhline(
+            factor * getattr(whole.steps[-1], what), color="0.5", ls=":", label="whole pool"
+        )
         axis.get_legend().remove()
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=7)
+    fig.legend(
+        *axes[0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=4,
+        frameon=False,
+        fontsize=7,
+    )
     fig.suptitle(bench.name, fontsize=10)
     path = Path(str(FIGURE).format(bench.name))
     path.parent.mkdir(exist_ok=True)
@@ -338,8 +392,16 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=ROOT / ".cache" / "active")
     parser.add_argument("--only", nargs="*", default=list(BENCHES), choices=list(BENCHES))
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--page", action="store_true", help="write the page from the pieces there are, and run nothing")
-    parser.add_argument("--tasks", action="store_true", help="write the tasks of the Gaussian process, and run nothing")
+    parser.add_argument(
+        "--page",
+        action="store_true",
+        help="write the page from the pieces there are, and run nothing",
+    )
+    parser.add_argument(
+        "--tasks",
+        action="store_true",
+        help="write the tasks of the Gaussian process, and run nothing",
+    )
     options = parser.parse_args()
     options.cache.mkdir(parents=True, exist_ok=True)
     if options.tasks:
@@ -351,7 +413,13 @@ def main() -> None:
         for name in options.only:
             for strategy in strategies(BENCHES[name], options.cache).values():
                 trace = piece(BENCHES[name], strategy, seed, options.cache)
-                print(name, strategy.name, seed, f"{1e3 * trace.steps[-1].regret:.2f} mnats", flush=True)
+                print(
+                    name,
+                    strategy.name,
+                    seed,
+                    f"{1e3 * trace.steps[-1].regret:.2f} mnats",
+                    flush=True,
+                )
     page(options.cache)
 
 

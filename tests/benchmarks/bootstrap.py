@@ -27,7 +27,9 @@ DELTA = 1e-3
 COPIES = 40
 
 
-def bootstrap(law: Law, runs: Runs, designs: Designs, copies: int = COPIES, seed: int = 0) -> np.ndarray:
+def bootstrap(
+    law: Law, runs: Runs, designs: Designs, copies: int = COPIES, seed: int = 0
+) -> np.ndarray:
     """Losses (copy, run, target) of the designs: one fit a resampled table, plus a residual of that table.
 
     Training runs are drawn with replacement. Every fit starts at the best fit to the whole table.
@@ -38,14 +40,18 @@ def bootstrap(law: Law, runs: Runs, designs: Designs, copies: int = COPIES, seed
     with enable_x64():
         for t, least in enumerate(_LeastSquares.of(law, runs, designs, seed)):
             for copy in range(copies):
-                counts = np.bincount(rng.integers(len(labels), size=len(labels)), minlength=len(labels))
+                counts = np.bincount(
+                    rng.integers(len(labels), size=len(labels)), minlength=len(labels)
+                )
                 losses, residuals = least(weight := counts[index.reshape(-1)].astype(float))
                 seen = np.repeat(residuals, (weight * least.observed).astype(int))
                 out[copy, :, t] = losses * (1 + rng.choice(seen, len(designs)))
     return out
 
 
-def conformal(law: Law, runs: Runs, designs: Designs, draws: int = 400, seed: int = 0) -> np.ndarray:
+def conformal(
+    law: Law, runs: Runs, designs: Designs, draws: int = 400, seed: int = 0
+) -> np.ndarray:
     """Losses (draw, run, target) of the designs: a fit to two thirds of the runs, plus residuals of the others.
 
     Quantiles of the draws are the one-sided split conformal bounds, which are right for runs exchangeable with these.
@@ -59,14 +65,18 @@ def conformal(law: Law, runs: Runs, designs: Designs, draws: int = 400, seed: in
         for t, least in enumerate(_LeastSquares.of(law, runs, designs, seed)):
             losses, residuals = least(fitted.astype(float))
             others = residuals[~fitted & least.observed]
-            out[:, :, t] = losses * (1 + rng.choice(others if len(others) else residuals, (draws, len(designs))))
+            out[:, :, t] = losses * (
+                1 + rng.choice(others if len(others) else residuals, (draws, len(designs)))
+            )
     return out
 
 
 class _LeastSquares:
     """Huber's least squares of one target, from the best fit to the whole table on."""
 
-    def __init__(self, problem: TargetProblem, start: np.ndarray, there: Data, rows: int, designs: int):
+    def __init__(
+        self, problem: TargetProblem, start: np.ndarray, there: Data, rows: int, designs: int
+    ):
         self.fixed = problem.form, as_arrays(dict(problem.prior)), as_arrays(problem.data)
         self.start, self.there, self.rows, self.designs = start, there, rows, designs
         self.observed = np.asarray(problem.data.observed[:rows, 0])
@@ -80,7 +90,9 @@ class _LeastSquares:
         data = model.data(runs, pad=True)
         for t in range(len(runs.targets)):
             problem = TargetProblem(model.form, prior, data.target(t))
-            yield cls(problem, settle(problem, seed)[1][0].z, there.target(t), len(runs), len(designs))
+            yield cls(
+                problem, settle(problem, seed)[1][0].z, there.target(t), len(runs), len(designs)
+            )
 
     def __call__(self, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Losses of the designs and relative residuals of the runs, for weights (run)."""
@@ -90,13 +102,17 @@ class _LeastSquares:
             value, slope = _huber(*self.fixed, z, padded)
             return float(value), np.asarray(slope)
 
-        found = minimize(objective, self.start, jac=True, method="L-BFGS-B", options={"maxiter": 200}).x
+        found = minimize(
+            objective, self.start, jac=True, method="L-BFGS-B", options={"maxiter": 200}
+        ).x
         losses, residuals = _losses(*self.fixed, found, self.there)
         return np.asarray(losses)[: self.designs], np.asarray(residuals)[: self.rows]
 
 
 @partial(jax.jit, static_argnums=0)
-def _huber(form: Form, prior: dict, data: Data, z: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:  # type: ignore[type-arg]
+def _huber(
+    form: Form, prior: dict, data: Data, z: jax.Array, weight: jax.Array
+) -> tuple[jax.Array, jax.Array]:  # type: ignore[type-arg]
     def mean(z: jax.Array) -> jax.Array:
         loss = _law(form, prior, data, z, data)
         residual = jnp.abs(loss - data.loss[:, 0]) / DELTA
@@ -108,7 +124,9 @@ def _huber(form: Form, prior: dict, data: Data, z: jax.Array, weight: jax.Array)
 
 
 @partial(jax.jit, static_argnums=0)
-def _losses(form: Form, prior: dict, data: Data, z: jax.Array, there: Data) -> tuple[jax.Array, jax.Array]:  # type: ignore[type-arg]
+def _losses(
+    form: Form, prior: dict, data: Data, z: jax.Array, there: Data
+) -> tuple[jax.Array, jax.Array]:  # type: ignore[type-arg]
     here = _law(form, prior, data, z, data)
     return _law(form, prior, data, z, there), data.loss[:, 0] / here - 1
 

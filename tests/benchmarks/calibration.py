@@ -39,7 +39,13 @@ from tests.benchmarks.bootstrap import bootstrap, conformal
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data"
 SUITE = "suite"
-NOT_OURS = ("mlp_teacher_student", "cifar5m_ladder", "cerebras_gpt", "pythia_pile_final", "clip_datacomp")
+NOT_OURS = (
+    "mlp_teacher_student",
+    "cifar5m_ladder",
+    "cerebras_gpt",
+    "pythia_pile_final",
+    "clip_datacomp",
+)
 """Tables of the suite with too few runs to leave a size out, or of other things than sequences."""
 FIT = {"warmup": 450, "draws": 400, "extensions": 1}
 WAYS = {
@@ -108,9 +114,19 @@ def from_file(path: Path, **options: Any) -> Callable[[], Runs]:
     return load
 
 
-def cut(name: str, table: str, law: Law, runs: Callable[[], Runs], size: float, says: str = "", **more: Any) -> Split:
+def cut(
+    name: str,
+    table: str,
+    law: Law,
+    runs: Callable[[], Runs],
+    size: float,
+    says: str = "",
+    **more: Any,
+) -> Split:
     """What is above a size predicted from what is below."""
-    return Split(name, table, says or f"N ≤ {size:.3g} → larger", law, runs, below(size), above(size), **more)
+    return Split(
+        name, table, says or f"N ≤ {size:.3g} → larger", law, runs, below(size), above(size), **more
+    )
 
 
 def splits() -> Iterator[Split]:
@@ -130,7 +146,13 @@ def splits() -> Iterator[Split]:
 
         for law in (Additive(), Joint()):
             for size in (8.6e4, 3e4):
-                yield cut(f"pocket-{setting}-{law.name}-{size:.0f}", f"pocket {setting}, {law.name}", law, load, size)
+                yield cut(
+                    f"pocket-{setting}-{law.name}-{size:.0f}",
+                    f"pocket {setting}, {law.name}",
+                    law,
+                    load,
+                    size,
+                )
 
             def short(runs: Runs) -> np.ndarray:
                 return runs.tokens < 0.3 * runs.tokens.max()
@@ -139,7 +161,15 @@ def splits() -> Iterator[Split]:
                 return runs.tokens > 0.3 * runs.tokens.max()
 
             name = f"pocket-{setting}-{law.name}-D"
-            yield Split(name, f"pocket {setting}, {law.name}", "D to a quarter → the rest", law, load, short, long)
+            yield Split(
+                name,
+                f"pocket {setting}, {law.name}",
+                "D to a quarter → the rest",
+                law,
+                load,
+                short,
+                long,
+            )
     regmix = from_file(DATA / "regmix" / "runs.csv")
     yield Split(
         "regmix", "regmix, additive", "128 of 512 mixtures → 256 others", Additive(), regmix,
@@ -157,7 +187,9 @@ def splits() -> Iterator[Split]:
             name = f"slimpajama, {where}, {law.name}"
             for size in (9.5e8, 7e8) if window else (9.5e8, 7e8, 3.2e8):
                 ways = (*EVERYWHERE, "free") if law == Additive() else EVERYWHERE
-                yield cut(f"slimpajama-{short}-{law.name}-{size:.3g}", name, law, table, size, ways=ways)
+                yield cut(
+                    f"slimpajama-{short}-{law.name}-{size:.3g}", name, law, table, size, ways=ways
+                )
             yield Split(
                 f"slimpajama-{short}-{law.name}-D", name, "D ≤ 13e9 → D ≥ 19e9", law, table,
                 lambda r: r.tokens <= 1.31e10, lambda r: r.tokens >= 1.9e10,
@@ -168,7 +200,9 @@ def _cuts(runs: Runs) -> list[float]:
     """Up to two sizes to cut a table at: one that leaves about an octave of N out, one that leaves half of the rest."""
     sizes = np.unique(runs.params)
     able = [s for s in sizes[2:] if s <= sizes[-1] / 1.6 and np.sum(runs.params <= s) >= 10]
-    return [float(s) for s in dict.fromkeys([*able[-1:], *able[len(able) // 3 : len(able) // 3 + 1]])]
+    return [
+        float(s) for s in dict.fromkeys([*able[-1:], *able[len(able) // 3 : len(able) // 3 + 1]])
+    ]
 
 
 def _model(way: str, law: Law) -> Model:
@@ -177,7 +211,9 @@ def _model(way: str, law: Law) -> Model:
     return Model(law, discrepancy=Discrepancy(orthogonal=way != "free", prequential=way != "blind"))
 
 
-def predictions(split: Split, train: Runs, test: Runs, cache: Path) -> dict[str, tuple[Prediction, dict[str, Any]]]:
+def predictions(
+    split: Split, train: Runs, test: Runs, cache: Path
+) -> dict[str, tuple[Prediction, dict[str, Any]]]:
     """What each way predicts for the held-out rows, and how its fit went.
 
     Posteriors are kept beside the results, as what predictions add to them may change without them.
@@ -194,7 +230,10 @@ def predictions(split: Split, train: Runs, test: Runs, cache: Path) -> dict[str,
         else:
             posterior = _fit(_model(way, split.law), train, cache / f"{split.name}-{way}.nc")
             default = posterior if way == "default" else default
-            made, fitted = posterior.predict(test.designs, octaves_left=test.octaves_left), _sampled(posterior)
+            made, fitted = (
+                posterior.predict(test.designs, octaves_left=test.octaves_left),
+                _sampled(posterior),
+            )
         found[way] = made, fitted
     return found
 
@@ -213,7 +252,9 @@ def _other_far(way: str, posterior: Posterior, test: Runs) -> Prediction:
     if way == "blind":
         prior: Any = posterior.model.priors(len(posterior.domains))["extrapolation"]
         rng = np.random.default_rng(1)
-        beyond = np.exp(rng.normal(float(prior.loc), float(prior.scale), beyond.shape)) * rng.normal(size=beyond.shape)
+        beyond = np.exp(
+            rng.normal(float(prior.loc), float(prior.scale), beyond.shape)
+        ) * rng.normal(size=beyond.shape)
     return replace(posterior, drift={**posterior.drift, "drift_beyond": beyond}).predict(
         test.designs, octaves_left=test.octaves_left
     )
@@ -232,7 +273,9 @@ def _sampled(posterior: Posterior) -> dict[str, Any]:
 
 def ranking(prediction: Prediction, test: Runs) -> float:
     """Mean Spearman correlation of predicted and measured losses over the mixtures of a cell (N, D), all targets."""
-    cells = np.unique(np.stack([test.params, np.round(np.log(test.tokens), 2)]), axis=1, return_inverse=True)[1]
+    cells = np.unique(
+        np.stack([test.params, np.round(np.log(test.tokens), 2)]), axis=1, return_inverse=True
+    )[1]
     found = []
     for cell in np.unique(cells):
         rows = np.flatnonzero(cells.reshape(-1) == cell)
@@ -247,7 +290,9 @@ def figures(prediction: Prediction, test: Runs) -> dict[str, Any]:
     s = score(prediction, test.loss)
     error = prediction.quantile(0.5) / test.loss - 1
     gap = test.loss - np.quantile(prediction.draws, QUANTILES, axis=0)
-    wis = 2 * np.mean(np.maximum(QUANTILES[:, None, None] * gap, (QUANTILES[:, None, None] - 1) * gap), axis=0)
+    wis = 2 * np.mean(
+        np.maximum(QUANTILES[:, None, None] * gap, (QUANTILES[:, None, None] - 1) * gap), axis=0
+    )
     return {
         "coverage": np.mean(s.coverage, axis=1).tolist(),
         "width": float(s.width.mean()),
@@ -275,7 +320,10 @@ def result(split: Split, cache: Path) -> dict[str, Any]:
     if not path.exists():
         runs = split.runs()
         train, test = runs.take(split.fitted(runs)), runs.take(split.held_out(runs))
-        beyond = [np.log2(np.maximum(getattr(test, s) / getattr(train, s).max(), 1)) for s in ("params", "tokens")]
+        beyond = [
+            np.log2(np.maximum(getattr(test, s) / getattr(train, s).max(), 1))
+            for s in ("params", "tokens")
+        ]
         found: dict[str, Any] = {
             "fitted": [len(train), len(set(train.train_run))],
             "held_out": [len(test), len(set(test.train_run))],
@@ -330,7 +378,9 @@ def section(split: Split, found: dict[str, Any]) -> str:
     if len(targets) == 1:
         return f"{says}\n\n{HEAD}\n{rows}"
     head = (
-        "| target | " + " | ".join(f"{WAYS[w]}: 90 %, signed %, WIS mnats" for w in ("alone", "default")) + " |\n|---|"
+        "| target | "
+        + " | ".join(f"{WAYS[w]}: 90 %, signed %, WIS mnats" for w in ("alone", "default"))
+        + " |\n|---|"
     )
     lines = [head + "---:|" * 2]
     for target in targets:
@@ -354,7 +404,9 @@ def summary(found: dict[Split, dict[str, Any]]) -> str:
         ratios.append(ratio)
         runs = one["held_out"][1]
         (near if one["octaves"] < 2 else far).append((ways["default"]["coverage"][2], runs))
-        cover = ", ".join(f"{ways[w]['coverage'][2]:.2f}" for w in ("alone", "bootstrap", "default"))
+        cover = ", ".join(
+            f"{ways[w]['coverage'][2]:.2f}" for w in ("alone", "bootstrap", "default")
+        )
         signed = ", ".join(f"{ways[w]['signed']:+.2f}" for w in ("alone", "default"))
         rank = [ways[w]["spearman"] for w in ("alone", "default")]
         mark = " †" if ways["default"]["fit"]["verdict"] == "FAIL" else ""
@@ -399,7 +451,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cache", type=Path, default=ROOT / ".cache" / "calibration")
     parser.add_argument("--only", nargs="*", help="beginnings of the names of splits")
-    parser.add_argument("--page-only", action="store_true", help="write the page from what is in the cache")
+    parser.add_argument(
+        "--page-only", action="store_true", help="write the page from what is in the cache"
+    )
     options = parser.parse_args()
     options.cache.mkdir(parents=True, exist_ok=True)
     keep_compiled_programs()
@@ -413,7 +467,9 @@ def main() -> None:
     head = Path(__file__).with_suffix(".md").read_text(encoding="utf-8")
     whole = len(list(splits()))
     if len(found) < whole:
-        head += f"\n*{len(found)} of {whole} splits are made so far; the others are missing below.*\n"
+        head += (
+            f"\n*{len(found)} of {whole} splits are made so far; the others are missing below.*\n"
+        )
     with atomic_write(ROOT / "docs" / "calibration.md") as draft:
         draft.write_text(f"{head}\n{page(found)}\n", encoding="utf-8")
 

@@ -66,14 +66,19 @@ def plain_fit(cache: Path, name: str, law: Additive, size: str, *targets: str) -
 def shares_table(columns: dict[str, Mixture]) -> str:
     """Markdown: a row a domain, a column a mixture, in percent."""
     rows = ["| domain | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
-    rows += [f"| {d} | " + " | ".join(f"{100 * m[d]:.1f}" for m in columns.values()) + " |" for d in NAMES]
+    rows += [
+        f"| {d} | " + " | ".join(f"{100 * m[d]:.1f}" for m in columns.values()) + " |"
+        for d in NAMES
+    ]
     return "\n".join(rows)
 
 
 def equal_weights(posterior: Posterior) -> str:
     """The optimum for the seven domains as targets, beside the published one."""
     targets = dict.fromkeys(NAMES, 1.0)
-    best = optimize(posterior, FLAGSHIP, targets=targets, baselines={"published": PUBLISHED, "natural": NATURAL})
+    best = optimize(
+        posterior, FLAGSHIP, targets=targets, baselines={"published": PUBLISHED, "natural": NATURAL}
+    )
     theirs = best.against["published"].excess
     cost = regret(posterior, FLAGSHIP, best.mixture, targets=targets, max_draws=300)
     return "\n\n".join(
@@ -91,11 +96,16 @@ def chat(posteriors: dict[str, Posterior]) -> tuple[str, Decision]:
     """OpenHermes as target: what is not identified, and what careful choices give up."""
     target = {"openhermes": 1.0}
     by_size = {
-        f"N ≤ {'1235' if s == 'all' else s}M": optimize(p, FLAGSHIP, targets=target) for s, p in posteriors.items()
+        f"N ≤ {'1235' if s == 'all' else s}M": optimize(p, FLAGSHIP, targets=target)
+        for s, p in posteriors.items()
     }
     whole = posteriors["all"]
     best = decide(
-        whole, FLAGSHIP, targets=target, baselines={"natural": NATURAL, "published": PUBLISHED_CHAT}, regret_draws=200
+        whole,
+        FLAGSHIP,
+        targets=target,
+        baselines={"natural": NATURAL, "published": PUBLISHED_CHAT},
+        regret_draws=200,
     )
     near = FeasibleSet(trust_region=TrustRegion(NATURAL, 0.1, "kl"))
     choices = {
@@ -104,20 +114,30 @@ def chat(posteriors: dict[str, Posterior]) -> tuple[str, Decision]:
         "within 0.1 nats (KL) of natural": optimize(whole, FLAGSHIP, targets=target, feasible=near),
     }
     base = choices["mean"].loss.mean
-    rows = ["| choice | loss, mean [90 %] | given up | c4 | commoncrawl | stackexchange |", "|---|" + "---:|" * 5]
+    rows = [
+        "| choice | loss, mean [90 %] | given up | c4 | commoncrawl | stackexchange |",
+        "|---|" + "---:|" * 5,
+    ]
     rows += [
         f"| {name} | {o.loss} | {o.loss.mean - base:.4f} | {100 * o.mixture['c4']:.0f} % "
         f"| {100 * o.mixture['commoncrawl']:.0f} % | {100 * o.mixture['stackexchange']:.0f} % |"
         for name, o in choices.items()
     ]
     same = best.near_optimal
-    span = {d: f"{100 * same.ranges[d][0]:.0f} to {100 * same.ranges[d][1]:.0f} %" for d in ("c4", "commoncrawl")}
+    span = {
+        d: f"{100 * same.ranges[d][0]:.0f} to {100 * same.ranges[d][1]:.0f} %"
+        for d in ("c4", "commoncrawl")
+    }
     moved = by_size["N ≤ 680M"].mixture.distance(by_size["N ≤ 1235M"].mixture)
-    swap = "; ".join(f"{100 * t:.0f} points from {a} to {b}" for (a, b), t in list(same.trades.items())[:2])
+    swap = "; ".join(
+        f"{100 * t:.0f} points from {a} to {b}" for (a, b), t in list(same.trades.items())[:2]
+    )
     return "\n\n".join(
         [
             "The answer by the largest size that was fitted:",
-            shares_table({name: o.mixture for name, o in by_size.items()} | {"published": PUBLISHED_CHAT}),
+            shares_table(
+                {name: o.mixture for name, o in by_size.items()} | {"published": PUBLISHED_CHAT}
+            ),
             f"From N ≤ 680M to the whole window it moves by {moved:.2f} in total variation. Within one posterior, "
             f"{same.epsilon:.1g} nats of regret leave c4 {span['c4']} and commoncrawl {span['commoncrawl']}; {swap}.",
             "\n".join(rows),
@@ -139,14 +159,19 @@ def held_out(runs: Runs, posterior: Posterior) -> Picks:
     losses = measured.loss
     draws = posterior.loss(measured.designs).draws  # (draw, run, target)
     points = point_fit("additive", runs.take(runs.params <= 680e6)).predict(measured.designs)[None]
-    together = {"mean": (draws, Mean()), "CVaR 0.9": (draws, CVaR(0.9)), "point fit": (points, Mean())}
+    together = {
+        "mean": (draws, Mean()),
+        "CVaR 0.9": (draws, CVaR(0.9)),
+        "point fit": (points, Mean()),
+    }
     targets = (*posterior.targets, "all, equally")
     regrets = {}
     for name, (of, risk) in together.items():
         with_mean = np.concatenate([of, of.mean(axis=2, keepdims=True)], axis=2)
         truth = np.column_stack([losses, losses.mean(axis=1)])
         picks = [
-            int(np.argmin([float(risk(with_mean[:, i, t])) for i in range(len(losses))])) for t in range(len(targets))
+            int(np.argmin([float(risk(with_mean[:, i, t])) for i in range(len(losses))]))
+            for t in range(len(targets))
         ]
         regrets[name] = np.array([truth[i, t] - truth[:, t].min() for t, i in enumerate(picks)])
     return Picks(targets, regrets)
@@ -154,7 +179,10 @@ def held_out(runs: Runs, posterior: Posterior) -> Picks:
 
 def picks_table(picks: Picks) -> str:
     """Markdown: regret by target and way of picking, and the mean over the single targets."""
-    rows = ["| target | " + " | ".join(picks.regrets) + " |", "|---|" + "---:|" * len(picks.regrets)]
+    rows = [
+        "| target | " + " | ".join(picks.regrets) + " |",
+        "|---|" + "---:|" * len(picks.regrets),
+    ]
     rows += [
         f"| {t} | " + " | ".join(f"{r[i]:.4f}" for r in picks.regrets.values()) + " |"
         for i, t in enumerate(picks.targets)
@@ -164,12 +192,17 @@ def picks_table(picks: Picks) -> str:
     table = "\n".join([*rows, f"| **mean of the targets** | {means} |"])
     first, *others = picks.regrets.values()
     alike = all(np.array_equal(first, each) for each in others)
-    return table + ("\n\nAll ways pick alike: this table does not tell them apart." if alike else "")
+    return table + (
+        "\n\nAll ways pick alike: this table does not tell them apart." if alike else ""
+    )
 
 
 def bound_table(runs: Runs, made: dict[str, Posterior]) -> str:
     """Markdown: held-out figures with γ free and bounded, fitted on N ≤ 680M, all targets together."""
-    rows = ["| scored at | γ | MRE % | cover 90 % | CRPS | divergent | verdict |", "|---|---|" + "---:|" * 5]
+    rows = [
+        "| scored at | γ | MRE % | cover 90 % | CRPS | divergent | verdict |",
+        "|---|---|" + "---:|" * 5,
+    ]
     for at in (937e6, 1235e6):
         for name, posterior in made.items():
             test = runs.take(runs.params == at)
@@ -225,7 +258,11 @@ def figure(decision: Decision) -> None:
 
 def page(parts: dict[str, str]) -> str:
     """The words of the guide with its parts; one that is missing says so."""
-    return re.sub(r"<!-- ([\w-]+) -->", lambda found: parts.get(found[1], MISSING), WORDS.read_text(encoding="utf-8"))
+    return re.sub(
+        r"<!-- ([\w-]+) -->",
+        lambda found: parts.get(found[1], MISSING),
+        WORDS.read_text(encoding="utf-8"),
+    )
 
 
 def main() -> None:
@@ -255,7 +292,9 @@ def main() -> None:
     ready("chat", conversation)
     ready("printed", f"```text\n{decision}\n```")
     figure(decision)
-    ready("figure", "![Shares with their ranges, and the regret of acting now](figures/decision.png)")
+    ready(
+        "figure", "![Shares with their ranges, and the regret of acting now](figures/decision.png)"
+    )
     bounded = plain_fit(options.cache, "additive-bounded-680", Additive(diminishing=True), "680")
     ready("bound", bound_table(runs, {"free": small, "below 1": bounded}))
 

@@ -58,7 +58,11 @@ def tables() -> Iterator[tuple[str, Law, Callable[[], Runs]]]:
         if folder.is_dir() and folder.name not in LEFT_OUT:
             yield folder.name, Chinchilla(), full(folder / "runs.csv")
     for corpus in ("c4_original", "rpj", "rw_original"):
-        yield f"gadre_{corpus}", Chinchilla(), full(DATA / "gadre" / "runs.csv", f"train_set == '{corpus}'")
+        yield (
+            f"gadre_{corpus}",
+            Chinchilla(),
+            full(DATA / "gadre" / "runs.csv", f"train_set == '{corpus}'"),
+        )
     for setting in ("language", "multimodal", "vision"):
         yield f"pocket_{setting}", Additive(), full(f"pocket-{setting}", "seed == 0")
     yield "slimpajama_window", Additive(), lambda: slimpajama(window=True)
@@ -123,9 +127,13 @@ def page(found: list[Record]) -> str:
         places = np.concatenate([forecast(belief, record.misses)[1] for record in own])
         inside = [np.mean(np.abs(places - 0.5) < level / 2) for level in (0.68, 0.9)]
         covers.append(inside)
-        size = np.nanmedian(np.abs(np.concatenate([m.share for record in own for m in record.misses.refits])))
+        size = np.nanmedian(
+            np.abs(np.concatenate([m.share for record in own for m in record.misses.refits]))
+        )
         prior_says = f"{others[0]:.2f}, {others[1]:.2f}"
-        rows.append(f"| {setup} | {len(places)} | {prior_says} | {inside[0]:.2f} | {inside[1]:.2f} | {size:.2f} |")
+        rows.append(
+            f"| {setup} | {len(places)} | {prior_says} | {inside[0]:.2f} | {inside[1]:.2f} | {size:.2f} |"
+        )
     mean = np.mean(covers, axis=0)
     return "\n\n".join(
         [

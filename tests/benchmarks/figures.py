@@ -28,9 +28,22 @@ def main() -> None:
     even, tokens = Mixture.uniform(runs.domains), runs.tokens.max()
     figure = Figure(figsize=(7, 3.8), layout="constrained")
     ax = figure.subplots()
-    plot_loss_by_size(posterior, Design(even, Scale(kept.params.max(), tokens)), target="headers", ax=ax, carried=False)
+    plot_loss_by_size(
+        posterior,
+        Design(even, Scale(kept.params.max(), tokens)),
+        target="headers",
+        ax=ax,
+        carried=False,
+    )
     same = (kept.tokens == tokens) & (kept.mixture == even.on(kept.domains)).all(axis=1)
-    ax.plot(kept.params[same], kept.loss[same, 0], "*", color="black", markersize=11, label="measured, not fitted")
+    ax.plot(
+        kept.params[same],
+        kept.loss[same, 0],
+        "*",
+        color="black",
+        markersize=11,
+        label="measured, not fitted",
+    )
     ax.legend(frameon=False, fontsize="small", loc="lower left")
     figure.savefig(FIGURES / "bands.png", dpi=130)
 

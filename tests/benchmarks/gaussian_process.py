@@ -45,7 +45,9 @@ def surface(x: np.ndarray, y: np.ndarray, bounds: np.ndarray, lengths: dict | No
     return model.eval()
 
 
-def knowledge(model: SingleTaskGP, decisions: np.ndarray, left: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def knowledge(
+    model: SingleTaskGP, decisions: np.ndarray, left: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Posterior mean (decision) and knowledge gradient (run)."""
     with torch.no_grad():
         found = model.posterior(torch.tensor(np.vstack([decisions, left])))
@@ -54,7 +56,9 @@ def knowledge(model: SingleTaskGP, decisions: np.ndarray, left: np.ndarray) -> t
         scale = float(model.outcome_transform.stdvs) ** 2
         noise = float(model.likelihood.noise) * scale
     n = len(decisions)
-    moved = covariance[:n, n:] / np.sqrt(np.maximum(np.diag(covariance)[n:], 0) + noise)  # (decision, run)
+    moved = covariance[:n, n:] / np.sqrt(
+        np.maximum(np.diag(covariance)[n:], 0) + noise
+    )  # (decision, run)
     after = (mean[:n, None, None] + moved[:, :, None] * NODES).min(axis=0).mean(axis=1)
     return mean[:n], mean[:n].min() - after
 
@@ -70,7 +74,9 @@ def one(task: dict, first: list[int]) -> dict[str, list]:
     bounds = np.stack([low, low + span])[:, free]
     made, chosen, lengths = list(first), [], None
     while True:
-        model = surface(x[made], y[made], bounds, lengths if (len(made) - len(first)) % REFIT else None)
+        model = surface(
+            x[made], y[made], bounds, lengths if (len(made) - len(first)) % REFIT else None
+        )
         lengths = model.state_dict()
         left = np.setdiff1d(np.arange(len(x)), made)
         mean, gain = knowledge(model, decisions, x[left])

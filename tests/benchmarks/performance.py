@@ -46,11 +46,20 @@ class Step(NamedTuple):
 
 def steps(small: bool) -> dict[str, dict[str, Step]]:
     """Part → name → step, in the order in which they run."""
-    sampled = {f"sampling-{law}-{kind}": (law, kind) for kind in ("parametric", "default") for law in LAWS}
+    sampled = {
+        f"sampling-{law}-{kind}": (law, kind) for kind in ("parametric", "default") for law in LAWS
+    }
     extra = {f"sampling-{table}": (table,) for table in ("regmix", "pocket")}
     sizes = SMALL_CANDIDATES if small else CANDIDATES
-    growth = {f"growth-{axis}": Step("growth", axis) for axis in ("rows", "domains", "targets", "fits", "draws")}
-    verbs = {f"growth-{verb}-{n}": Step("growth", verb, (n,)) for verb in ("predicted", "proposed") for n in sizes}
+    growth = {
+        f"growth-{axis}": Step("growth", axis)
+        for axis in ("rows", "domains", "targets", "fits", "draws")
+    }
+    verbs = {
+        f"growth-{verb}-{n}": Step("growth", verb, (n,))
+        for verb in ("predicted", "proposed")
+        for n in sizes
+    }
     return {
         "cold": {f"cold-{what}": Step("cold", what) for what in ("program", "first", "demo")},
         "sampling": {name: Step("sampling", "one_by_one", a) for name, a in sampled.items()}
@@ -71,11 +80,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--only", nargs="*", metavar="PART", help="parts, or names of steps")
-    parser.add_argument("--small", action="store_true", help="tiny settings and a page in the cache: to see it run")
+    parser.add_argument(
+        "--small", action="store_true", help="tiny settings and a page in the cache: to see it run"
+    )
     parser.add_argument("--page-only", action="store_true", help="measure nothing")
     parser.add_argument("--step", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    cache = options.cache or ROOT / ".cache" / ("performance-small" if options.small else "performance")
+    cache = options.cache or ROOT / ".cache" / (
+        "performance-small" if options.small else "performance"
+    )
     cache.mkdir(parents=True, exist_ok=True)
     every = steps(options.small)
     if options.step:
@@ -85,7 +98,11 @@ def main() -> None:
     for part, name in () if options.page_only else _chosen(every, options.only):
         print(f"{part}: {name}", *_run(name, cache, options.small), flush=True)
     page = importlib.import_module("tests.benchmarks.performance_page")
-    page.write(cache, {part: list(names) for part, names in every.items()}, cache if options.small else ROOT / "docs")
+    page.write(
+        cache,
+        {part: list(names) for part, names in every.items()},
+        cache if options.small else ROOT / "docs",
+    )
 
 
 def _chosen(every: dict[str, dict[str, Step]], only: list[str] | None) -> Iterator[tuple[str, str]]:
@@ -101,11 +118,21 @@ def _run(name: str, cache: Path, small: bool) -> Iterator[str]:
     if _read(cache / f"{name}.json")["complete"]:
         yield "is there"
         return
-    command = [sys.executable, "-m", "tests.benchmarks.performance", "--step", name, "--cache", str(cache)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.benchmarks.performance",
+        "--step",
+        name,
+        "--cache",
+        str(cache),
+    ]
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as empty:
         env = os.environ | {"JAX_COMPILATION_CACHE_DIR": empty, "MPLBACKEND": "agg"}
-        done = subprocess.run([*command, *(["--small"] if small else [])], cwd=ROOT, env=env, check=False)
+        done = subprocess.run(
+            [*command, *(["--small"] if small else [])], cwd=ROOT, env=env, check=False
+        )
     took = f"{time.perf_counter() - begun:.0f} s"
     yield took if done.returncode == 0 else f"FAILED after {took} (code {done.returncode})"
 
@@ -122,7 +149,11 @@ def _measure(step: Step, path: Path, small: bool) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"complete": False, "figures": {}}
+    return (
+        json.loads(path.read_text(encoding="utf-8"))
+        if path.exists()
+        else {"complete": False, "figures": {}}
+    )
 
 
 def _write(path: Path, what: dict[str, Any]) -> None:

@@ -55,7 +55,10 @@ def program(job: Job) -> Iterator[tuple[str, Any]]:
     with tempfile.TemporaryDirectory() as cache:
         for name, command in commands.items():
             _seconds(*command, cache=cache)  # files into memory, modules compiled
-            yield name, sorted(_seconds(*command, cache=cache) for _ in range(2 if job.small else REPEATS))
+            yield (
+                name,
+                sorted(_seconds(*command, cache=cache) for _ in range(2 if job.small else REPEATS)),
+            )
 
 
 def first(job: Job) -> Iterator[tuple[str, Any]]:
@@ -66,7 +69,9 @@ def first(job: Job) -> Iterator[tuple[str, Any]]:
 def demo(job: Job) -> Iterator[tuple[str, Any]]:
     """`bayesmix demo`."""
     with tempfile.TemporaryDirectory() as out:
-        yield from _twice(job, str(PROGRAM), "demo", "--out", out, *(["--quick"] if job.small else []))
+        yield from _twice(
+            job, str(PROGRAM), "demo", "--out", out, *(["--quick"] if job.small else [])
+        )
 
 
 def _twice(job: Job, *command: str) -> Iterator[tuple[str, Any]]:

@@ -52,7 +52,9 @@ class Kept:
         self.missing: list[str] = []
         for name in (name for names in parts.values() for name in names):
             path = cache / f"{name}.json"
-            stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"figures": {}}
+            stored = (
+                json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"figures": {}}
+            )
             self.steps[name] = stored["figures"]
             if not stored.get("complete"):
                 self.missing.append(name)
@@ -64,7 +66,9 @@ class Kept:
         """Law, target, our fit of the law alone and the peer's."""
         for law in LAWS:
             ours, theirs = self[f"sampling-{law}-parametric"], self[f"peers-{peer}-{law}"]
-            yield from ((law, target, ours[target], theirs[target]) for target in ours if target in theirs)
+            yield from (
+                (law, target, ours[target], theirs[target]) for target in ours if target in theirs
+            )
 
     def series(self, axis: str, what: str = "seconds") -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Name of a line → x and seconds of one axis of growth, or another figure where it was kept."""
@@ -99,7 +103,9 @@ def whole(fits: Mapping[str, Any]) -> float:
 
 def good(fits: Mapping[str, Any]) -> bool:
     """Whether the draws of all targets can be used."""
-    return all(f["rhat"] <= 1.01 and min(f["ess_bulk"], f["ess_tail"]) >= 400 for f in fits.values())
+    return all(
+        f["rhat"] <= 1.01 and min(f["ess_bulk"], f["ess_tail"]) >= 400 for f in fits.values()
+    )
 
 
 def bootstrapped(figures: Mapping[str, Any]) -> float:
@@ -113,22 +119,44 @@ def goals(kept: Kept) -> Iterator[Goal]:
         ratios = [speed(ours) / speed(theirs) for _, _, ours, theirs in kept.pairs(peer)]
         says = f"min bulk ESS a second after compilation, against {NAMED[peer]}, geometric mean of {FITS} fits"
         found = f"{geometric(ratios):.1f} × ({len(ratios)} fits)" if ratios else None
-        yield Goal(says, f"≥ {least:.0f} ×", found, geometric(ratios) >= least if len(ratios) == FITS else None)
+        yield Goal(
+            says,
+            f"≥ {least:.0f} ×",
+            found,
+            geometric(ratios) >= least if len(ratios) == FITS else None,
+        )
     for kind, named in KINDS.items():
         for law in LAWS:
-            fits, copies = kept[f"sampling-{law}-{kind}"], kept[f"peers-least_squares-{law}"].get("all")
+            fits, copies = (
+                kept[f"sampling-{law}-{kind}"],
+                kept[f"peers-least_squares-{law}"].get("all"),
+            )
             says = f"all {TARGETS} targets, {law}, {named} (R-hat ≤ 1.01, ESS ≥ 400), against (c) 200 bootstraps"
             share = whole(fits) / bootstrapped(copies) if fits and copies else None
             usable = "" if good(fits) else ", but the diagnostics fail"
-            met = share <= 0.2 and good(fits) if share is not None and len(fits) == TARGETS else None
-            yield Goal(says, "≤ 20 % of its time", None if share is None else f"{100 * share:.1f} %{usable}", met)
+            met = (
+                share <= 0.2 and good(fits) if share is not None and len(fits) == TARGETS else None
+            )
+            yield Goal(
+                says,
+                "≤ 20 % of its time",
+                None if share is None else f"{100 * share:.1f} %{usable}",
+                met,
+            )
     for law in LAWS:
         found = kept[f"refit-{law}"].get("refit")
         says = f"refit with five new rows, {law}, default model, against the first fit"
-        yield Goal(says, "≤ 25 %", found and f"{100 * found['share']:.0f} %", bool(found) and found["share"] <= 0.25)
+        yield Goal(
+            says,
+            "≤ 25 %",
+            found and f"{100 * found['share']:.0f} %",
+            bool(found) and found["share"] <= 0.25,
+        )
     for what, most in (("cold", 90.0), ("warm", 30.0)):
         took = kept["cold-demo"].get(what)
-        yield Goal(f"demo, {what}", f"< {most:.0f} s", took and f"{took:.0f} s", bool(took) and took < most)
+        yield Goal(
+            f"demo, {what}", f"< {most:.0f} s", took and f"{took:.0f} s", bool(took) and took < most
+        )
     for axis, most in STEEPEST.items():
         lines = kept.series(axis)
         slopes = [exponent(*line) for line in lines.values()]
@@ -140,7 +168,9 @@ def goals(kept: Kept) -> Iterator[Goal]:
             slope_text(slope) if slope is not None else None,
             met,
         )
-    fits = {(law, t): f["steps"] for law in LAWS for t, f in kept[f"sampling-{law}-parametric"].items()}
+    fits = {
+        (law, t): f["steps"] for law in LAWS for t, f in kept[f"sampling-{law}-parametric"].items()
+    }
     worst = max(fits, key=fits.__getitem__, default=None)
     says = f"mean leapfrog steps a draw, law alone, worst of {FITS} fits"
     found = worst and f"{fits[worst]:.0f} ({', '.join(worst)}; {len(fits)} fits)"
@@ -149,4 +179,6 @@ def goals(kept: Kept) -> Iterator[Goal]:
         figures = dict(kept.growth("candidates")).get(f"{verb}-1000000")
         memory = f"{figures['peak_gb']:.2f} GB" if figures else None
         met = bool(figures) and figures["peak_gb"] < 2
-        yield Goal(f"`{verb}` of a million candidates, {draws:,} draws, peak memory", "< 2 GB", memory, met)
+        yield Goal(
+            f"`{verb}` of a million candidates, {draws:,} draws, peak memory", "< 2 GB", memory, met
+        )

@@ -52,7 +52,14 @@ FLAGSHIP = Scale(7e9, 1.5e11)
 SIZES = {"rows": 1_000, "domains": 7}
 
 
-def table(law: Law, rows: int, domains: int, targets: int = 1, sizes: int = 5, checkpoints: int = CHECKPOINTS) -> Runs:
+def table(
+    law: Law,
+    rows: int,
+    domains: int,
+    targets: int = 1,
+    sizes: int = 5,
+    checkpoints: int = CHECKPOINTS,
+) -> Runs:
     """Training runs of random mixtures, each measured at some checkpoints, with losses of the law."""
     rng = np.random.default_rng([rows, domains])
     run = np.arange(rows) // checkpoints
@@ -74,7 +81,10 @@ def rows(job: Job) -> Iterator[tuple[str, Any]]:
 def domains(job: Job) -> Iterator[tuple[str, Any]]:
     """One leapfrog step of the default model against domains."""
     for n in (3, 9) if job.small else DOMAINS:
-        yield f"one step-{n}", {"x": n} | step_cost(table(Joint(), 200 if job.small else SIZES["rows"], n))
+        yield (
+            f"one step-{n}",
+            {"x": n} | step_cost(table(Joint(), 200 if job.small else SIZES["rows"], n)),
+        )
 
 
 def step_cost(runs: Runs) -> dict[str, Any]:
@@ -89,11 +99,17 @@ def step_cost(runs: Runs) -> dict[str, Any]:
         jax.block_until_ready(walk(1))
         one = max(_seconds(walk, 3) / 3, 1e-6)
         count = max(3, int(0.5 / one))
-        return {"seconds": min(_seconds(walk, count) for _ in range(3)) / count, "steps": count, "peak_gb": peak()}
+        return {
+            "seconds": min(_seconds(walk, count) for _ in range(3)) / count,
+            "steps": count,
+            "peak_gb": peak(),
+        }
 
 
 @partial(jax.jit, static_argnums=0)
-def _walk(form: Form, prior: Any, data: Data, centre: jax.Array, scale: jax.Array, count: int) -> jax.Array:
+def _walk(
+    form: Form, prior: Any, data: Data, centre: jax.Array, scale: jax.Array, count: int
+) -> jax.Array:
     slope = jax.grad(lambda x: Geometry(form, prior, data).potential(centre + scale @ x))
 
     def one(_: Any, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
@@ -109,7 +125,10 @@ def targets(job: Job) -> Iterator[tuple[str, Any]]:
     most = (1, 2) if job.small else TARGETS
     runs = table(Additive(), 126, 3, max(most), sizes=3, checkpoints=3)
     for n in most:
-        yield f"fit-{n}", {"x": n} | _fit_cost(runs.only(runs.targets[:n]), chains=2, warmup=50, draws=50)
+        yield (
+            f"fit-{n}",
+            {"x": n} | _fit_cost(runs.only(runs.targets[:n]), chains=2, warmup=50, draws=50),
+        )
 
 
 def fits(job: Job) -> Iterator[tuple[str, Any]]:
@@ -125,7 +144,11 @@ def _fit_cost(runs: Runs, **settings: Any) -> dict[str, Any]:
         warnings.simplefilter("ignore")
         fit(Model(Additive()), runs, seed=0, extensions=0, **settings)
     seconds = time.perf_counter() - begun
-    return {"seconds": seconds - compiling.since(begun), "gradients": gradients(), "peak_gb": peak()}
+    return {
+        "seconds": seconds - compiling.since(begun),
+        "gradients": gradients(),
+        "peak_gb": peak(),
+    }
 
 
 def draws(job: Job) -> Iterator[tuple[str, Any]]:
@@ -133,7 +156,10 @@ def draws(job: Job) -> Iterator[tuple[str, Any]]:
     posterior = believed(job)
     for n in (100, 200) if job.small else DRAWS:
         some, pool = thinned(posterior, n), Pool.of(_designs(posterior, 300))
-        yield f"predict-{n}", {"x": n} | _cost(lambda some=some: some.predict(_designs(some, 1_000)))
+        yield (
+            f"predict-{n}",
+            {"x": n} | _cost(lambda some=some: some.predict(_designs(some, 1_000))),
+        )
         yield f"propose-{n}", {"x": n} | _cost(partial(_propose, some, pool, n))
 
 
@@ -153,13 +179,19 @@ def proposed(job: Job, count: int) -> Iterator[tuple[str, Any]]:
 
 def _propose(posterior: Posterior, pool: Pool, most: int | None) -> None:
     settings: dict[str, Any] = {"max_draws": most} if most else {}
-    propose(posterior, pool, acquisition=RegretReduction(FLAGSHIP), cost=flops, checks=False, **settings)
+    propose(
+        posterior, pool, acquisition=RegretReduction(FLAGSHIP), cost=flops, checks=False, **settings
+    )
 
 
 def _cost(work: Callable[[], Any]) -> dict[str, Any]:
     before, compiling = peak(), Compiling()
     seconds = _seconds(lambda: work())
-    return {"seconds": seconds - compiling.since(time.perf_counter() - seconds), "before_gb": before, "peak_gb": peak()}
+    return {
+        "seconds": seconds - compiling.since(time.perf_counter() - seconds),
+        "before_gb": before,
+        "peak_gb": peak(),
+    }
 
 
 def _seconds(work: Callable[..., Any], *arguments: Any) -> float:
@@ -172,7 +204,9 @@ def _designs(posterior: Posterior, count: int) -> Designs:
     rng = np.random.default_rng(count)
     mixture = rng.dirichlet(np.ones(len(posterior.domains)), count)
     # a few sizes: what drifts at a thousand of them together is a matrix of a thousand rows
-    params, tokens = (np.resize(np.geomspace(*ends), count) for ends in ((1e8, 1e9, 4), (2e9, 3e10, 2)))
+    params, tokens = (
+        np.resize(np.geomspace(*ends), count) for ends in ((1e8, 1e9, 4), (2e9, 3e10, 2))
+    )
     return Designs(posterior.domains, mixture, params, tokens)
 
 
@@ -181,7 +215,9 @@ def believed(job: Job) -> Posterior:
     path = job.folder / "growth-posterior.nc"
     if not path.exists():
         runs = table(Additive(), 200 if job.small else SIZES["rows"], SIZES["domains"])
-        found, _ = laplace(Model(Additive()), runs, seed=0, draws=1_000 if job.small else max(DRAWS))
+        found, _ = laplace(
+            Model(Additive()), runs, seed=0, draws=1_000 if job.small else max(DRAWS)
+        )
         save_posterior(found, path)
     return load_posterior(path)
 
@@ -221,7 +257,9 @@ def figure(series: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]], pa
         ax.tick_params(which="both", labelsize=7)
         for axis in (ax.xaxis, ax.yaxis):
             low, high = axis.get_view_interval()
-            widen = max(1.0, np.sqrt(10 * low / high))  # a decade at least, so that what is flat looks flat
+            widen = max(
+                1.0, np.sqrt(10 * low / high)
+            )  # a decade at least, so that what is flat looks flat
             axis.set_view_interval(low / widen, high * widen, ignore=True)
             axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 100 else (1,)))
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))

@@ -77,7 +77,10 @@ def quality(draws: Mapping[str, np.ndarray]) -> dict[str, Any]:
     errors = sampling_diagnostics.mcse(table)
     means: dict[str, tuple[float, float]] = {}
     for site, value in draws.items():
-        mean, error = np.atleast_1d(value.mean(axis=(0, 1))), np.atleast_1d(np.asarray(errors[site], float))
+        mean, error = (
+            np.atleast_1d(value.mean(axis=(0, 1))),
+            np.atleast_1d(np.asarray(errors[site], float)),
+        )
         names = [f"{site}[{i}]" for i in range(len(mean))] if value.ndim > 2 else [site]
         means |= {name: (float(m), float(e)) for name, m, e in zip(names, mean, error, strict=True)}
     return {

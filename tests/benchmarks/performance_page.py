@@ -80,11 +80,19 @@ def table(head: list[str], rows: list[list[Any]]) -> str:
 
 def cold(kept: Kept) -> Iterator[str]:
     """Cold starts."""
-    rows = [[f"`{name}`", f"{times[len(times) // 2]:.2f}", "–"] for name, times in kept["cold-program"].items()]
-    for name, says in (("first", "first fit of a process, one target of `pocket-multimodal`"), ("demo", "demo")):
+    rows = [
+        [f"`{name}`", f"{times[len(times) // 2]:.2f}", "–"]
+        for name, times in kept["cold-program"].items()
+    ]
+    for name, says in (
+        ("first", "first fit of a process, one target of `pocket-multimodal`"),
+        ("demo", "demo"),
+    ):
         if set(found := kept[f"cold-{name}"]) >= {"cold", "warm"}:
             each = [found[f"{what}, each"] for what in ("cold", "warm")]
-            rows.append([says, *(f"{np.median(t):.1f} ({min(t):.0f} to {max(t):.0f})" for t in each)])
+            rows.append(
+                [says, *(f"{np.median(t):.1f} ({min(t):.0f} to {max(t):.0f})" for t in each)]
+            )
     yield "Medians, and the range of three; Python and JAX keep what they compile from the first time on."
     yield table(["fresh process", "s, nothing compiled", "s, second time"], rows)
 
@@ -103,7 +111,10 @@ def sampling(kept: Kept) -> Iterator[str]:
             if fits := kept[f"sampling-{law}-{kind}"]:
                 yield f"### slimpajama, {law}, {named}, one target at a time"
                 yield table(head, [_row(target, fit) for target, fit in fits.items()])
-    for name, says in (("regmix", "regmix, additive, default model"), ("pocket", "runs of the demo, additive")):
+    for name, says in (
+        ("regmix", "regmix, additive, default model"),
+        ("pocket", "runs of the demo, additive"),
+    ):
         figures = dict(kept[f"sampling-{name}"])
         if both := figures.pop("all", None):
             yield f"### {says}: all {both['targets']} targets at once"
@@ -112,7 +123,13 @@ def sampling(kept: Kept) -> Iterator[str]:
                 f"{both['after']:.1f} s; {both['gradients']:,} gradients; peak memory {both['peak_gb']:.2f} GB."
             )
             rows = [
-                [t, f"{f['steps']:.0f}", f"{f['rhat']:.3f}", f"{f['ess_bulk']:.0f}", f["divergences"]]
+                [
+                    t,
+                    f"{f['steps']:.0f}",
+                    f"{f['rhat']:.3f}",
+                    f"{f['ess_bulk']:.0f}",
+                    f["divergences"],
+                ]
                 for t, f in figures.items()
             ]
             yield table(["target", "steps a draw", "R-hat", "min ESS", "divergences"], rows)
@@ -128,7 +145,9 @@ def peers(kept: Kept) -> Iterator[str]:
     """Ours against others, on the same posterior."""
     some = [fit for peer in PEERS for *_, fit in kept.pairs(peer)]
     if some:
-        lengths = {peer: next(iter(kept.pairs(peer)), (0, 0, 0, {}))[3].get("draws", "?") for peer in PEERS}
+        lengths = {
+            peer: next(iter(kept.pairs(peer)), (0, 0, 0, {}))[3].get("draws", "?") for peer in PEERS
+        }
         yield (
             "The law alone with Student-t scatter: same priors, likelihood, data and double precision, four chains, "
             "one fit at a time on all cores. (a) and (b) sample the law's own parameters, with the defaults of their "
@@ -148,14 +167,20 @@ def peers(kept: Kept) -> Iterator[str]:
             row += [f"{speed(theirs):.3f}", f"{theirs['steps']:.0f}", f"{theirs['rhat']:.2f}",
                     f"{speed(ours) / speed(theirs):.1f}"] if theirs else ["–"] * 4  # fmt: skip
         rows.append(row)
-    head = [f"{peer} {what}" for peer in ("(a)", "(b)") for what in ("ESS a second", "steps", "R-hat", "ratio")]
+    head = [
+        f"{peer} {what}"
+        for peer in ("(a)", "(b)")
+        for what in ("ESS a second", "steps", "R-hat", "ratio")
+    ]
     yield table(["law, target", "ESS a second", "steps", *head], rows)
     for peer in NAMED:
         yield from agreement(kept, peer)
     for law in LAWS:
         if copies := kept[f"peers-least_squares-{law}"].get("all"):
             fits = {named: kept[f"sampling-{law}-{kind}"] for kind, named in KINDS.items()}
-            times = ", ".join(f"{named} {whole(found):.0f} s" for named, found in fits.items() if found)
+            times = ", ".join(
+                f"{named} {whole(found):.0f} s" for named, found in fits.items() if found
+            )
             yield (
                 f"(c) {law}: basin-hopping ({copies['starts']} starts, {copies['hops']} hops) on all "
                 f"{copies['targets']} targets takes {np.mean(copies['timed']):.1f} s a resampled table once compiled, "
@@ -177,10 +202,13 @@ def agreement(kept: Kept, peer: str) -> Iterator[str]:
                 if theirs["rhat"] <= 1.01:
                     settled, fits = settled + z, fits + 1
         if scores:
-            yield f"Posterior means of the {law} law, {NAMED[peer]} against ours: {_spread(scores)}." + (
-                f" With R-hat of the peer at most 1.01 ({fits} of its fits): {_spread(settled)}."
-                if settled
-                else " In no fit is R-hat of the peer at most 1.01, so its Monte Carlo errors are only indicative."
+            yield (
+                f"Posterior means of the {law} law, {NAMED[peer]} against ours: {_spread(scores)}."
+                + (
+                    f" With R-hat of the peer at most 1.01 ({fits} of its fits): {_spread(settled)}."
+                    if settled
+                    else " In no fit is R-hat of the peer at most 1.01, so its Monte Carlo errors are only indicative."
+                )
             )
 
 
@@ -224,9 +252,12 @@ def growth(kept: Kept, where: Path) -> Iterator[str]:
         f"{BELIEVED:,} draws, of which `propose` takes {DRAWS:,}. Where a cost is that of a fit, the last column says "
         "how its leapfrog steps grow: the rest is the cost of a step."
     )
-    yield table(["axis", "cost of", "from … to", "s", "exponent", "exponent of leapfrog steps"], rows)
+    yield table(
+        ["axis", "cost of", "from … to", "s", "exponent", "exponent of leapfrog steps"], rows
+    )
     rows = [
-        [key.rsplit("-", 1)[0], f"{v['x']:,}", *_memory(v)] for key, v in sorted(kept.growth("candidates"), key=_order)
+        [key.rsplit("-", 1)[0], f"{v['x']:,}", *_memory(v)]
+        for key, v in sorted(kept.growth("candidates"), key=_order)
     ]
     if rows:
         yield table(["verb", "candidates", "s", "peak GB", "of it before the call"], rows)
@@ -252,7 +283,10 @@ def profile(kept: Kept) -> Iterator[str]:
             stages = sorted(found["stages"].items(), key=lambda item: -item[1]["wall"])
             spent = [(stage, t["wall"], f"{t['all_threads']:.1f}") for stage, t in stages]
             spent.append(("the rest", found["rest"], "–"))
-            rows = [[stage, f"{wall:.1f}", f"{100 * wall / every:.0f} %", threads] for stage, wall, threads in spent]
+            rows = [
+                [stage, f"{wall:.1f}", f"{100 * wall / every:.0f} %", threads]
+                for stage, wall, threads in spent
+            ]
             yield table(["stage", "s", "of the whole", "s, all threads"], rows)
 
 
@@ -284,12 +318,24 @@ def write(cache: Path, parts: Mapping[str, list[str]], where: Path) -> None:
         there = [name for name in parts[part] if kept[name]]
         blocks += (section(kept, where) if part == "growth" else section(kept)) if there else []
         if missing := [name for name in parts[part] if name in kept.missing]:
-            blocks.append("Not measured, or not to the end: " + ", ".join(f"`{name}`" for name in missing) + ".")
+            blocks.append(
+                "Not measured, or not to the end: "
+                + ", ".join(f"`{name}`" for name in missing)
+                + "."
+            )
     figures = {
-        step: {k: {n: x for n, x in v.items() if n != "means"} if isinstance(v, dict) else v for k, v in found.items()}
+        step: {
+            k: {n: x for n, x in v.items() if n != "means"} if isinstance(v, dict) else v
+            for k, v in found.items()
+        }
         for step, found in kept.steps.items()
     }
-    found = {"versions": versions, "cores": cores(), "goals": [g._asdict() for g in every], "steps": figures}
+    found = {
+        "versions": versions,
+        "cores": cores(),
+        "goals": [g._asdict() for g in every],
+        "steps": figures,
+    }
     for name, text in (("md", "\n\n".join(blocks)), ("json", json.dumps(_strict(found), indent=1))):
         with atomic_write(where / f"performance.{name}") as draft:
             draft.write_text(text + "\n", encoding="utf-8")

@@ -65,13 +65,18 @@ class Table(NamedTuple):
         mixture, index = np.unique(runs.mixture, axis=0, return_inverse=True)
         index = index.reshape(-1)[np.isfinite(runs.loss[:, 0])]
         h = mixture / reference.mixture
-        size = np.log(seen.params / reference.scale.params), np.log(seen.tokens / reference.scale.tokens)
+        size = (
+            np.log(seen.params / reference.scale.params),
+            np.log(seen.tokens / reference.scale.tokens),
+        )
         return cls(h, np.log(h), index, *size, seen.loss[:, 0], reference.loss[runs.targets[0]])
 
 
 def expected(xp: Any, theta: Mapping[str, Any], at: Table) -> Any:
     """Loss (run) of the additive law, or of the joint law where its sites are there, with JAX or PyTensor."""
-    useful = theta["share"][0] + xp.sum(theta["share"][1:] * xp.exp(theta["gamma"] * at.log_h), axis=1)
+    useful = theta["share"][0] + xp.sum(
+        theta["share"][1:] * xp.exp(theta["gamma"] * at.log_h), axis=1
+    )
     falling = {}
     for site, exponent, log_size in (("A", "alpha", at.log_n), ("B", "beta", at.log_d)):
         log_term = -theta[exponent] * log_size
@@ -100,11 +105,19 @@ def rewritten(joint: bool, at: Table) -> Any:
     import pytensor.tensor as pt
 
     domains = at.h.shape[1]
-    logs = {"A": (0.15, 1.0), "B": (0.15, 1.0), "M": (0.3, 1.0), "sigma": (0.005, 1.0), "tail": (5.0, 1.0)}
+    logs = {
+        "A": (0.15, 1.0),
+        "B": (0.15, 1.0),
+        "M": (0.3, 1.0),
+        "sigma": (0.005, 1.0),
+        "tail": (5.0, 1.0),
+    }
     logs |= {"alpha": (0.3, 0.5), "beta": (0.4, 0.5)}
     with pm.Model() as model:
         data = Table(*(pm.Data(f"data_{name}", value) for name, value in at._asdict().items()))
-        theta: dict[str, Any] = {site: pm.LogNormal(site, math.log(m), s) for site, (m, s) in logs.items()}
+        theta: dict[str, Any] = {
+            site: pm.LogNormal(site, math.log(m), s) for site, (m, s) in logs.items()
+        }
         theta["E"] = pm.Beta("E", 2.0, 2.0)
         theta["gamma"] = pm.LogNormal("gamma", math.log(0.6), 0.4, shape=domains)
         theta["share"] = pm.Dirichlet("share", np.ones(domains + 1))
@@ -122,7 +135,9 @@ class Ours(NamedTuple):
     """Our density of one target, to compare with."""
 
     problem: TargetProblem
-    points: list[dict[str, np.ndarray]]  # parameters as the priors have them: amplitudes in their own units
+    points: list[
+        dict[str, np.ndarray]
+    ]  # parameters as the priors have them: amplitudes in their own units
     density: np.ndarray  # (point) of the parameters
 
     @classmethod
@@ -141,7 +156,9 @@ class Ours(NamedTuple):
             for z in flat:
                 theta, log_det = geometry.to_theta(geometry.unravel()[1](jnp.asarray(z)))
                 density.append(float(-geometry.potential(jnp.asarray(z)) - log_det))
-                own = {s: v / data.unit if s in model.law.amplitudes else v for s, v in theta.items()}
+                own = {
+                    s: v / data.unit if s in model.law.amplitudes else v for s, v in theta.items()
+                }
                 points.append({site: np.asarray(value)[0] for site, value in own.items()})
         return cls(problem, points, np.array(density))
 
@@ -161,7 +178,10 @@ def numpyro(job: Job, law: str) -> Iterator[tuple[str, dict[str, Any]]]:
     numpyro.set_host_device_count(CHAINS)
     numpyro.enable_x64()
     compiling, settings = Compiling(), (20, 20) if job.small else NUMPYRO
-    prior, scaled = dict(parametric(law).priors(len(few(job).domains))), frozenset(LAWS[law].amplitudes)
+    prior, scaled = (
+        dict(parametric(law).priors(len(few(job).domains))),
+        frozenset(LAWS[law].amplitudes),
+    )
     # one object for all targets: tables with as many rows share what is compiled
     mcmc = MCMC(NUTS(partial(raw, prior, scaled)), num_warmup=settings[0], num_samples=settings[1], num_chains=CHAINS,
                 progress_bar=False, jit_model_args=True)  # fmt: skip
@@ -175,7 +195,12 @@ def numpyro(job: Job, law: str) -> Iterator[tuple[str, dict[str, Any]]]:
         draws = jax.tree.map(np.asarray, mcmc.get_samples(group_by_chain=True))
         seconds, stats = time.perf_counter() - begun, mcmc.get_extra_fields(group_by_chain=True)
         steps, diverging = np.asarray(stats["num_steps"]), int(np.sum(stats["diverging"]))
-        yield target, _figures(draws, at.unit, compiling.since(begun), seconds, steps, before, diverging, apart)
+        yield (
+            target,
+            _figures(
+                draws, at.unit, compiling.since(begun), seconds, steps, before, diverging, apart
+            ),
+        )
 
 
 def nutpie(job: Job, law: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -185,7 +210,9 @@ def nutpie(job: Job, law: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def settled(job: Job, law: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """nutpie with long chains, where R-hat of the short ones says that these will do."""
-    short = json.loads((job.folder / f"peers-nutpie-{law}.json").read_text(encoding="utf-8"))["figures"]
+    short = json.loads((job.folder / f"peers-nutpie-{law}.json").read_text(encoding="utf-8"))[
+        "figures"
+    ]
     near = [target for target, fit in short.items() if fit["rhat"] <= NEAR or job.small]
     yield from _by_nutpie(job, law, SETTLED, near)
 
@@ -207,7 +234,9 @@ def _by_nutpie(
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 compiled = nutpie.compile_pymc_model(written)
-        names = [name for name in at._fields if name != "h" or law == "joint"]  # the additive law reads h in logs only
+        names = [
+            name for name in at._fields if name != "h" or law == "joint"
+        ]  # the additive law reads h in logs only
         here = compiled.with_data(**{f"data_{name}": getattr(at, name) for name in names})
         compile_seconds = time.perf_counter() - begun
         density = written.compile_logp(jacobian=False)
@@ -222,7 +251,10 @@ def _by_nutpie(
         before = int(np.sum(np.asarray(trace["warmup_sample_stats"]["n_steps"])))
         steps, diverging = np.asarray(stats["n_steps"]), int(np.sum(np.asarray(stats["diverging"])))
         total = compile_seconds + seconds
-        yield target, _figures(draws, at.unit, compile_seconds, total, steps, before, diverging, apart)
+        yield (
+            target,
+            _figures(draws, at.unit, compile_seconds, total, steps, before, diverging, apart),
+        )
 
 
 def least_squares(job: Job, law: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -236,7 +268,12 @@ def least_squares(job: Job, law: str) -> Iterator[tuple[str, dict[str, Any]]]:
         begun = time.perf_counter()
         point_fit(law, table, seed=copy, **extent)
         seconds.append(time.perf_counter() - begun)
-    own = {"targets": len(runs.targets), "copies": COPIES, "timed": seconds[1:], "with_compiling": seconds[0]}
+    own = {
+        "targets": len(runs.targets),
+        "copies": COPIES,
+        "timed": seconds[1:],
+        "with_compiling": seconds[0],
+    }
     yield "all", own | extent | {"peak_gb": peak()}
 
 
@@ -265,7 +302,9 @@ def _targets(job: Job, law: str) -> Iterator[tuple[str, Runs, BoundModel]]:
 
 def _unconstrained(model: Any, point: dict[str, np.ndarray]) -> dict[str, Any]:
     """Where PyMC's free variables stand at a point of the parameters."""
-    natural = {site: value for site, value in point.items() if site != "nu"} | {"tail": point["nu"] - 2.0}
+    natural = {site: value for site, value in point.items() if site != "nu"} | {
+        "tail": point["nu"] - 2.0
+    }
     found = {}
     for rv in model.free_RVs:
         value, transform = natural[rv.name], model.rvs_to_transforms[rv]
@@ -285,7 +324,10 @@ def _figures(
     apart: float,
 ) -> dict[str, Any]:
     """What is kept of one fit; amplitudes in nats."""
-    draws = {site: value * unit if site in {"E", "A", "B", "M"} else value for site, value in draws.items()}
+    draws = {
+        site: value * unit if site in {"E", "A", "B", "M"} else value
+        for site, value in draws.items()
+    }
     return quality(draws) | {
         "seconds": seconds,
         "compile": compiling,

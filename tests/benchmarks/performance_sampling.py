@@ -52,7 +52,9 @@ def fitted(job: Job, model: Model, runs: Runs, **settings: Any) -> Posterior:
         return fit(model, runs, seed=0, **(settings | (TINY if job.small else {})))
 
 
-def timed(job: Job, model: Model, runs: Runs, compiling: Compiling, **settings: Any) -> tuple[Posterior, dict]:
+def timed(
+    job: Job, model: Model, runs: Runs, compiling: Compiling, **settings: Any
+) -> tuple[Posterior, dict]:
     """A fit and its times: from outside `fit`, so with starts, diagnostics and all."""
     with counted_steps() as gradients:
         begun = time.perf_counter()
@@ -91,7 +93,10 @@ def at_once(job: Job, table: str) -> Iterator[tuple[str, dict[str, Any]]]:
         runs, _ = _apart(load_runs(SET, where="seed == 0", targets=TARGETS))
         model, settings = load_card("additive").model, {"warmup": 500, "draws": 500}
     posterior, figures = timed(job, model, runs, Compiling(), **settings)
-    yield "all", figures | {"rows": len(runs), "domains": len(runs.domains), "targets": len(runs.targets)}
+    yield (
+        "all",
+        figures | {"rows": len(runs), "domains": len(runs.domains), "targets": len(runs.targets)},
+    )
     for t, target in enumerate(runs.targets):
         yield target, _quality(posterior, t)
 
@@ -99,7 +104,11 @@ def at_once(job: Job, table: str) -> Iterator[tuple[str, dict[str, Any]]]:
 def _quality(posterior: Posterior, target: int) -> dict[str, Any]:
     found = posterior.diagnostics.targets[target]
     draws = {site: value[:, :, target] for site, value in posterior.draws.items()}
-    return quality(draws) | {"steps": found.steps, "divergences": found.divergences, "fails": found.fails}
+    return quality(draws) | {
+        "steps": found.steps,
+        "divergences": found.divergences,
+        "fails": found.fails,
+    }
 
 
 def refit(job: Job, law: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -110,7 +119,15 @@ def refit(job: Job, law: str) -> Iterator[tuple[str, dict[str, Any]]]:
     before, first = timed(job, Model(LAWS[law]), runs.take(~new), compiling)
     again, second = timed(job, Model(LAWS[law]), runs, compiling, warm_start=before)
     passed = [p.diagnostics.passed for p in (before, again)]
-    yield "refit", {"first": first, "again": second, "passed": passed, "share": second["seconds"] / first["seconds"]}
+    yield (
+        "refit",
+        {
+            "first": first,
+            "again": second,
+            "passed": passed,
+            "share": second["seconds"] / first["seconds"],
+        },
+    )
 
 
 class Clock:
@@ -149,7 +166,9 @@ class Clock:
         finally:
             setattr(module, name, original)
 
-    def _split(self, original: Callable[..., Any], arguments: Any, options: Any, stage: str, *span: float) -> None:
+    def _split(
+        self, original: Callable[..., Any], arguments: Any, options: Any, stage: str, *span: float
+    ) -> None:
         """A walk that ends in draws begins with a phase of adaptation: in proportion to their lengths."""
         begin, end = span
         if stage != "warm-up":
@@ -164,7 +183,9 @@ class Clock:
         return None
 
 
-def _without(whole: tuple[float, float], inner: list[tuple[float, float]]) -> Iterator[tuple[float, float]]:
+def _without(
+    whole: tuple[float, float], inner: list[tuple[float, float]]
+) -> Iterator[tuple[float, float]]:
     """What is left of a span when those inside it are taken out."""
     begin = whole[0]
     for low, high in sorted(inner):
@@ -173,7 +194,9 @@ def _without(whole: tuple[float, float], inner: list[tuple[float, float]]) -> It
     yield begin, whole[1]
 
 
-fitting = importlib.import_module("bayesmix.inference.fit")  # its folder has the function under the same name
+fitting = importlib.import_module(
+    "bayesmix.inference.fit"
+)  # its folder has the function under the same name
 STAGES = (
     (importlib.import_module("bayesmix.inference.problems"), "pooled", "pooling"),
     (sampler, "settle", "starts and optimisation"),

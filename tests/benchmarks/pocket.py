@@ -89,7 +89,10 @@ def noise(name: str) -> tuple[str, float]:
         "| mixture | " + " | ".join(t.removeprefix("loss.") for t in targets) + " |",
         "|---|" + "---:|" * len(targets),
     ]
-    rows += [f"| {m} | " + " | ".join(f"{value:.2f}" for value in by_mixture.loc[m]) + " |" for m in by_mixture.index]
+    rows += [
+        f"| {m} | " + " | ".join(f"{value:.2f}" for value in by_mixture.loc[m]) + " |"
+        for m in by_mixture.index
+    ]
     return "\n".join(rows), float(np.sqrt((relative.to_numpy() ** 2).mean()))
 
 
@@ -107,7 +110,9 @@ def errors(fits: dict[str, Fit], scored: list[Part]) -> str:
             figure = score(posterior.predict(part.runs.designs), part.runs.loss)
             values = [figure.pooled(v) for v in (figure.mre, figure.coverage[2], figure.width)]
             cells += [f"{value:.2f}" for value in values]
-            cells.append(f"{100 * np.abs(point.predict(part.runs.designs) / part.runs.loss - 1).mean():.2f}")
+            cells.append(
+                f"{100 * np.abs(point.predict(part.runs.designs) / part.runs.loss - 1).mean():.2f}"
+            )
         rows.append(f"| {part.name} | " + " | ".join(cells) + " |")
     return "\n".join(rows)
 
@@ -118,9 +123,16 @@ def by_target(fits: dict[str, Fit], part: Part) -> str:
         "| target | " + " | ".join(f"{law} MRE % | cover 90 %" for law in fits) + " |",
         "|---|" + "---:|" * 2 * len(fits),
     ]
-    figures = [score(posterior.predict(part.runs.designs), part.runs.loss) for posterior, *_ in fits.values()]
+    figures = [
+        score(posterior.predict(part.runs.designs), part.runs.loss)
+        for posterior, *_ in fits.values()
+    ]
     for i, target in enumerate(part.runs.targets):
-        rows.append(f"| {target} | " + " | ".join(f"{f.mre[i]:.2f} | {f.coverage[2][i]:.2f}" for f in figures) + " |")
+        rows.append(
+            f"| {target} | "
+            + " | ".join(f"{f.mre[i]:.2f} | {f.coverage[2][i]:.2f}" for f in figures)
+            + " |"
+        )
     return "\n".join(rows)
 
 
@@ -136,14 +148,20 @@ def posterior_of(cache: Path, name: str, law: str, runs: Runs, nuts: bool) -> tu
             found, khat = laplace(model, runs, seed=0, draws=2000)
         save_posterior(found, quick)
         np.save(tails, khat)
-    said = ", ".join(f"{target} {k:.2f}" for target, k in zip(runs.targets, np.load(tails), strict=True))
-    return load_posterior(quick), f"Laplace with importance weights, which can be relied on where k̂ < 0.7. k̂: {said}"
+    said = ", ".join(
+        f"{target} {k:.2f}" for target, k in zip(runs.targets, np.load(tails), strict=True)
+    )
+    return load_posterior(
+        quick
+    ), f"Laplace with importance weights, which can be relied on where k̂ < 0.7. k̂: {said}"
 
 
 def below_largest(cache: Path, setting: str, nuts: bool) -> Posterior:
     """The joint law on every run that is smaller than the largest size of the plan."""
     runs = load_runs(f"pocket-{setting}", where=f"size != '{LARGEST}'")
-    return posterior_of(cache, f"pocket-{setting}-joint-{runs.fingerprint[:8]}", "joint", runs, nuts)[0]
+    return posterior_of(
+        cache, f"pocket-{setting}-joint-{runs.fingerprint[:8]}", "joint", runs, nuts
+    )[0]
 
 
 def optimum_plan(cache: Path, setting: str, out: Path, nuts: bool) -> None:
@@ -190,14 +208,22 @@ def optimum_section(cache: Path, setting: str, nuts: bool) -> str:
     ]
     for mixture in ("recommended", "natural", "uniform"):
         at = np.flatnonzero((frame["mixture"] == mixture).to_numpy())
-        weights = ", ".join(f"{d} {w:.2f}" for d, w in zip(runs.domains, runs.mixture[at[0]], strict=True))
+        weights = ", ".join(
+            f"{d} {w:.2f}" for d, w in zip(runs.domains, runs.mixture[at[0]], strict=True)
+        )
         inside = int(((low[at] <= measured[at]) & (measured[at] <= high[at])).sum())
         rows.append(
             f"| {mixture} | {weights} | {draws[:, at].mean():.4f} | {low[at[0]]:.4f} to {high[at[0]]:.4f} "
             f"| {', '.join(f'{value:.4f}' for value in measured[at])} | {inside} of {len(at)} |"
         )
-    means = {m: measured[(frame["mixture"] == m).to_numpy()].mean() for m in ("recommended", "natural", "uniform")}
-    return "\n".join(rows) + f"\n\nLowest measured mean loss: **{min(means, key=lambda m: means[m])}**."
+    means = {
+        m: measured[(frame["mixture"] == m).to_numpy()].mean()
+        for m in ("recommended", "natural", "uniform")
+    }
+    return (
+        "\n".join(rows)
+        + f"\n\nLowest measured mean loss: **{min(means, key=lambda m: means[m])}**."
+    )
 
 
 def _params(size: str) -> float:
@@ -237,9 +263,16 @@ def fit_section(cache: Path, setting: str, nuts: bool) -> list[str]:
     return [
         f"Fitted on {len(runs)} points of {len(set(runs.train_run))} runs:",
         errors(fits, scored),
-        *(_verdict(fits, part) for part in scored if part.name.startswith(("larger N", "all three"))),
+        *(
+            _verdict(fits, part)
+            for part in scored
+            if part.name.startswith(("larger N", "all three"))
+        ),
         *(_larger(fits, part, paper) for part in scored if part.name.startswith("larger N")),
-        *(f"Posterior of the {law} law: {fit.how}.\n\n{_sampling(fit)}".rstrip() for law, fit in fits.items()),
+        *(
+            f"Posterior of the {law} law: {fit.how}.\n\n{_sampling(fit)}".rstrip()
+            for law, fit in fits.items()
+        ),
         "### The optimum on real ground",
         optimum_section(cache, setting, nuts),
     ]
@@ -267,7 +300,11 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=ROOT / ".cache" / "results")
     parser.add_argument("--optimum", choices=list(SETTINGS))
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--nuts", action="store_true", help="sample what is not in the cache: half an hour a setting")
+    parser.add_argument(
+        "--nuts",
+        action="store_true",
+        help="sample what is not in the cache: half an hour a setting",
+    )
     parser.add_argument("--no-fits", action="store_true", help="only what was measured")
     options = parser.parse_args()
     options.cache.mkdir(parents=True, exist_ok=True)
@@ -286,7 +323,13 @@ def main() -> None:
     if missing:
         head += f"\n\nNot measured yet: {', '.join(missing)}."
     page = "\n\n".join(
-        [head, *(section(options.cache, setting, options.nuts, not options.no_fits) for setting in there)]
+        [
+            head,
+            *(
+                section(options.cache, setting, options.nuts, not options.no_fits)
+                for setting in there
+            ),
+        ]
     )
     (ROOT / "docs" / "pocket.md").write_text(page + "\n", encoding="utf-8")
 

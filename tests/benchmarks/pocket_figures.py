@@ -21,7 +21,9 @@ def draw(name: str, path: Path) -> None:
     """One column a target: N and D on the uniform mixture, and own weight at the largest size all mixtures have."""
     frame = read_frame(name)
     frame = frame[frame["seed"] == 0]
-    targets = [str(column).removeprefix("loss.") for column in frame if str(column).startswith("loss.")]
+    targets = [
+        str(column).removeprefix("loss.") for column in frame if str(column).startswith("loss.")
+    ]
     uniform = frame[frame["mixture"] == "uniform"]
     spread = frame.groupby("params")["mixture"].nunique()
     size = int(spread[spread == spread.max()].index.max())
@@ -36,9 +38,13 @@ def draw(name: str, path: Path) -> None:
         else:
             axes[2, column].axis("off")
             axes[2, column].text(0.5, 0.5, "in no mixture", ha="center", color="0.4")
-    for row, (label, which) in enumerate((("tokens D", "tokens"), ("parameters N", "params"), ("tokens D", "tokens"))):
+    for row, (label, which) in enumerate(
+        (("tokens D", "tokens"), ("parameters N", "params"), ("tokens D", "tokens"))
+    ):
         scale = ScalarMappable(LogNorm(frame[which].min(), frame[which].max()), COLOURS)
-        bar = figure.colorbar(scale, ax=axes[row, :], label=label, shrink=0.8, format=FuncFormatter(_counted))
+        bar = figure.colorbar(
+            scale, ax=axes[row, :], label=label, shrink=0.8, format=FuncFormatter(_counted)
+        )
         bar.ax.yaxis.set_minor_formatter(NullFormatter())
         bar.set_ticks(sorted(frame[which].unique()))
         axes[row, 0].set_ylabel("loss (nats per token)")
@@ -53,9 +59,18 @@ def _counted(value: float, _: int) -> str:
 
 
 def _lines(ax: Axes, frame: Any, along: str, by: str, target: str) -> None:
-    scale = ScalarMappable(LogNorm(frame[by].min(), max(frame[by].max(), frame[by].min() + 1)), COLOURS)
+    scale = ScalarMappable(
+        LogNorm(frame[by].min(), max(frame[by].max(), frame[by].min() + 1)), COLOURS
+    )
     for value, rows in frame.sort_values(along).groupby(by):
-        ax.plot(rows[along], rows[f"loss.{target}"], "o-", color=scale.to_rgba(value), markersize=3, linewidth=1)
+        ax.plot(
+            rows[along],
+            rows[f"loss.{target}"],
+            "o-",
+            color=scale.to_rgba(value),
+            markersize=3,
+            linewidth=1,
+        )
     ax.set_xscale("log")
     ax.set_xticks(sorted(frame[along].unique()))
     ax.xaxis.set_major_formatter(FuncFormatter(_counted))
@@ -63,4 +78,11 @@ def _lines(ax: Axes, frame: Any, along: str, by: str, target: str) -> None:
 
 
 def _weights(ax: Axes, frame: Any, target: str) -> None:
-    ax.scatter(frame[f"weight.{target}"], frame[f"loss.{target}"], c=frame["tokens"], norm=LogNorm(), s=9, cmap=COLOURS)
+    ax.scatter(
+        frame[f"weight.{target}"],
+        frame[f"loss.{target}"],
+        c=frame["tokens"],
+        norm=LogNorm(),
+        s=9,
+        cmap=COLOURS,
+    )

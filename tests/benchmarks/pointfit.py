@@ -42,7 +42,12 @@ def points(designs: Designs, origin: tuple[float, float]) -> Points:
     """Designs relative to `origin`, a log N and a log D."""
     mixture, index = np.unique(designs.mixture, axis=0, return_inverse=True)
     log_h = np.log(np.maximum(mixture, 1e-300))
-    return Points(log_h, index.reshape(-1), np.log(designs.params) - origin[0], np.log(designs.tokens) - origin[1])
+    return Points(
+        log_h,
+        index.reshape(-1),
+        np.log(designs.params) - origin[0],
+        np.log(designs.tokens) - origin[1],
+    )
 
 
 def _mixture_term(p: Mapping[str, Any], log_h: Any) -> Any:
@@ -52,16 +57,21 @@ def _mixture_term(p: Mapping[str, Any], log_h: Any) -> Any:
 
 def additive(p: Mapping[str, Any], at: Points) -> Any:
     """E + 1/Σ Cᵢ hᵢ^γᵢ + A n^−α + B d^−β; every parameter but none is sampled in logs."""
-    falling = jnp.exp(p["A"] - jnp.exp(p["alpha"]) * at.log_n) + jnp.exp(p["B"] - jnp.exp(p["beta"]) * at.log_d)
+    falling = jnp.exp(p["A"] - jnp.exp(p["alpha"]) * at.log_n) + jnp.exp(
+        p["B"] - jnp.exp(p["beta"]) * at.log_d
+    )
     return jnp.exp(p["E"]) + _mixture_term(p, at.log_h)[at.mixture_of] + falling
 
 
 def joint(p: Mapping[str, Any], at: Points) -> Any:
     """The additive law with A^h = (Σ C^A_i hᵢ)^γA and B^h likewise; γA and γB are of either sign."""
     log_a, log_b = (
-        (p[f"gamma_{s}"] * jax.nn.logsumexp(p[f"C_{s}"] + at.log_h, axis=1))[at.mixture_of] for s in ("A", "B")
+        (p[f"gamma_{s}"] * jax.nn.logsumexp(p[f"C_{s}"] + at.log_h, axis=1))[at.mixture_of]
+        for s in ("A", "B")
     )
-    falling = jnp.exp(log_a - jnp.exp(p["alpha"]) * at.log_n) + jnp.exp(log_b - jnp.exp(p["beta"]) * at.log_d)
+    falling = jnp.exp(log_a - jnp.exp(p["alpha"]) * at.log_n) + jnp.exp(
+        log_b - jnp.exp(p["beta"]) * at.log_d
+    )
     return jnp.exp(p["E"]) + _mixture_term(p, at.log_h)[at.mixture_of] + falling
 
 
@@ -79,7 +89,10 @@ def start(law: str, domains: int, unit: float, rng: np.random.Generator) -> dict
         "gamma": rng.normal(np.log(0.6), 0.4, domains),
     }
     if law == "additive":
-        return p | {"A": np.array(log(np.log(0.15 * unit))), "B": np.array(log(np.log(0.15 * unit)))}
+        return p | {
+            "A": np.array(log(np.log(0.15 * unit))),
+            "B": np.array(log(np.log(0.15 * unit))),
+        }
     for site in ("A", "B"):
         exponent = rng.choice([-1, 1]) * np.exp(log(np.log(0.3)))
         p[f"gamma_{site}"] = np.array(exponent)
@@ -111,7 +124,9 @@ class PointFit(NamedTuple):
         with enable_x64():
             where = points(designs.on(self.domains), self.origin)
             unravel = _unravel(self.law, len(self.domains))
-            return np.stack([np.asarray(LAWS[self.law](unravel(jnp.asarray(x)), where)) for x in self.x], axis=1)
+            return np.stack(
+                [np.asarray(LAWS[self.law](unravel(jnp.asarray(x)), where)) for x in self.x], axis=1
+            )
 
 
 @cache
@@ -120,16 +135,23 @@ def _unravel(law: str, domains: int) -> Callable[[jax.Array], dict[str, jax.Arra
     return ravel_pytree(jax.tree.map(lambda v: jnp.asarray(v, float), shape))[1]
 
 
-def point_fit(law: str, runs: Runs, seed: int = 0, starts: int = STARTS, hops: int = HOPS) -> PointFit:
+def point_fit(
+    law: str, runs: Runs, seed: int = 0, starts: int = STARTS, hops: int = HOPS
+) -> PointFit:
     """Fit every target by the paper's procedure."""
     origin = float(np.log(runs.params).mean()), float(np.log(runs.tokens).mean())
     with enable_x64():
         at = jax.tree.map(jnp.asarray, points(runs.designs, origin))
-        x = [_of_target(law, runs, target, at, seed, starts, hops) for target in range(len(runs.targets))]
+        x = [
+            _of_target(law, runs, target, at, seed, starts, hops)
+            for target in range(len(runs.targets))
+        ]
     return PointFit(law, runs.domains, origin, np.stack(x))
 
 
-def _of_target(law: str, runs: Runs, target: int, at: Points, seed: int, starts: int, hops: int) -> np.ndarray:
+def _of_target(
+    law: str, runs: Runs, target: int, at: Points, seed: int, starts: int, hops: int
+) -> np.ndarray:
     unravel = _unravel(law, len(runs.domains))
     rng = np.random.default_rng([seed, target])
     measured = runs.loss[:, target]
@@ -139,12 +161,17 @@ def _of_target(law: str, runs: Runs, target: int, at: Points, seed: int, starts:
     def objective(x: np.ndarray) -> tuple[float, np.ndarray]:
         value, slope = _value_and_slope(law, unravel, x, at, loss, seen)
         value, slope = float(value), np.asarray(slope)
-        return (value, slope) if np.isfinite(value) and np.isfinite(slope).all() else (1e6, np.zeros_like(x))
+        return (
+            (value, slope)
+            if np.isfinite(value) and np.isfinite(slope).all()
+            else (1e6, np.zeros_like(x))
+        )
 
     tried = [ravel_pytree(start(law, len(runs.domains), unit, rng))[0] for _ in range(DRAWS)]
     tried = sorted((np.asarray(x, float) for x in tried), key=lambda x: objective(x)[0])
     local = {"method": "L-BFGS-B", "jac": True, "options": LBFGS}
     found = [
-        basinhopping(objective, x, niter=hops, stepsize=STEP, minimizer_kwargs=local, rng=rng) for x in tried[:starts]
+        basinhopping(objective, x, niter=hops, stepsize=STEP, minimizer_kwargs=local, rng=rng)
+        for x in tried[:starts]
     ]
     return min(found, key=lambda result: result.fun).x

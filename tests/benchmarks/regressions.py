@@ -13,7 +13,13 @@ from bayesmix.runs.runs import Runs
 from bayesmix.runtime.compute import enable_x64
 
 # arXiv 2407.01492 and its code, without its early stopping on the test set
-LIGHTGBM = {"objective": "regression", "metric": "l2", "learning_rate": 0.01, "seed": 42, "verbosity": -1}
+LIGHTGBM = {
+    "objective": "regression",
+    "metric": "l2",
+    "learning_rate": 0.01,
+    "seed": 42,
+    "verbosity": -1,
+}
 ROUNDS = 1000
 STARTS = 3
 

@@ -90,7 +90,10 @@ def fitted(cache: Path, name: str, model: Model, runs: Runs, draws: int = 1000) 
 
 def diagnostics_table(posterior: Posterior) -> str:
     """Markdown rows of R-hat, ESS, divergences, steps."""
-    rows = ["| target | R-hat | bulk ESS | tail ESS | divergences | E-BFMI | steps a draw |", "|---|" + "---:|" * 6]
+    rows = [
+        "| target | R-hat | bulk ESS | tail ESS | divergences | E-BFMI | steps a draw |",
+        "|---|" + "---:|" * 6,
+    ]
     rows += [
         f"| {t.target} | {t.rhat:.3f} | {t.ess_bulk:.0f} | {t.ess_tail:.0f} | {t.divergences} | {t.bfmi:.2f} "
         f"| {t.steps:.0f} |"
@@ -101,8 +104,14 @@ def diagnostics_table(posterior: Posterior) -> str:
 
 def score_table(scores: dict[str, Score], fits: dict[str, Posterior]) -> str:
     """Markdown: MRE, coverage and width of the 90 % band per target and law, next to the paper's MRE."""
-    failed = {law: {t.target for t in fit.diagnostics.targets if t.fails} for law, fit in fits.items()}
-    head = "| target | " + " | ".join(f"{law} MRE % | cover 90 % | width % | paper MRE %" for law in scores) + " |"
+    failed = {
+        law: {t.target for t in fit.diagnostics.targets if t.fails} for law, fit in fits.items()
+    }
+    head = (
+        "| target | "
+        + " | ".join(f"{law} MRE % | cover 90 % | width % | paper MRE %" for law in scores)
+        + " |"
+    )
     rows = [head, "|---|" + "---:|" * 4 * len(scores)]
     targets = next(iter(scores.values())).targets
     for i, target in enumerate((*targets, "all")):
@@ -135,7 +144,9 @@ def mre(predicted: np.ndarray, measured: np.ndarray) -> np.ndarray:
     return 100 * np.nanmean(np.abs(predicted - measured) / measured, axis=0)
 
 
-def fit_table(errors: dict[str, tuple[np.ndarray | None, np.ndarray]], targets: tuple[str, ...], paper: bool) -> str:
+def fit_table(
+    errors: dict[str, tuple[np.ndarray | None, np.ndarray]], targets: tuple[str, ...], paper: bool
+) -> str:
     """Markdown: MRE of the paper's point fit and of the posterior mean per target and law."""
     part = "{0} point fit | {0} posterior mean" + (" | {0} paper" if paper else "")
     rows = ["| target | " + " | ".join(part.format(law) for law in errors) + " |"]
@@ -143,9 +154,14 @@ def fit_table(errors: dict[str, tuple[np.ndarray | None, np.ndarray]], targets: 
     for t, target in enumerate((*targets, "mean")):
         cells = []
         for law, pair in errors.items():
-            cells += ["–" if e is None else f"{(e[t] if t < len(targets) else e.mean()):.2f}" for e in pair]
+            cells += [
+                "–" if e is None else f"{(e[t] if t < len(targets) else e.mean()):.2f}"
+                for e in pair
+            ]
             if paper:
-                cells.append(f"{TRAIN[target][list(LAWS).index(law)]:.2f}" if target in TRAIN else "–")
+                cells.append(
+                    f"{TRAIN[target][list(LAWS).index(law)]:.2f}" if target in TRAIN else "–"
+                )
         rows.append(f"| {target} | " + " | ".join(cells) + " |")
     return "\n".join(rows)
 
@@ -178,7 +194,10 @@ def fitted_section(bench: Bench, runs: Runs) -> Iterator[str]:
         point = bench.point(law, law, runs)
         if posterior is not None:
             mean = mre(posterior.loss(runs.designs).mean, runs.loss)
-            errors[law] = (None if point is None else mre(point.predict(runs.designs), runs.loss), mean)
+            errors[law] = (
+                None if point is None else mre(point.predict(runs.designs), runs.loss),
+                mean,
+            )
     if not errors:
         return
     worse = {law: max(mean - point) for law, (point, mean) in errors.items() if point is not None}
@@ -208,7 +227,10 @@ def held_out_section(bench: Bench, runs: Runs, window: str) -> Iterator[str]:
             fits[law], scores[law] = posterior, score(prediction, test.loss)
             mean = mre(prediction.mean, test.loss)
         if mean is not None:
-            errors[law] = (None if point is None else mre(point.predict(test.designs), test.loss), mean)
+            errors[law] = (
+                None if point is None else mre(point.predict(test.designs), test.loss),
+                mean,
+            )
     if not scores:
         return
     below, above = count(runs.params[train].max()), count(test.params.min())
@@ -222,7 +244,9 @@ def held_out_section(bench: Bench, runs: Runs, window: str) -> Iterator[str]:
     if any(point is not None for point, _ in errors.values()):
         yield "MRE in percent next to the paper's point fit of the same points:"
         yield fit_table(errors, runs.targets, paper=False)
-    yield from (f"Sampling, {law} law, N ≤ {below}:\n\n{diagnostics_table(p)}" for law, p in fits.items())
+    yield from (
+        f"Sampling, {law} law, N ≤ {below}:\n\n{diagnostics_table(p)}" for law, p in fits.items()
+    )
 
 
 def sampling_section(bench: Bench, runs: Runs) -> Iterator[str]:
@@ -243,7 +267,13 @@ def optimum_section(bench: Bench, runs: Runs) -> Iterator[str]:
     total = sum(OPTIMUM.values())
     published = Mixture({domain: share / total for domain, share in OPTIMUM.items()})
     equal = dict.fromkeys(OPTIMUM, 1.0)
-    found = optimize(posterior, Scale(1.235e9, 3e10), targets=equal, baselines={"paper": published}, max_draws=1000)
+    found = optimize(
+        posterior,
+        Scale(1.235e9, 3e10),
+        targets=equal,
+        baselines={"paper": published},
+        max_draws=1000,
+    )
     apart = found.mixture.distance(published)
     yield "## slimpajama: the published optimum"
     yield (
@@ -251,7 +281,9 @@ def optimum_section(bench: Bench, runs: Runs) -> Iterator[str]:
         f"or D. Total-variation distance {apart:.3f} (goal 0.03: {'met' if apart <= 0.03 else 'missed'})."
     )
     rows = ["| domain | ours % | paper % |", "|---|---:|---:|"]
-    rows += [f"| {d} | {100 * found.mixture[d]:.1f} | {share:.1f} |" for d, share in OPTIMUM.items()]
+    rows += [
+        f"| {d} | {100 * found.mixture[d]:.1f} | {share:.1f} |" for d, share in OPTIMUM.items()
+    ]
     yield "\n".join(rows)
 
 
@@ -271,7 +303,10 @@ def regmix_section(bench: Bench) -> Iterator[str]:
     yield "## regmix: 17 domains, one N and D, 43 % of the weights exactly 0"
     yield f"Fitted on {len(train)} runs, scored on {len(test)}. Verdict: {posterior.diagnostics.verdict}."
     rows = ["| method | mean Spearman | mean MSE |", "|---|---:|---:|"]
-    rows += [f"| {name} | {spearman(p, test.loss):.4f} | {mse(p, test.loss):.5f} |" for name, p in found.items()]
+    rows += [
+        f"| {name} | {spearman(p, test.loss):.4f} | {mse(p, test.loss):.5f} |"
+        for name, p in found.items()
+    ]
     yield "\n".join(rows)
     yield _one_law_table(score(prediction, test.loss))
 
@@ -288,7 +323,9 @@ def chinchilla_section(bench: Bench) -> Iterator[str]:
         "Posterior mean ± sd, next to Besiroglu et al. 2024 (bootstrap): "
         + ", ".join(
             f"{site} {flat[site].mean():.4f} ± {flat[site].std():.4f} (theirs {there})"
-            for site, there in zip(flat, ("1.8172 ± .03", ".3478 ± .02", ".3658 ± .02"), strict=True)
+            for site, there in zip(
+                flat, ("1.8172 ± .03", ".3478 ± .02", ".3658 ± .02"), strict=True
+            )
         )
         + f". Verdict: {posterior.diagnostics.verdict}."
     )
@@ -298,7 +335,9 @@ def main() -> None:
     """Fit everything and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cache", type=Path, default=ROOT / ".cache" / "results")
-    parser.add_argument("--only-cached", action="store_true", help="leave out what the cache does not hold")
+    parser.add_argument(
+        "--only-cached", action="store_true", help="leave out what the cache does not hold"
+    )
     options = parser.parse_args()
     options.cache.mkdir(parents=True, exist_ok=True)
     keep_compiled_programs()
@@ -322,7 +361,9 @@ def main() -> None:
 def _one_law_table(figures: Score) -> str:
     rows = ["| target | MRE % | cover 90 % | width % |", "|---|---:|---:|---:|"]
     for i, target in enumerate(figures.targets):
-        rows.append(f"| {target} | {figures.mre[i]:.2f} | {figures.coverage[2][i]:.2f} | {figures.width[i]:.2f} |")
+        rows.append(
+            f"| {target} | {figures.mre[i]:.2f} | {figures.coverage[2][i]:.2f} | {figures.width[i]:.2f} |"
+        )
     pooled = (figures.pooled(v) for v in (figures.mre, figures.coverage[2], figures.width))
     return "\n".join([*rows, "| all | " + " | ".join(f"{value:.2f}" for value in pooled) + " |"])
 

@@ -40,11 +40,20 @@ from bayesmix.runtime.parallel import parallel_map, processes
 
 ROOT = Path(__file__).resolve().parents[2]
 DESCRIBED = [  # what the artefact speaks of; a change of any of it makes the artefact out of date
-    *(f"model/{name}" for name in ("brownian", "data", "discrepancy", "grid", "likelihood", "model", "noise")),
+    *(
+        f"model/{name}"
+        for name in ("brownian", "data", "discrepancy", "grid", "likelihood", "model", "noise")
+    ),
     *("model/priors", "model/simulate", "posterior/discrepancy", "runtime/compute"),
     *(f"laws/{name}" for name in ("additive", "base", "components", "simplex")),
-    *(f"inference/{name}" for name in ("chains", "coordinates", "density", "fit", "gaussian", "kernel", "laplace")),
-    *(f"inference/{name}" for name in ("modes", "pooling", "prequential", "problems", "sampler", "scale_mixture")),
+    *(
+        f"inference/{name}"
+        for name in ("chains", "coordinates", "density", "fit", "gaussian", "kernel", "laplace")
+    ),
+    *(
+        f"inference/{name}"
+        for name in ("modes", "pooling", "prequential", "problems", "sampler", "scale_mixture")
+    ),
     "runs/robust",
 ]
 MODELS = {
@@ -105,9 +114,17 @@ def quantities(posterior: Posterior) -> dict[str, np.ndarray]:
     loss = law.loss(Design(Mixture(dict(zip(DOMAINS, uniform, strict=True))), far)).draws[:, 0]
     best, region = np.empty_like(loss), FeasibleSet().at(far, DOMAINS)
     for t, target in enumerate(law.targets):
-        one = replace(law, runs=law.runs.only((target,)), draws={k: v[:, :, t : t + 1] for k, v in law.draws.items()})
+        one = replace(
+            law,
+            runs=law.runs.only((target,)),
+            draws={k: v[:, :, t : t + 1] for k, v in law.draws.items()},
+        )
         best[:, t] = lowest_per_draw(replace(Problem.of(one, far), convex_losses=False), region)[1]
-    return found | {"loss far away": loss, "loss of the best mixture": best, "regret of uniform": loss - best}
+    return found | {
+        "loss far away": loss,
+        "loss of the best mixture": best,
+        "regret of uniform": loss - best,
+    }
 
 
 def batch(name: str, seed: int) -> Ranks:
@@ -120,7 +137,9 @@ def batch(name: str, seed: int) -> Ranks:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         fitted = MODELS[name] if name == UNIT_OF_RUNS else model
-        posterior = fit(fitted, runs, seed=seed, chains=2, warmup=300, draws=MADE[name], extensions=0)
+        posterior = fit(
+            fitted, runs, seed=seed, chains=2, warmup=300, draws=MADE[name], extensions=0
+        )
     total = posterior.draws["sigma"].shape[0] * posterior.draws["sigma"].shape[1]
     keep = np.linspace(0, total - 1, DRAWS).round().astype(int)
     thin = replace(posterior, draws={site: v[keep][None] for site, v in posterior.flat.items()})
@@ -138,7 +157,9 @@ def ranks(name: str, simulations: int, cache: Path, executor: Executor | None = 
     paths = [cache / f"sbc-{name}-{seed}.npz" for seed in range(-(-simulations // BATCH))]
     missing = [(seed, path) for seed, path in enumerate(paths) if not path.exists()]
     names = [path.name for _, path in missing]
-    parallel_map(partial(_keep, name), missing, executor, lambda path: print(path.name, flush=True), names)
+    parallel_map(
+        partial(_keep, name), missing, executor, lambda path: print(path.name, flush=True), names
+    )
     parts = [dict(np.load(path)) for path in paths]
     whole = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     return Ranks({key: value for key, value in whole.items() if key != "rhat"}, whole["rhat"])
@@ -214,7 +235,10 @@ def main() -> None:
     options.cache.mkdir(parents=True, exist_ok=True)
     keep_compiled_programs()
     with processes(options.processes) as executor:
-        found = {name: judge(ranks(name, options.simulations, options.cache, executor)) for name in MODELS}
+        found = {
+            name: judge(ranks(name, options.simulations, options.cache, executor))
+            for name in MODELS
+        }
     artefact = {"code": code_hash(), "models": found}
     with atomic_write(ROOT / "docs" / "sbc.json") as draft:
         draft.write_text(json.dumps(artefact, indent=1) + "\n", encoding="utf-8")
@@ -223,7 +247,11 @@ def main() -> None:
 
 
 def _is_text(part: ast.stmt) -> bool:
-    return isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant) and isinstance(part.value.value, str)
+    return (
+        isinstance(part, ast.Expr)
+        and isinstance(part.value, ast.Constant)
+        and isinstance(part.value.value, str)
+    )
 
 
 if __name__ == "__main__":

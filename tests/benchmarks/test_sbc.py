@@ -13,7 +13,9 @@ ARTEFACT = ROOT / "docs" / "sbc.json"
 
 @pytest.mark.slow
 def test_the_artefact_is_of_this_code() -> None:
-    assert json.loads(ARTEFACT.read_text())["code"] == code_hash(), "run `uv run python -m tests.benchmarks.sbc`"
+    assert json.loads(ARTEFACT.read_text())["code"] == code_hash(), (
+        "run `uv run python -m tests.benchmarks.sbc`"
+    )
 
 
 @pytest.mark.slow

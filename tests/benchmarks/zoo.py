@@ -65,12 +65,17 @@ def apart(posterior: Posterior, target: int) -> str:
     found = posterior.diagnostics.targets[target]
     density = -posterior.stats["potential"][:, :, target].mean(axis=1)
     _, site, means, sd = max(_separations(posterior, target), key=lambda one: one[0])
-    densities, by_chain = ", ".join(f"{x:.1f}" for x in density), ", ".join(f"{x:.3f}" for x in means)
+    densities, by_chain = (
+        ", ".join(f"{x:.1f}" for x in density),
+        ", ".join(f"{x:.3f}" for x in means),
+    )
     law = posterior.model.law.name
     return f"| {law}, {found.target} | {found.rhat:.2f} | {densities} | `{site}` | {by_chain} | {sd:.3f} |"
 
 
-def _separations(posterior: Posterior, target: int) -> Iterator[tuple[float, str, np.ndarray, float]]:
+def _separations(
+    posterior: Posterior, target: int
+) -> Iterator[tuple[float, str, np.ndarray, float]]:
     """Of every parameter: how many of its sds the means of chains spread over, its name, those means and that sd."""
     for site, draws in posterior.draws.items():
         own = draws[:, :, target].reshape(*draws.shape[:2], -1)
@@ -90,12 +95,17 @@ def main() -> None:
     """Fit everything and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cache", type=Path, default=ROOT / ".cache" / "results")
-    parser.add_argument("--laws", nargs="+", choices=[law.name for law in LAWS], default=[law.name for law in LAWS])
+    parser.add_argument(
+        "--laws", nargs="+", choices=[law.name for law in LAWS], default=[law.name for law in LAWS]
+    )
     options = parser.parse_args()
     options.cache.mkdir(parents=True, exist_ok=True)
     keep_compiled_programs()
     runs = slimpajama()
-    made = {law.name: rows(law, runs, options.cache) if law.name in options.laws else kept(law) for law in LAWS}
+    made = {
+        law.name: rows(law, runs, options.cache) if law.name in options.laws else kept(law)
+        for law in LAWS
+    }
     missing = [f"`{name}`" for name, lines in made.items() if not lines]
     failing = [line for lines in made.values() for line in lines[1:]]
     sections = [

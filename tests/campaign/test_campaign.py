@@ -38,7 +38,9 @@ def path(additive: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def campaign(path: str, tmp_path: Path) -> Campaign:
-    spec = CampaignConfig(path, FLAGSHIP, PILOTS, {"chat": 1.0}, {"bounds": {"web": [0.1, 0.9]}}, count=8, seed=4)
+    spec = CampaignConfig(
+        path, FLAGSHIP, PILOTS, {"chat": 1.0}, {"bounds": {"web": [0.1, 0.9]}}, count=8, seed=4
+    )
     return Campaign.create(tmp_path / "campaign.db", spec)
 
 
@@ -50,7 +52,9 @@ def test_candidates_are_allowed_and_come_from_everywhere(additive: Any) -> None:
     region = feasible.at(PILOTS[0], additive.domains)
     positions = [i for i, kind in enumerate(pool.origin) if kind != "replicate"]
     assert all(region.contains(pool.last.mixture[i]) for i in positions)
-    assert {(d.params, d.tokens) for d in (pool[i].scale for i in positions)} == {(s.params, s.tokens) for s in PILOTS}
+    assert {(d.params, d.tokens) for d in (pool[i].scale for i in positions)} == {
+        (s.params, s.tokens) for s in PILOTS
+    }
     assert max(pool.last.flops) <= max(s.flops for s in PILOTS) * (1 + 1e-9)
 
 
@@ -64,7 +68,8 @@ def test_the_proposal_does_not_depend_on_the_order_of_candidates(additive: Any) 
     pool = candidates(None, PILOTS, 16).on(additive)
     order = np.random.default_rng(1).permutation(len(pool))
     one, two = (
-        propose(additive, p, acquisition=BY, cost=flops, count=2, checks=False) for p in (pool, pool.take(order))
+        propose(additive, p, acquisition=BY, cost=flops, count=2, checks=False)
+        for p in (pool, pool.take(order))
     )
     np.testing.assert_array_equal(one.runs.last.mixture, two.runs.last.mixture)
     np.testing.assert_array_equal(one.scores, two.scores)
@@ -73,37 +78,56 @@ def test_the_proposal_does_not_depend_on_the_order_of_candidates(additive: Any) 
 def test_a_budget_buys_the_best_set_and_is_kept(additive: Any) -> None:
     recipe = candidates(None, PILOTS, 16)
     cost = Cost(fixed=1e18)
-    budget = 3 * float(cost(Pool.of([Design(Mixture.uniform(additive.domains), PILOTS[1])]).designs)[0])
+    budget = 3 * float(
+        cost(Pool.of([Design(Mixture.uniform(additive.domains), PILOTS[1])]).designs)[0]
+    )
     batch = propose(additive, recipe, acquisition=BY, cost=cost, budget=budget, checks=False)
     single = propose(additive, recipe, acquisition=BY, cost=cost, checks=False)
     assert batch.costs.sum() <= budget * (1 + 1e-9)
     assert batch.score >= single.score
-    assert batch.decision is not None and 0 <= batch.decision.remaining_regret <= batch.decision.regret
+    assert (
+        batch.decision is not None and 0 <= batch.decision.remaining_regret <= batch.decision.regret
+    )
 
 
 @pytest.mark.parametrize("cost", [0.0, -1.0, np.nan, np.inf])
 def test_a_cost_is_a_number_above_0(additive: Any, cost: float) -> None:
     pool = candidates(None, PILOTS, 4).on(additive)
     with pytest.raises(InputError, match="cost"):
-        propose(additive, pool, acquisition=InformationGain(), cost=lambda designs: np.full(len(designs), cost))
+        propose(
+            additive,
+            pool,
+            acquisition=InformationGain(),
+            cost=lambda designs: np.full(len(designs), cost),
+        )
 
 
 def test_nothing_affordable_is_an_answer(additive: Any) -> None:
-    proposal = propose(additive, candidates(None, PILOTS, 4), acquisition=BY, cost=flops, budget=1.0)
-    assert proposal.stop and not len(proposal.runs) and "no candidate is affordable" in str(proposal)
+    proposal = propose(
+        additive, candidates(None, PILOTS, 4), acquisition=BY, cost=flops, budget=1.0
+    )
+    assert (
+        proposal.stop and not len(proposal.runs) and "no candidate is affordable" in str(proposal)
+    )
 
 
 def test_a_run_not_worth_its_cost_says_stop(additive: Any) -> None:
-    dear = propose(additive, candidates(None, PILOTS, 4), acquisition=BY, cost=Cost(fixed=1e30), checks=False)
+    dear = propose(
+        additive, candidates(None, PILOTS, 4), acquisition=BY, cost=Cost(fixed=1e30), checks=False
+    )
     assert dear.stop and "worth its cost" in dear.reason
-    cheap = propose(additive, candidates(None, PILOTS, 4), acquisition=BY, cost=Cost(ratio=1e-9), checks=False)
+    cheap = propose(
+        additive, candidates(None, PILOTS, 4), acquisition=BY, cost=Cost(ratio=1e-9), checks=False
+    )
     assert not cheap.stop and "expected regret" in cheap.reason
 
 
 def test_pending_runs_lower_what_the_same_run_adds(additive: Any) -> None:
     pool = candidates(None, PILOTS, 8).on(additive)
     first = propose(additive, pool, acquisition=InformationGain(), checks=False)
-    second = propose(additive, first.runs, acquisition=InformationGain(), pending=first.runs, checks=False)
+    second = propose(
+        additive, first.runs, acquisition=InformationGain(), pending=first.runs, checks=False
+    )
     assert second.score < 0.6 * first.score
 
 
@@ -118,7 +142,9 @@ def test_cost_is_learned() -> None:
     assert cost.fixed == 1.0
 
 
-def test_state_and_seed_determine_the_next_run(campaign: Campaign, path: str, tmp_path: Path) -> None:
+def test_state_and_seed_determine_the_next_run(
+    campaign: Campaign, path: str, tmp_path: Path
+) -> None:
     twin = Campaign.create(tmp_path / "twin.db", campaign.spec)
     jobs = [c.ask(force=True).trials[0].job for c in (campaign, twin)]
     assert jobs[0] == jobs[1]
@@ -144,7 +170,9 @@ def test_ask_tell_ask(campaign: Campaign) -> None:
         refitted.append(len(all_runs))
         return posterior
 
-    answer = campaign.ask(refit=refit, force=True)  # 2.5 may be far from what was expected, then weights do not hold
+    answer = campaign.ask(
+        refit=refit, force=True
+    )  # 2.5 may be far from what was expected, then weights do not hold
     assert refitted in ([], [len(joined(campaign_runs(campaign), runs))])
     assert json.loads(json.dumps(answer.as_dict()))["jobs"][0]["trial"] == "t0002"
 
@@ -152,7 +180,9 @@ def test_ask_tell_ask(campaign: Campaign) -> None:
 def test_a_later_checkpoint_of_a_run_moves_its_end() -> None:
     def rows(*tokens: float) -> Runs:
         ids = tuple(f"{d:g}" for d in tokens)
-        designs = Designs((), np.empty((len(ids), 0)), np.full(len(ids), 1e8), np.array(tokens), ids)
+        designs = Designs(
+            (), np.empty((len(ids), 0)), np.full(len(ids), 1e8), np.array(tokens), ids
+        )
         return Runs(designs, ("chat",), np.full((len(ids), 1), 2.0), ("one",) * len(ids))
 
     np.testing.assert_allclose(joined(rows(1e9, 2e9), rows(4e9)).octaves_left, [2, 1, 0])
@@ -178,7 +208,9 @@ def test_a_failed_run_may_be_asked_again_an_abandoned_one_not(campaign: Campaign
 
 
 @pytest.mark.parametrize("losses", [{}, {"nowhere": 1.0}, {"chat": float("nan")}, {"chat": -1.0}])
-def test_what_is_no_loss_is_refused_and_leaves_the_trial_pending(campaign: Campaign, losses: dict[str, float]) -> None:
+def test_what_is_no_loss_is_refused_and_leaves_the_trial_pending(
+    campaign: Campaign, losses: dict[str, float]
+) -> None:
     (trial,) = campaign.ledger.ask([Job({"web": 1.0}, 1e8, 2e9, 1.2e18, seed=1)], 0)
     with pytest.raises(InputError):
         campaign.tell(trial.id, losses)
@@ -207,4 +239,6 @@ def test_checkpoints_of_a_trial_are_rows_of_one_run(path: str, tmp_path: Path) -
 
 def test_checkpoints_that_are_no_fractions_are_refused(path: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not fractions"):
-        Campaign.create(tmp_path / "campaign.db", CampaignConfig(path, FLAGSHIP, PILOTS, checkpoints=(1.5,)))
+        Campaign.create(
+            tmp_path / "campaign.db", CampaignConfig(path, FLAGSHIP, PILOTS, checkpoints=(1.5,))
+        )

@@ -44,7 +44,9 @@ def test_killing_at_any_point_loses_nothing_that_was_promised(ledger: Ledger) ->
     for _ in range(KILLS):
         process = worker(ledger, 0)
         assert process.stdout is not None
-        lines = [process.stdout.readline() for _ in range(1 + int(rng.integers(4)))]  # "ready" and a few promises
+        lines = [
+            process.stdout.readline() for _ in range(1 + int(rng.integers(4)))
+        ]  # "ready" and a few promises
         time.sleep(float(rng.uniform(0, 0.05)))
         process.send_signal(signal.SIGKILL)
         lines += process.stdout.read().splitlines(keepends=True)
@@ -66,7 +68,12 @@ def test_processes_that_ask_at_once_get_different_trials(ledger: Ledger) -> None
     workers = [worker(ledger, 20) for _ in range(2)]
     outputs = [process.communicate(timeout=120)[0] for process in workers]
     assert all(process.returncode == 0 for process in workers)
-    ids = [line.split()[1] for text in outputs for line in text.splitlines() if line.startswith("asked")]
+    ids = [
+        line.split()[1]
+        for text in outputs
+        for line in text.splitlines()
+        if line.startswith("asked")
+    ]
     assert len(ids) == 40 == len(set(ids))
     assert [trial.job.seed for trial in ledger.state().trials] == list(range(1, 41))
 

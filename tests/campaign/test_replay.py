@@ -15,7 +15,9 @@ from bayesmix.errors import InputError
 from bayesmix.runs.runs import Runs
 from tests.acquisition.linear import DOMAINS, SCATTER, Linear, features, some_designs
 
-THETA = np.array([[0.4, -0.2, 0.1, -0.1, -0.05], [-0.3, 0.3, 0.2, -0.1, -0.02]])  # (target, feature)
+THETA = np.array(
+    [[0.4, -0.2, 0.1, -0.1, -0.05], [-0.3, 0.3, 0.2, -0.1, -0.02]]
+)  # (target, feature)
 TARGETS = ("t0", "t1")
 
 
@@ -61,7 +63,9 @@ def one(pool: Runs, holdout: Runs, strategy: Any, seed: int = 0, **options: Any)
 
 
 def test_everyone_begins_alike_and_ends_alike(pool: Runs, holdout: Runs) -> None:
-    traces = [one(pool, holdout, s, looks=lambda runs: runs == 4) for s in (AtRandom(), SpaceFilling())]
+    traces = [
+        one(pool, holdout, s, looks=lambda runs: runs == 4) for s in (AtRandom(), SpaceFilling())
+    ]
     assert traces[0].steps[0] == traces[1].steps[0]
     assert traces[0].steps[-1] == traces[1].steps[-1]
     assert traces[0].steps[-1].runs == 30
@@ -80,7 +84,10 @@ def test_steps_are_priced_and_judged(pool: Runs, holdout: Runs) -> None:
 
 def test_the_same_seed_replays_the_same(pool: Runs, holdout: Runs) -> None:
     assert one(pool, holdout, AtRandom(), 3, count=8) == one(pool, holdout, AtRandom(), 3, count=8)
-    assert one(pool, holdout, AtRandom(), 3, count=8).steps != one(pool, holdout, AtRandom(), 4, count=8).steps
+    assert (
+        one(pool, holdout, AtRandom(), 3, count=8).steps
+        != one(pool, holdout, AtRandom(), 4, count=8).steps
+    )
 
 
 def test_information_is_bought_faster_than_at_random(pool: Runs, holdout: Runs) -> None:
@@ -96,8 +103,12 @@ def test_information_is_bought_faster_than_at_random(pool: Runs, holdout: Runs) 
 def test_figures_between_looks_are_those_of_the_last_look(pool: Runs, holdout: Runs) -> None:
     trace = one(pool, holdout, AtRandom(), count=6)
     first, second = trace.steps[0], trace.steps[1]
-    budgets = np.array([0.5 * first.flops, first.flops, 0.5 * (first.flops + second.flops), second.flops])
-    np.testing.assert_array_equal(trace.at(budgets), [np.nan, first.regret, first.regret, second.regret])
+    budgets = np.array(
+        [0.5 * first.flops, first.flops, 0.5 * (first.flops + second.flops), second.flops]
+    )
+    np.testing.assert_array_equal(
+        trace.at(budgets), [np.nan, first.regret, first.regret, second.regret]
+    )
     assert Trace.from_dict(trace.as_dict()) == trace
 
 
@@ -110,7 +121,11 @@ def test_paired_differences() -> None:
 
 
 def test_replays_print_a_table(pool: Runs, holdout: Runs) -> None:
-    traces = [one(pool, holdout, s, seed, count=7) for s in (AtRandom(), SpaceFilling()) for seed in range(3)]
+    traces = [
+        one(pool, holdout, s, seed, count=7)
+        for s in (AtRandom(), SpaceFilling())
+        for seed in range(3)
+    ]
     result = Replays(tuple(traces))
     assert "random minus it" in str(result)
     assert set(result.as_dict()["areas"]) == {"random", "space-filling"}
@@ -119,7 +134,9 @@ def test_replays_print_a_table(pool: Runs, holdout: Runs) -> None:
 def test_targets_without_weight_take_no_part(pool: Runs, holdout: Runs) -> None:
     spoilt = Runs(pool.designs, TARGETS, np.where([True, False], pool.loss, 77.0), pool.train_run)
     one_target = {"targets": {"t0": 1.0}, "count": 6}
-    assert one(pool, holdout, AtRandom(), **one_target) == one(spoilt, holdout, AtRandom(), **one_target)
+    assert one(pool, holdout, AtRandom(), **one_target) == one(
+        spoilt, holdout, AtRandom(), **one_target
+    )
 
 
 @pytest.mark.parametrize("options", [{"count": 3}, {"refit": "guess"}])
@@ -130,12 +147,25 @@ def test_what_makes_no_sense_is_refused(pool: Runs, holdout: Runs, options: dict
 
 def test_seeds_with_dear_and_cheap_first_runs_are_compared_each_on_its_own() -> None:
     def trace(strategy: str, seed: int, flops: list[float]) -> Trace:
-        return Trace(strategy, seed, tuple(Step(10 + i, f, 0.1 / (1 + i), 0.01, 0.3) for i, f in enumerate(flops)))
+        return Trace(
+            strategy,
+            seed,
+            tuple(Step(10 + i, f, 0.1 / (1 + i), 0.01, 0.3) for i, f in enumerate(flops)),
+        )
 
     result = Replays(
-        (trace("a", 0, [1, 2, 4]), trace("b", 0, [1, 1.5]), trace("a", 1, [10, 30]), trace("b", 1, [10, 15, 20]))
+        (
+            trace("a", 0, [1, 2, 4]),
+            trace("b", 0, [1, 1.5]),
+            trace("a", 1, [10, 30]),
+            trace("b", 1, [10, 15, 20]),
+        )
     )
     assert result.spans() == {0: (1, 1.5), 1: (10, 20)}
     areas = result.areas()
-    assert areas["a"] == pytest.approx([0.1, 0.1]) and areas["b"][0] < 0.1 and areas["b"][1] < areas["b"][0]
+    assert (
+        areas["a"] == pytest.approx([0.1, 0.1])
+        and areas["b"][0] < 0.1
+        and areas["b"][1] < areas["b"][0]
+    )
     assert "1.75 times the FLOPs" in str(result)

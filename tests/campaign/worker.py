@@ -16,7 +16,9 @@ def main(path: str, asks: int) -> None:
     while asks == 0 or count < asks:
         state = ledger.state()
         try:
-            (trial,) = ledger.ask([Job({"web": 1.0}, 1e8, 2e9, 1.2e18, seed=state.next_number)], state.version)
+            (trial,) = ledger.ask(
+                [Job({"web": 1.0}, 1e8, 2e9, 1.2e18, seed=state.next_number)], state.version
+            )
         except Changed:
             continue
         print("asked", trial.id, flush=True)

@@ -10,7 +10,15 @@ import numpyro.distributions as dist
 import pytest
 
 from bayesmix.cards.distributions import FAMILIES, Belief, belief_from, belief_of
-from bayesmix.cards.read import laws, load_card, load_model, model_from_card, model_names, noises, read_card
+from bayesmix.cards.read import (
+    laws,
+    load_card,
+    load_model,
+    model_from_card,
+    model_names,
+    noises,
+    read_card,
+)
 from bayesmix.cards.write import card_text
 from bayesmix.errors import DataWarning, InputError
 from bayesmix.laws.additive import Additive
@@ -33,7 +41,9 @@ def test_the_package_has_the_cards_of_its_main_laws() -> None:
 def test_a_card_states_the_defaults_of_its_law(name: str) -> None:
     card = load_card(name)
     stated = tomllib.loads((MODELS / name / "model.toml").read_text(encoding="utf-8"))["prior"]
-    assert list(stated) == list(card.model.priors(7)), "a card lists every site, in the order of the law"
+    assert list(stated) == list(card.model.priors(7)), (
+        "a card lists every site, in the order of the law"
+    )
     if name == card.model.law.name:
         assert not card.model.prior, "the card of a law has the law's own priors"
         assert card.model.law == type(card.model.law)(), "and its default options"
@@ -54,10 +64,14 @@ def test_the_interval_of_a_card_is_that_of_the_distribution_sampled() -> None:
     priors = card.model.priors(7)
     for site, entry in card.prior.items():
         assert entry.interval is not None
-        np.testing.assert_allclose(interval(priors[site], 0.9), entry.interval, rtol=0.08, atol=0.05)
+        np.testing.assert_allclose(
+            interval(priors[site], 0.9), entry.interval, rtol=0.08, atol=0.05
+        )
 
 
-@pytest.mark.parametrize("law", [*(law() for law in laws().values()), Repeated(Additive(), {"web": 2e9})], ids=str)
+@pytest.mark.parametrize(
+    "law", [*(law() for law in laws().values()), Repeated(Additive(), {"web": 2e9})], ids=str
+)
 def test_every_law_survives_the_round_trip(law) -> None:
     model = model_from_card(card_text(Model(law, noise=Gaussian(), discrepancy=None), 5))
     assert (model.law, model.noise, dict(model.prior)) == (law, Gaussian(), {})
@@ -70,7 +84,9 @@ def test_overrides_survive_the_round_trip() -> None:
         "gamma": dist.LogNormal(np.log([0.2, 0.4, 0.6]), 0.3).to_event(1),
         "share": dist.Dirichlet(np.array([4.0, 1.0, 2.0, 1.0])),
         "share_A": dist.Dirichlet(np.array([2.0, 1.0, 1.0])),
-        "nu": dist.TransformedDistribution(dist.Exponential(0.5), dist.transforms.AffineTransform(1.0, 1.0)),
+        "nu": dist.TransformedDistribution(
+            dist.Exponential(0.5), dist.transforms.AffineTransform(1.0, 1.0)
+        ),
     }
     model = Model(Joint(), prior=Prior(prior), noise=StudentT(), discrepancy=None, name="mine")
     back = model_from_card(card_text(model, 3))
@@ -82,7 +98,9 @@ def test_overrides_survive_the_round_trip() -> None:
 
 
 def test_options_of_a_law_survive_the_round_trip() -> None:
-    assert model_from_card(card_text(Model(Additive(constant=False)), 4)).law == Additive(constant=False)
+    assert model_from_card(card_text(Model(Additive(constant=False)), 4)).law == Additive(
+        constant=False
+    )
 
 
 def test_a_prior_without_words_is_refused() -> None:
@@ -152,16 +170,34 @@ ALPHA = '[prior.alpha]\ndistribution = "LogNormal"\nmedian = 0.3\nsd_log = 0.5\n
         ('law = "joint"\nnoise = "student"', "Did you mean student-t"),
         ('law = "joint"\npriors = {}', "unknown key 'priors'.*Did you mean prior"),
         ('law = "joint"\nlaw_options = { constnt = true }', "Did you mean constant"),
-        ('law = "joint"\nlaw_options = { constant = 1 }', "constant of the card mine is not an option"),
+        (
+            'law = "joint"\nlaw_options = { constant = 1 }',
+            "constant of the card mine is not an option",
+        ),
         ('law = "joint"\n[prior.alhpa]\ndistribution = "Normal"', "Did you mean alpha"),
-        ('law = "joint"\n[prior.alpha]\ndistribution = "Lognormal"\nmedian = 1', "Did you mean LogNormal"),
-        ('law = "joint"\n[prior.alpha]\ndistribution = "LogNormal"\nmedian = 0.3\nsd = 0.5', "median, sd_log"),
-        ('law = "joint"\n[prior.alpha]\ndistribution = "LogNormal"\nmedian = -1\nsd_log = 0.5', "above 0"),
+        (
+            'law = "joint"\n[prior.alpha]\ndistribution = "Lognormal"\nmedian = 1',
+            "Did you mean LogNormal",
+        ),
+        (
+            'law = "joint"\n[prior.alpha]\ndistribution = "LogNormal"\nmedian = 0.3\nsd = 0.5',
+            "median, sd_log",
+        ),
+        (
+            'law = "joint"\n[prior.alpha]\ndistribution = "LogNormal"\nmedian = -1\nsd_log = 0.5',
+            "above 0",
+        ),
         ('law = "joint"\n[prior.E]\ndistribution = "Uniform"\nlow = 1\nhigh = 0.5', "is empty"),
         (f'law = "joint"\n{ALPHA}interval = [0.2, 0.7]', r"\[0.13, 0.68\]"),
         (f'law = "joint"\n{ALPHA}interval = "0.1 to 0.7"', r"\[0.13, 0.68\]"),
-        ('law = "joint"\n[prior.alpha]\ndistribution = "Normal"\nmean = [1, 2]\nsd = 1', "lists of the wrong length"),
-        ('law = "joint"\n[prior.share]\ndistribution = "Dirichlet"\nconcentration = 3', "how many domains"),
+        (
+            'law = "joint"\n[prior.alpha]\ndistribution = "Normal"\nmean = [1, 2]\nsd = 1',
+            "lists of the wrong length",
+        ),
+        (
+            'law = "joint"\n[prior.share]\ndistribution = "Dirichlet"\nconcentration = 3',
+            "how many domains",
+        ),
         ('law = "joint"\n[sampler]\nchain = 4', "Did you mean chains"),
         ('law = "joint"\n[sampler]\nchains = 4.5', "a whole number"),
         ('law = "joint"\ndomains = "web"', "a list of texts"),
@@ -190,7 +226,10 @@ def test_a_binary_file_is_no_card(tmp_path: Path) -> None:
 
 
 def test_beliefs_print_as_a_statistician_writes_them() -> None:
-    assert str(Belief("LogNormal", {"median": 5.0, "sd_log": 1.0}, 2.0)) == "LogNormal(median=5, sd_log=1) + 2"
+    assert (
+        str(Belief("LogNormal", {"median": 5.0, "sd_log": 1.0}, 2.0))
+        == "LogNormal(median=5, sd_log=1) + 2"
+    )
 
 
 def test_priors_of_sites_that_are_gone_are_left_out_with_a_warning() -> None:
@@ -209,4 +248,7 @@ def test_options_of_the_discrepancy_are_kept() -> None:
     with pytest.raises(InputError, match="not an option of the discrepancy"):
         read_card('law = "joint"\ndiscrepancy_options = { orthogonal = 1 }', name="mine")
     with pytest.raises(InputError, match="a discrepancy that it does not have"):
-        read_card('law = "joint"\nnoise = "gaussian"\ndiscrepancy_options = { orthogonal = false }', name="mine")
+        read_card(
+            'law = "joint"\nnoise = "gaussian"\ndiscrepancy_options = { orthogonal = false }',
+            name="mine",
+        )

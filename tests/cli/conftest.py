@@ -54,7 +54,11 @@ def run_program(*arguments: object, **environment: str) -> Said:
     """The program in a process of its own."""
     command = [sys.executable, "-c", "import sys; from bayesmix.cli import main; sys.exit(main())"]
     done = subprocess.run(
-        [*command, *map(str, arguments)], capture_output=True, text=True, check=False, env=os.environ | environment
+        [*command, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | environment,
     )
     return Said(done.returncode, done.stdout, done.stderr)
 
@@ -75,12 +79,19 @@ def call(capsys: pytest.CaptureFixture[str]) -> Call:
 def runs_frame() -> pd.DataFrame:
     """Runs of a known additive law: 4 sizes × 3 budgets × 4 mixtures, half a percent of scatter."""
     rng = np.random.default_rng(0)
-    rows = [(n, d, web) for n in (5e7, 1e8, 2e8, 4e8) for d in (1e9, 3e9, 9e9) for web in (0.1, 0.4, 0.7, 0.95)]
+    rows = [
+        (n, d, web)
+        for n in (5e7, 1e8, 2e8, 4e8)
+        for d in (1e9, 3e9, 9e9)
+        for web in (0.1, 0.4, 0.7, 0.95)
+    ]
     n, d, web = np.array(rows).T
     frame = pd.DataFrame({"run_id": [f"r{i}" for i in range(len(rows))], "params": n, "tokens": d})
     frame["weight.web"], frame["weight.code"] = web, 1 - web
     for target, own in (("prose", web), ("python", 1 - web)):
-        loss = 1.5 + 0.5 * (n / 1e8) ** -0.3 + 0.4 * (d / 3e9) ** -0.35 + 0.5 / (0.6 + 0.8 * own**0.5)
+        loss = (
+            1.5 + 0.5 * (n / 1e8) ** -0.3 + 0.4 * (d / 3e9) ** -0.35 + 0.5 / (0.6 + 0.8 * own**0.5)
+        )
         frame[f"loss.{target}"] = loss * np.exp(0.005 * rng.standard_normal(len(rows)))
     return frame
 
@@ -113,7 +124,9 @@ def failed_posterior(posterior: Path) -> Path:
     from bayesmix.posterior.storage import load_posterior, save_posterior
 
     whole = load_posterior(posterior)
-    cut = {kind: {k: v[:, :40] for k, v in getattr(whole, kind).items()} for kind in ("draws", "stats")}
+    cut = {
+        kind: {k: v[:, :40] for k, v in getattr(whole, kind).items()} for kind in ("draws", "stats")
+    }
     path = posterior.with_name("failed.nc")
     save_posterior(replace(whole, **cut), path)
     return path

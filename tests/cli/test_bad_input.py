@@ -14,7 +14,14 @@ import pytest
 
 from tests.cli.conftest import Call, runs_frame
 
-FEW = ("--chains", 2, "--draws", 50, "--warmup", 50)  # as in test_contract, for the sake of compiled programs
+FEW = (
+    "--chains",
+    2,
+    "--draws",
+    50,
+    "--warmup",
+    50,
+)  # as in test_contract, for the sake of compiled programs
 
 
 def spoilt(change: str) -> pd.DataFrame:
@@ -104,7 +111,11 @@ def test_a_wrong_option_of_fit_is_exit_2(
 
 
 def test_usage_errors_are_exit_2(call: Call) -> None:
-    for arguments in (("fitt",), ("predict", "posterior.nc"), ("optimize", "posterior.nc", "--params", "1e9")):
+    for arguments in (
+        ("fitt",),
+        ("predict", "posterior.nc"),
+        ("optimize", "posterior.nc", "--params", "1e9"),
+    ):
         said = call(*arguments)
         assert (said.code, said.out) == (2, "") and "Error" in said.err
 
@@ -115,7 +126,9 @@ def test_no_command_shows_the_help(call: Call) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"CDF\x01 nonsense", b"\x89HDF\r\n\x1a\n cut short"])
-def test_a_broken_posterior_is_exit_2(content: bytes, tmp_path: Path, designs_csv: Path, call: Call) -> None:
+def test_a_broken_posterior_is_exit_2(
+    content: bytes, tmp_path: Path, designs_csv: Path, call: Call
+) -> None:
     path = tmp_path / "posterior.nc"
     path.write_bytes(content)
     said = call("predict", path, "--designs", designs_csv)
@@ -172,10 +185,14 @@ def test_a_wrong_option_of_optimize_is_exit_2(
         ("{", "cannot read"),
     ],
 )
-def test_a_wrong_mixture_file_is_exit_2(content: str, match: str, posterior: Path, tmp_path: Path, call: Call) -> None:
+def test_a_wrong_mixture_file_is_exit_2(
+    content: str, match: str, posterior: Path, tmp_path: Path, call: Call
+) -> None:
     path = tmp_path / "ours.json"
     path.write_text(content, encoding="utf-8")
-    said = call("optimize", posterior, "--params", "1e9", "--tokens", "2e10", "--against", f"ours={path}")
+    said = call(
+        "optimize", posterior, "--params", "1e9", "--tokens", "2e10", "--against", f"ours={path}"
+    )
     assert said.code == 2 and match in said.sentence, said.err
 
 
@@ -188,7 +205,12 @@ def test_a_wrong_mixture_file_is_exit_2(content: str, match: str, posterior: Pat
     ],
 )
 def test_wrong_designs_are_exit_2(
-    change: dict[str, str], match: str, posterior: Path, designs_csv: Path, tmp_path: Path, call: Call
+    change: dict[str, str],
+    match: str,
+    posterior: Path,
+    designs_csv: Path,
+    tmp_path: Path,
+    call: Call,
 ) -> None:
     pd.read_csv(designs_csv).rename(columns=change).to_csv(designs_csv, index=False)
     out = tmp_path / ("predictions.xlsx" if not change else "predictions.csv")
@@ -201,7 +223,15 @@ def test_warnings_about_the_runs_are_sentences(tmp_path: Path, call: Call) -> No
     frame = runs_frame()
     frame[frame["params"] == 1e8].to_csv(tmp_path / "runs.csv", index=False)
     said = call(
-        "fit", tmp_path / "runs.csv", "--model", "chinchilla", "--targets", "prose", *FEW, "--out", tmp_path / "p.nc"
+        "fit",
+        tmp_path / "runs.csv",
+        "--model",
+        "chinchilla",
+        "--targets",
+        "prose",
+        *FEW,
+        "--out",
+        tmp_path / "p.nc",
     )
     assert said.code == 3
     assert "warning: the runs have 1 distinct N" in said.sentence and "DataWarning" not in said.err
@@ -215,7 +245,11 @@ def test_an_internal_failure_is_one_sentence_and_exit_1(
 
     monkeypatch.setattr("bayesmix.runs.load.load_runs", fail)
     said = call("fit", runs_csv)
-    assert said.code == 1 and "ZeroDivisionError: division by zero" in said.sentence and "Traceback" not in said.err
+    assert (
+        said.code == 1
+        and "ZeroDivisionError: division by zero" in said.sentence
+        and "Traceback" not in said.err
+    )
     assert "Traceback" in call("--debug", "fit", runs_csv).err
 
 
@@ -237,16 +271,33 @@ with interrupts_heard():
     except KeyboardInterrupt:
         print("heard")
 """
-    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    said = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     assert (said.stdout, said.stderr) == ("heard\n", "")
 
 
 def test_ctrl_c_is_exit_130_and_leaves_nothing(runs_csv: Path, tmp_path: Path) -> None:
     # a shell that starts the tests in the background leaves SIGINT ignored, and children inherit that
     heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-    program = [sys.executable, "-c", f"{heard}; import sys; from bayesmix.cli import main; sys.exit(main())"]
-    arguments = ["fit", str(runs_csv), "--model", "additive", "--draws", "200000", "--out", str(tmp_path / "p.nc")]
-    with subprocess.Popen([*program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    program = [
+        sys.executable,
+        "-c",
+        f"{heard}; import sys; from bayesmix.cli import main; sys.exit(main())",
+    ]
+    arguments = [
+        "fit",
+        str(runs_csv),
+        "--model",
+        "additive",
+        "--draws",
+        "200000",
+        "--out",
+        str(tmp_path / "p.nc"),
+    ]
+    with subprocess.Popen(
+        [*program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         until = time.monotonic() + 60
         while not list(tmp_path.iterdir()) and process.poll() is None and time.monotonic() < until:
             time.sleep(0.1)

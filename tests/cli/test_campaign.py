@@ -54,9 +54,31 @@ def test_what_is_wrong_is_said(ledger: Path, tmp_path: Path, posterior: Path, ca
     assert call("campaign", "tell", ledger, "t0009", "prose=2.4").code == 2
     assert call("campaign", "status", tmp_path / "absent.db").code == 2
     assert call("campaign", "export", ledger, "--out", tmp_path / "told.csv").code == 2
-    twice = call("campaign", "init", ledger, posterior, "--params", "1B", "--tokens", "20B", "--scale", "50M:1B")
+    twice = call(
+        "campaign",
+        "init",
+        ledger,
+        posterior,
+        "--params",
+        "1B",
+        "--tokens",
+        "20B",
+        "--scale",
+        "50M:1B",
+    )
     assert twice.code == 2 and "never overwritten" in twice.sentence
-    odd = call("campaign", "init", tmp_path / "x.db", posterior, "--params", "1B", "--tokens", "2B", "--scale", "50M")
+    odd = call(
+        "campaign",
+        "init",
+        tmp_path / "x.db",
+        posterior,
+        "--params",
+        "1B",
+        "--tokens",
+        "2B",
+        "--scale",
+        "50M",
+    )
     assert odd.code == 2 and "params:tokens" in odd.sentence
 
 
@@ -69,13 +91,24 @@ def test_checkpoints_and_further_candidates(posterior: Path, tmp_path: Path, cal
     assert job["checkpoints"] == [0.5 * job["tokens"]]
     late = call("campaign", "tell", path, job["trial"], "prose=2.4", "--at", "900B:prose=2.6")
     assert late.code == 2 and "not on the way" in late.sentence
-    said = call("campaign", "tell", path, job["trial"], "prose=2.4", "--at", f"{job['checkpoints'][0]}:prose=2.6")
+    said = call(
+        "campaign",
+        "tell",
+        path,
+        job["trial"],
+        "prose=2.4",
+        "--at",
+        f"{job['checkpoints'][0]}:prose=2.6",
+    )
     assert said.code == 0, said.err
     assert call("campaign", "export", path, "--out", table).code == 0
     rows = pd.read_csv(table)
     assert rows["loss.prose"].tolist() == [2.6, 2.4] and rows["train_run"].nunique() == 1
     assert rows["tokens"].tolist() == [*job["checkpoints"], job["tokens"]]
-    given = {f"weight.{d}": [w] for d, w in job["mixture"].items()} | {"params": [7e7], "tokens": [1e9]}
+    given = {f"weight.{d}": [w] for d, w in job["mixture"].items()} | {
+        "params": [7e7],
+        "tokens": [1e9],
+    }
     pd.DataFrame(given).to_csv(mine, index=False)
     begun = call("campaign", "init", tmp_path / "mine.db", posterior, "--params", "1B", "--tokens", "20B", "--scale",
                  "50M:1B", "--include", mine)  # fmt: skip

@@ -32,7 +32,9 @@ def said_by_compare(call: Call, runs_csv: Path, cards: str, *options: object) ->
     return said, json.loads(said.out)
 
 
-def test_compare_weighs_laws_and_writes_a_stack(runs_csv: Path, cards: str, tmp_path: Path, call: Call) -> None:
+def test_compare_weighs_laws_and_writes_a_stack(
+    runs_csv: Path, cards: str, tmp_path: Path, call: Call
+) -> None:
     out, plot = tmp_path / "stack.nc", tmp_path / "laws.png"
     said, table = said_by_compare(call, runs_csv, cards, "--loo", "--out", out, "--plot", plot)
     weights = {name: law["weight"] for name, law in table["laws"].items()}
@@ -53,7 +55,10 @@ def test_backtest_prints_a_verdict(runs_csv: Path, cards: str, tmp_path: Path, c
     plot = tmp_path / "backtest.svg"
     easy = cards.split(",")[0]
     said = call("backtest", runs_csv, "--model", easy, "--targets", "prose", *SHORT, "--plot", plot)
-    assert said.out.splitlines()[-1].split(":")[0] in {"RIGHT", "NARROW", "WIDE", "FAIL"} or "chance" in said.out
+    assert (
+        said.out.splitlines()[-1].split(":")[0] in {"RIGHT", "NARROW", "WIDE", "FAIL"}
+        or "chance" in said.out
+    )
     assert "left out N = 400M, fitted to 36 points" in said.out and plot.is_file()
 
 
@@ -62,7 +67,10 @@ def test_backtest_prints_a_verdict(runs_csv: Path, cards: str, tmp_path: Path, c
     [
         (("compare", "--models", "additive"), "two or more cards"),
         (("compare", "--models", "additive,joint", "--plot", "laws.doc"), "unknown kind of figure"),
-        (("backtest", "--by", "size", "--where", "params < 6e7"), "nothing can be left out by size"),
+        (
+            ("backtest", "--by", "size", "--where", "params < 6e7"),
+            "nothing can be left out by size",
+        ),
     ],
 )
 def test_bad_input_says_so_before_any_work(

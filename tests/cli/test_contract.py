@@ -24,7 +24,11 @@ def test_fit_writes_a_posterior_and_prints_the_diagnostics(fitted: tuple[Path, S
     assert said.code == 0
     assert {"R-hat", "bulk", "tail", "divergent", "E-BFMI"} <= set(said.out.split())
     assert "PASS: " in said.out or "REVIEW: " in said.out
-    assert "48 measured points" in said.err and "sampling" in said.err and "independent posteriors" in said.err
+    assert (
+        "48 measured points" in said.err
+        and "sampling" in said.err
+        and "independent posteriors" in said.err
+    )
     kept = load_posterior(path)
     assert (kept.targets, kept.domains, kept.n_draws) == (TARGETS, DOMAINS, 2000)
     assert not list(path.parent.glob(".*")), "nothing half-written is left"
@@ -44,14 +48,23 @@ def test_fit_takes_targets_filters_and_json(runs_csv: Path, tmp_path: Path, call
     where = ("--where", "params > 6e7", "--where", "tokens < 5e9", "--targets", "python")
     said = call("fit", runs_csv, "--model", "chinchilla", *few, *where, "--out", out, "--json")
     table = json.loads(said.out)
-    assert said.code == 3 and table["diagnostics"]["verdict"] == "FAIL", "too few draws: written, marked, 3"
-    assert (table["targets"], table["runs"], table["chains"], table["draws"]) == (["python"], 24, 2, 50)
+    assert said.code == 3 and table["diagnostics"]["verdict"] == "FAIL", (
+        "too few draws: written, marked, 3"
+    )
+    assert (table["targets"], table["runs"], table["chains"], table["draws"]) == (
+        ["python"],
+        24,
+        2,
+        50,
+    )
     kept = load_posterior(out)
     assert kept.runs.fingerprint == table["fingerprint"]
     assert not kept.diagnostics.passed
 
 
-def test_predict_writes_a_row_a_design_and_target(posterior: Path, designs_csv: Path, tmp_path: Path) -> None:
+def test_predict_writes_a_row_a_design_and_target(
+    posterior: Path, designs_csv: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "predictions.csv"
     said = run_program("predict", posterior, "--designs", designs_csv, "--out", out)
     assert (said.code, said.out) == (0, "")
@@ -64,13 +77,22 @@ def test_predict_writes_a_row_a_design_and_target(posterior: Path, designs_csv: 
     assert table["mean"].between(1.5, 5).all()
 
 
-def test_predict_prints_what_it_would_write(posterior: Path, designs_csv: Path, tmp_path: Path, call: Call) -> None:
+def test_predict_prints_what_it_would_write(
+    posterior: Path, designs_csv: Path, tmp_path: Path, call: Call
+) -> None:
     files = [tmp_path / f"predictions.{suffix}" for suffix in ("csv", "parquet", "json")]
     for file in files:
         assert call("predict", posterior, "--designs", designs_csv, "--out", file).code == 0
     printed = pd.read_csv(StringIO(call("predict", posterior, "--designs", designs_csv).out))
-    as_json = json.loads(call("predict", posterior, "--designs", designs_csv, "--json").out)["predictions"]
-    for table in (pd.read_csv(files[0]), pd.read_parquet(files[1]), pd.read_json(files[2]), pd.DataFrame(as_json)):
+    as_json = json.loads(call("predict", posterior, "--designs", designs_csv, "--json").out)[
+        "predictions"
+    ]
+    for table in (
+        pd.read_csv(files[0]),
+        pd.read_parquet(files[1]),
+        pd.read_json(files[2]),
+        pd.DataFrame(as_json),
+    ):
         pd.testing.assert_frame_equal(table, printed, check_dtype=False)
 
 
@@ -87,7 +109,9 @@ def test_check_speaks_in_words_and_in_json(posterior: Path, call: Call) -> None:
     said = call("check", posterior)
     assert said.code == 0 and "PASS" in said.out and not said.out.startswith("{")
     assert all(len(line) <= 80 for line in said.out.splitlines()) and "http" not in said.err
-    assert {"diagnostics", "check", "loo_pit"} == set(json.loads(call("check", posterior, "--json").out))
+    assert {"diagnostics", "check", "loo_pit"} == set(
+        json.loads(call("check", posterior, "--json").out)
+    )
 
 
 def test_predict_carries_run_ids_over_and_numbers_designs_without(
@@ -118,14 +142,26 @@ def test_optimize_writes_what_the_contract_names(posterior: Path, tmp_path: Path
     out, ours = tmp_path / "optimum.json", tmp_path / "ours.json"
     ours.write_text('{"code": 0.9, "web": 0.1}', encoding="utf-8")
     said = run_program(
-        "optimize", posterior, *OPTIMIZE, "--risk", "cvar:0.9", "--against", f"ours={ours}", "--out", out
+        "optimize",
+        posterior,
+        *OPTIMIZE,
+        "--risk",
+        "cvar:0.9",
+        "--against",
+        f"ours={ours}",
+        "--out",
+        out,
     )
     assert said.code == 0, said.err
     table = json.loads(out.read_text(encoding="utf-8"))
     assert set(table["mixture"]) == set(DOMAINS)
     assert sum(table["mixture"].values()) == pytest.approx(1)
     assert {"mean", "q05", "q95"} <= set(table["loss"])
-    assert table["risk"] == "cvar:0.9" and table["converged"] is True and table["diagnostics"] in ("PASS", "REVIEW")
+    assert (
+        table["risk"] == "cvar:0.9"
+        and table["converged"] is True
+        and table["diagnostics"] in ("PASS", "REVIEW")
+    )
     assert table["gap"] is not None or table["gap_reason"]
     for other in (table["uniform"], table["against"]["ours"]):
         assert {"mean", "q05", "q95"} <= set(other["loss"]) and 0 <= other["probability_worse"] <= 1
@@ -146,8 +182,14 @@ def test_optimize_obeys_weights_targets_and_bounds(posterior: Path, call: Call) 
     assert mixture("--risk", "worst-target")["web"] == pytest.approx(0.5, abs=0.2)
 
 
-def test_optimize_reads_constraints_and_mixtures_from_files(posterior: Path, tmp_path: Path, call: Call) -> None:
-    constraints, table, optimum = tmp_path / "allowed.toml", tmp_path / "mix.csv", tmp_path / "optimum.json"
+def test_optimize_reads_constraints_and_mixtures_from_files(
+    posterior: Path, tmp_path: Path, call: Call
+) -> None:
+    constraints, table, optimum = (
+        tmp_path / "allowed.toml",
+        tmp_path / "mix.csv",
+        tmp_path / "optimum.json",
+    )
     constraints.write_text("epochs = 2\n[stock]\nweb = 3e9\n", encoding="utf-8")
     table.write_text("weight.web,weight.code\n0.3,0.7\n", encoding="utf-8")
     first = call("optimize", posterior, *QUICK, "--constraints", constraints, "--out", optimum)
@@ -159,13 +201,27 @@ def test_optimize_reads_constraints_and_mixtures_from_files(posterior: Path, tmp
     assert found["against"]["table"]["mixture"] == {"web": 0.3, "code": 0.7}
 
 
-def test_constraints_that_nothing_meets_are_exit_4(posterior: Path, tmp_path: Path, call: Call) -> None:
+def test_constraints_that_nothing_meets_are_exit_4(
+    posterior: Path, tmp_path: Path, call: Call
+) -> None:
     out = tmp_path / "optimum.json"
-    said = call("optimize", posterior, *QUICK, "--bounds", "web=0.7:1", "--bounds", "code=0.5:1", "--out", out)
+    said = call(
+        "optimize",
+        posterior,
+        *QUICK,
+        "--bounds",
+        "web=0.7:1",
+        "--bounds",
+        "code=0.5:1",
+        "--out",
+        out,
+    )
     assert said.code == 4 and said.err.startswith("error: ") and not out.exists()
 
 
-def test_every_constraint_and_criterion_is_on_the_command_line(posterior: Path, tmp_path: Path, call: Call) -> None:
+def test_every_constraint_and_criterion_is_on_the_command_line(
+    posterior: Path, tmp_path: Path, call: Call
+) -> None:
     natural = tmp_path / "natural.json"
     natural.write_text('{"web": 0.8, "code": 0.2}', encoding="utf-8")
 
@@ -192,11 +248,16 @@ def test_every_constraint_and_criterion_is_on_the_command_line(posterior: Path, 
         "worst-target/cvar:0.5",
     ):
         assert answer("--risk", risk)["converged"], risk
-    quiet, noisy = answer("--risk", "cvar:0.9")["value"], answer("--risk", "cvar:0.9", "--run-noise")["value"]
+    quiet, noisy = (
+        answer("--risk", "cvar:0.9")["value"],
+        answer("--risk", "cvar:0.9", "--run-noise")["value"],
+    )
     assert noisy > quiet
 
 
-def test_promises_and_every_other_constraint_stand_in_a_file(posterior: Path, tmp_path: Path, call: Call) -> None:
+def test_promises_and_every_other_constraint_stand_in_a_file(
+    posterior: Path, tmp_path: Path, call: Call
+) -> None:
     file = tmp_path / "allowed.toml"
     file.write_text(
         'epochs = 2\nsupport = true\nlinear = ["web - code <= 0.5"]\n[bounds]\nweb = [0.1, 0.9]\n[stock]\nweb = 4e9\n'
@@ -205,7 +266,9 @@ def test_promises_and_every_other_constraint_stand_in_a_file(posterior: Path, tm
         '[[promises]]\nbaseline = "uniform"\nmargin = 0.05\nprobability = 0.9\n',
         encoding="utf-8",
     )
-    said = call("optimize", posterior, *QUICK, "--targets", "prose", "--constraints", file, "--json")
+    said = call(
+        "optimize", posterior, *QUICK, "--targets", "prose", "--constraints", file, "--json"
+    )
     assert said.code == 0, said.err
     table = json.loads(said.out)
     assert 0.3 - 1e-6 <= table["mixture"]["web"] <= 0.4 + 1e-6
@@ -220,39 +283,60 @@ def test_optimize_hands_over_rounded_weights(posterior: Path, tmp_path: Path, ca
         "megatron": "blend.txt",
         "hugging-face": "hf.json",
     }
-    asked = [part for form, name in forms.items() for part in ("--hand-over", f"{form}={tmp_path / name}")]
+    asked = [
+        part
+        for form, name in forms.items()
+        for part in ("--hand-over", f"{form}={tmp_path / name}")
+    ]
     said = call("optimize", posterior, *QUICK, *asked, "--units", 64, "--json")
     assert said.code == 0, said.err
     rounded = json.loads(said.out)["rounded"]
     assert all((64 * w) % 1 == 0 for w in rounded["mixture"].values())
     assert abs(rounded["loss_of_rounding"]["mean"]) < 0.01
     assert json.loads((tmp_path / "m.json").read_text()) == rounded["mixture"]
-    assert json.loads((tmp_path / "hf.json").read_text())["probabilities"] == list(rounded["mixture"].values())
-    assert pd.read_csv(tmp_path / "ratios.csv")[list(DOMAINS)].iloc[0].to_dict() == rounded["mixture"]
+    assert json.loads((tmp_path / "hf.json").read_text())["probabilities"] == list(
+        rounded["mixture"].values()
+    )
+    assert (
+        pd.read_csv(tmp_path / "ratios.csv")[list(DOMAINS)].iloc[0].to_dict() == rounded["mixture"]
+    )
     assert (tmp_path / "blend.txt").read_text().split()[1] in DOMAINS
 
 
 def test_path_follows_the_optimum(posterior: Path, tmp_path: Path, call: Call) -> None:
     start = ("--params", "1e9", "--tokens", "20B", "--max-draws", 100)
     out = tmp_path / "path.json"
-    said = call("path", posterior, *start, "--to", 16, "--along", "tokens", "--points", 3, "--out", out)
+    said = call(
+        "path", posterior, *start, "--to", 16, "--along", "tokens", "--points", 3, "--out", out
+    )
     assert said.code == 0, said.err
-    scales = [(o["params"], o["tokens"]) for o in json.loads(out.read_text(encoding="utf-8"))["path"]]
+    scales = [
+        (o["params"], o["tokens"]) for o in json.loads(out.read_text(encoding="utf-8"))["path"]
+    ]
     np.testing.assert_allclose(scales, [(1e9, 2e10), (1e9, 8e10), (1e9, 3.2e11)])
     assert all(len(line) <= 80 for line in said.out.splitlines()) and "320B" in said.out
 
 
-def test_path_answers_the_other_questions_about_scale(posterior: Path, tmp_path: Path, call: Call) -> None:
-    start, few = ("--params", "1e9", "--tokens", "20B"), ("--max-draws", 100, "--points", 3, "--json")
+def test_path_answers_the_other_questions_about_scale(
+    posterior: Path, tmp_path: Path, call: Call
+) -> None:
+    start, few = (
+        ("--params", "1e9", "--tokens", "20B"),
+        ("--max-draws", 100, "--points", 3, "--json"),
+    )
     budget = json.loads(call("path", posterior, "--params", "100M:10B", "--flops", 1e20, *few).out)
     assert 6 * budget["params"] * budget["tokens"] == pytest.approx(1e20)
-    front = json.loads(call("path", posterior, *start, "--pareto", "prose,python", *few).out)["front"]
+    front = json.loads(call("path", posterior, *start, "--pareto", "prose,python", *few).out)[
+        "front"
+    ]
     assert front[0]["mixture"]["code"] > 0.9 and front[-1]["mixture"]["web"] > 0.9
     ours = tmp_path / "ours.json"
     ours.write_text('{"web": 0.9, "code": 0.1}', encoding="utf-8")
     named = ("--against", f"ours={ours}", "--crossover", "uniform,ours")
     crossing = json.loads(call("path", posterior, *start, *named, *few).out)
-    assert crossing["mixtures"] == ["uniform", "ours"] and 0 <= crossing["probability_of_change"] <= 1
+    assert (
+        crossing["mixtures"] == ["uniform", "ours"] and 0 <= crossing["probability_of_change"] <= 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -274,7 +358,9 @@ def test_path_answers_the_other_questions_about_scale(posterior: Path, tmp_path:
         ("path", ("--flops", "1e21", "--pareto", "prose,python"), "one of --flops"),
     ],
 )
-def test_wrong_questions_are_exit_2(command: str, arguments: tuple, match: str, posterior: Path, call: Call) -> None:
+def test_wrong_questions_are_exit_2(
+    command: str, arguments: tuple, match: str, posterior: Path, call: Call
+) -> None:
     said = call(command, posterior, *OPTIMIZE, *arguments)
     assert (said.code, said.out) == (2, "") and said.err.splitlines()[-1], said.err
     assert match in said.sentence
@@ -327,11 +413,15 @@ def test_lint_reports_findings_and_their_codes(runs_csv: Path, tmp_path: Path, c
     said = call("lint", tmp_path / "broken.csv", "--json")
     report = json.loads(said.out)
     assert said.code == 2 and report["failed"]
-    assert all({"code", "severity", "message", "advice", "count"} <= set(f) for f in report["findings"])
+    assert all(
+        {"code", "severity", "message", "advice", "count"} <= set(f) for f in report["findings"]
+    )
 
 
 def test_prior_check_shows_prior_beside_observed(runs_csv: Path, call: Call) -> None:
-    shown = json.loads(call("prior-check", "chinchilla", runs_csv, "--targets", "prose", "--json").out)
+    shown = json.loads(
+        call("prior-check", "chinchilla", runs_csv, "--targets", "prose", "--json").out
+    )
     assert set(shown) == {"prose"} and {"prior", "observed"} <= set(shown["prose"])
 
 
@@ -345,7 +435,9 @@ def test_models_lists_cards_and_shows_one(call: Call) -> None:
 
 
 @pytest.mark.parametrize("command", sorted(commands()), ids=" ".join)
-def test_every_help_has_an_example_that_the_command_understands(command: tuple[str, ...], call: Call) -> None:
+def test_every_help_has_an_example_that_the_command_understands(
+    command: tuple[str, ...], call: Call
+) -> None:
     said = call(*command, "--help")
     assert said.code == 0 and all(len(line) <= 80 for line in said.out.splitlines()), said.out
     shown = [words for words in calls_in(said.out) if words[: len(command)] == list(command)]

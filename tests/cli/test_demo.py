@@ -48,7 +48,11 @@ def test_mixtures_keep_the_names_they_have_in_the_plan(apart: tuple[Runs, Runs])
 def test_the_demo_runs_through(tmp_path: Path) -> None:
     said = run_program("demo", "--quick", "--out", tmp_path)
     assert said.code == 0, said.err
-    assert "MEASURED" in said.out and "nine of ten should" in said.out and "The posterior expects" in said.out
+    assert (
+        "MEASURED" in said.out
+        and "nine of ten should" in said.out
+        and "The posterior expects" in said.out
+    )
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"runs.csv", "posterior.nc", "designs.csv", "predictions.csv", "optimum.json"}
     weights = json.loads((tmp_path / "optimum.json").read_text(encoding="utf-8"))["mixture"]

@@ -47,8 +47,13 @@ def understood(words: list[str]) -> None:
     command: Any = typer.main.get_command(app)
     if [word for word in words[:1] if any(word in each.opts for each in command.params)] == words:
         return  # --version and its like end the program at once
-    context, rest = command.make_context("bayesmix", list(words), resilient_parsing=False), list(words)
+    context, rest = (
+        command.make_context("bayesmix", list(words), resilient_parsing=False),
+        list(words),
+    )
     while hasattr(command, "commands"):
-        name, command, rest = command.resolve_command(context, context._protected_args + context.args)
+        name, command, rest = command.resolve_command(
+            context, context._protected_args + context.args
+        )
         assert command is not None, name
         context = command.make_context(name, rest, parent=context)

@@ -54,24 +54,36 @@ class StubPosterior:
     def n_draws(self) -> int:
         return len(self.floor)
 
-    def surface(self, scale: Scale, *, max_draws: int | None = None, noise: bool = False) -> AdditiveSurface:
+    def surface(
+        self, scale: Scale, *, max_draws: int | None = None, noise: bool = False
+    ) -> AdditiveSurface:
         take = slice(None, None, 1 if max_draws is None else -(-self.n_draws // max_draws))
         (a, alpha), (b, beta) = self.size, self.data
         level = self.floor + a * (scale.params / 1e9) ** -alpha + b * (scale.tokens / 1e11) ** -beta
         with jax.enable_x64(True):
-            arrays = [jnp.asarray(v[take]) for v in (level, self.constant, self.amplitude, self.gamma)]
+            arrays = [
+                jnp.asarray(v[take]) for v in (level, self.constant, self.amplitude, self.gamma)
+            ]
         return AdditiveSurface(*arrays, self.domains, self.targets)
 
     def losses(self, scale: Scale, mixtures: np.ndarray) -> np.ndarray:
         """Losses (candidate, draw, target) of mixtures (candidate, domain), in plain NumPy."""
         s = self.surface(scale)
-        level, constant, amplitude, gamma = (np.asarray(v) for v in (s.level, s.constant, s.amplitude, s.gamma))
+        level, constant, amplitude, gamma = (
+            np.asarray(v) for v in (s.level, s.constant, s.amplitude, s.gamma)
+        )
         useful = np.einsum("dtk,cdtk->cdt", amplitude, mixtures[:, None, None, :] ** gamma)
         return level + 1 / (constant + useful)
 
 
 def posterior(
-    draws: int = 400, targets: int = 3, domains: int = 5, *, seed: int = 0, spread: float = 0.15, constant: float = 0.2
+    draws: int = 400,
+    targets: int = 3,
+    domains: int = 5,
+    *,
+    seed: int = 0,
+    spread: float = 0.15,
+    constant: float = 0.2,
 ) -> StubPosterior:
     """A posterior around one random law; `spread` is the posterior sd of the logarithms of C and γ."""
     rng = np.random.default_rng(seed)

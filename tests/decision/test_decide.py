@@ -29,7 +29,9 @@ def decision(small) -> Decision:
 def test_the_parts_agree(decision):
     assert decision.regret.mixture == decision.mixture == decision.optimum.mixture
     assert decision.regret.losses.mean() == pytest.approx(decision.regret.regret.mean)
-    assert decision.regret.regret.mean == pytest.approx(decision.regret.evpi, abs=1e-5), "the mean choice regrets EVPI"
+    assert decision.regret.regret.mean == pytest.approx(decision.regret.evpi, abs=1e-5), (
+        "the mean choice regrets EVPI"
+    )
     for domain, (low, high) in decision.near_optimal.ranges.items():
         assert low - 0.02 <= decision.mixture[domain] <= high + 0.02
     assert set(decision.worth) == {"uniform", "natural"}
@@ -40,11 +42,21 @@ def test_the_parts_agree(decision):
 def test_it_prints_within_80_columns_and_as_json(decision, small):
     text = str(decision)
     assert max(map(len, text.splitlines())) <= 80
-    for word in ("as good", "natural", "uniform", "knowing the truth", "FLOPs", "not used to choose", "P(worse)"):
+    for word in (
+        "as good",
+        "natural",
+        "uniform",
+        "knowing the truth",
+        "FLOPs",
+        "not used to choose",
+        "P(worse)",
+    ):
         assert word in text
     table = json.loads(json.dumps(decision.as_dict(), allow_nan=False))
     assert {"mixture", "regret", "equivalents", "split_draws", "compute_multiplier"} <= set(table)
-    long = replace(small, domains=tuple(f"a-domain-with-a-very-long-name-{i}" for i in range(4)), natural=None)
+    long = replace(
+        small, domains=tuple(f"a-domain-with-a-very-long-name-{i}" for i in range(4)), natural=None
+    )
     assert max(map(len, str(decide(long, SCALE)).splitlines())) <= 80
 
 
@@ -62,7 +74,9 @@ def test_shares_are_drawn_with_their_ranges(decision):
     order = [label.get_text() for label in ax.get_yticklabels()]
     chosen = next(line for line in ax.lines if line.get_label() == "chosen")
     np.testing.assert_allclose(chosen.get_xdata(), [decision.mixture[d] for d in order])
-    assert list(chosen.get_xdata()) == sorted(chosen.get_xdata(), reverse=True) and ax.yaxis_inverted()
+    assert (
+        list(chosen.get_xdata()) == sorted(chosen.get_xdata(), reverse=True) and ax.yaxis_inverted()
+    )
     for bar, domain in zip(ax.patches, order, strict=True):
         low, high = decision.near_optimal.ranges[domain]
         assert (bar.get_x(), bar.get_x() + bar.get_width()) == pytest.approx((low, high))

@@ -35,7 +35,9 @@ def test_on_the_simplex_it_is_multiplication_and_normalisation():
 
 
 def test_projection_on_a_capped_simplex_scales_the_free_shares():
-    answer = one(np.zeros(3), np.array([0.6, 0.3, 0.1]), 1.0, simplex(3, upper=np.array([0.4, 1.0, 1.0])))
+    answer = one(
+        np.zeros(3), np.array([0.6, 0.3, 0.1]), 1.0, simplex(3, upper=np.array([0.4, 1.0, 1.0]))
+    )
     np.testing.assert_allclose(answer, [0.4, 0.45, 0.15], atol=1e-8)
 
 
@@ -44,7 +46,9 @@ def test_bounds_alone_give_what_the_interior_point_gives(seed, size, steep, stif
     rng = np.random.default_rng(seed)
     inside = rng.dirichlet(np.ones(size))
     lower = np.where(rng.random(size) < 0.5, inside * rng.random(size), 0.0)
-    upper = np.where(rng.random(size) < 0.5, np.minimum(inside * (1 + rng.random(size)) + 0.01, 1.0), 1.0)
+    upper = np.where(
+        rng.random(size) < 0.5, np.minimum(inside * (1 + rng.random(size)) + 0.01, 1.0), 1.0
+    )
     slope, centre = 10**steep * rng.normal(size=(4, size)), rng.dirichlet(np.ones(size), 4)
     stiffness = np.full((4, size), 10**stiff)
     direct = entropic_step(slope, centre, stiffness, simplex(size, lower, upper))
@@ -52,7 +56,9 @@ def test_bounds_alone_give_what_the_interior_point_gives(seed, size, steep, stif
     inner = entropic_step(slope, centre, stiffness, simplex(size, lower, upper, **idle))
     np.testing.assert_allclose(direct, inner, atol=1e-6)
     np.testing.assert_allclose(direct.sum(axis=1), 1.0, atol=1e-12)
-    assert (direct > 0).all() and (direct >= lower - 1e-12).all() and (direct <= upper + 1e-12).all()
+    assert (
+        (direct > 0).all() and (direct >= lower - 1e-12).all() and (direct <= upper + 1e-12).all()
+    )
 
 
 def test_bounds_that_leave_one_point_on_an_edge():
@@ -66,7 +72,9 @@ def test_a_batch_gives_what_single_problems_give():
     slope, centre = rng.normal(size=(5, 6)), rng.dirichlet(np.ones(6), 5)
     within = simplex(6, upper=0.3)
     batch = entropic_step(slope, centre, np.ones((5, 6)), within)
-    np.testing.assert_allclose(batch, [one(s, c, 1.0, within) for s, c in zip(slope, centre, strict=True)], atol=1e-8)
+    np.testing.assert_allclose(
+        batch, [one(s, c, 1.0, within) for s, c in zip(slope, centre, strict=True)], atol=1e-8
+    )
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -80,14 +88,20 @@ def test_it_agrees_with_clarabel(seed):
     limit = rows @ inside + 0.02
     reference = rng.dirichlet(np.ones(size))
     ball = (reference, float(divergence(inside, reference)) + 0.01) if seed % 2 else None
-    slope, centre, stiffness = rng.normal(size=size), rng.dirichlet(np.ones(size)), float(rng.choice([0.01, 1.0, 50.0]))
+    slope, centre, stiffness = (
+        rng.normal(size=size),
+        rng.dirichlet(np.ones(size)),
+        float(rng.choice([0.01, 1.0, 50.0])),
+    )
     answer = one(slope, centre, stiffness, simplex(size, lower, upper, rows, limit, ball))
 
     x = cp.Variable(size)
     constraints = [cp.sum(x) == 1, x >= lower, x <= upper]
     constraints += [rows @ x <= limit] if len(rows) else []
     constraints += [cp.sum(cp.kl_div(x, reference)) <= ball[1]] if ball else []
-    cp.Problem(cp.Minimize(slope @ x + stiffness * cp.sum(cp.kl_div(x, centre))), constraints).solve(solver="CLARABEL")
+    cp.Problem(
+        cp.Minimize(slope @ x + stiffness * cp.sum(cp.kl_div(x, centre))), constraints
+    ).solve(solver="CLARABEL")
     np.testing.assert_allclose(answer, x.value, atol=2e-4)
     assert answer.sum() == pytest.approx(1, abs=1e-9)
     assert (answer >= lower - 1e-9).all()
@@ -97,7 +111,9 @@ def test_it_agrees_with_clarabel(seed):
 
 def test_without_freedom_the_answer_is_the_bounds():
     corner = np.array([0.25, 0.75])
-    np.testing.assert_array_equal(one(np.ones(2), np.full(2, 0.5), 1.0, simplex(2, corner, corner)), corner)
+    np.testing.assert_array_equal(
+        one(np.ones(2), np.full(2, 0.5), 1.0, simplex(2, corner, corner)), corner
+    )
 
 
 def test_lowest_of_planes_on_the_simplex_is_a_matrix_game():

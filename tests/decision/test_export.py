@@ -17,7 +17,10 @@ from tests.decision.stub import posterior
 MIXTURE = Mixture({"web": 0.625, "code: py": 0.375, "none": 0.0})
 
 
-@given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=12).filter(lambda w: sum(w) > 0.01), st.integers(1, 50_000))
+@given(
+    st.lists(st.floats(0.0, 1.0), min_size=1, max_size=12).filter(lambda w: sum(w) > 0.01),
+    st.integers(1, 50_000),
+)
 def test_rounding_keeps_the_sum_and_moves_no_share_by_more_than_a_unit(weights, units):
     mixture = Mixture.of([f"d{i}" for i in range(len(weights))], np.array(weights) / sum(weights))
     rounded = quantise(mixture, units)
@@ -29,7 +32,11 @@ def test_rounding_keeps_the_sum_and_moves_no_share_by_more_than_a_unit(weights, 
 
 
 def test_largest_remainder_by_hand():
-    assert quantise(Mixture({"a": 0.47, "b": 0.33, "c": 0.2}), 10).as_dict() == {"a": 0.5, "b": 0.3, "c": 0.2}
+    assert quantise(Mixture({"a": 0.47, "b": 0.33, "c": 0.2}), 10).as_dict() == {
+        "a": 0.5,
+        "b": 0.3,
+        "c": 0.2,
+    }
 
 
 @pytest.mark.parametrize("units", [0, -3, 2.5])
@@ -41,7 +48,9 @@ def test_a_lattice_needs_points(units):
 def test_rounding_costs_less_on_a_finer_lattice():
     stub = posterior(draws=20, targets=2, domains=4)
     scale = Scale(1e9, 1e11)
-    coarse, fine = (rounding_loss(stub, scale, stub.natural, quantise(stub.natural, u)) for u in (8, 49152))
+    coarse, fine = (
+        rounding_loss(stub, scale, stub.natural, quantise(stub.natural, u)) for u in (8, 49152)
+    )
     assert abs(fine.mean) < 1e-5 < abs(coarse.mean)
 
 
@@ -62,7 +71,10 @@ def test_olmix_ratios_are_one_run():
 
 
 def test_the_megatron_blend_names_files_and_drops_zeros():
-    assert as_megatron(MIXTURE, {"web": "/data/web_text_document"}) == "0.625 /data/web_text_document 0.375 code: py\n"
+    assert (
+        as_megatron(MIXTURE, {"web": "/data/web_text_document"})
+        == "0.625 /data/web_text_document 0.375 code: py\n"
+    )
     pairs = hand_over(Mixture({"a": 0.1, "b": 0.9}), "megatron").split()
     assert pairs == ["0.1", "a", "0.9", "b"]
 

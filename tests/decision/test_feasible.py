@@ -30,7 +30,11 @@ def test_without_constraints_every_mixture_is_allowed():
 
 
 def test_bounds_fixed_shares_and_groups_hold():
-    shares = centre(bounds={"web": (0.5, 1.0)}, fixed={"wiki": 0.1}, groups={"rare": (("wiki", "books"), (0.0, 0.15))})
+    shares = centre(
+        bounds={"web": (0.5, 1.0)},
+        fixed={"wiki": 0.1},
+        groups={"rare": (("wiki", "books"), (0.0, 0.15))},
+    )
     assert shares["web"] >= 0.5 - 1e-9
     assert shares["wiki"] == pytest.approx(0.1)
     assert shares["books"] <= 0.05 + 1e-9
@@ -52,20 +56,28 @@ def test_stock_caps_the_share_at_the_planned_tokens():
 def test_a_trust_region_holds_and_touches(measure):
     region = FeasibleSet(trust_region=TrustRegion(NATURAL, 0.05, measure)).at(SCALE, DOMAINS)
     point = region.centre
-    distance = divergence(point, NATURAL.weights) if measure == "kl" else 0.5 * np.abs(point - NATURAL.weights).sum()
+    distance = (
+        divergence(point, NATURAL.weights)
+        if measure == "kl"
+        else 0.5 * np.abs(point - NATURAL.weights).sum()
+    )
     assert distance == pytest.approx(0.05, abs=1e-6)
     assert region.contains(NATURAL.weights)
     assert not region.contains(np.eye(4)[1])
 
 
 def test_a_kl_region_forbids_what_its_centre_lacks():
-    region = FeasibleSet(trust_region=(Mixture({"web": 0.5, "code": 0.5}), 0.1, "kl")).at(SCALE, DOMAINS)
+    region = FeasibleSet(trust_region=(Mixture({"web": 0.5, "code": 0.5}), 0.1, "kl")).at(
+        SCALE, DOMAINS
+    )
     np.testing.assert_array_equal(region.free, [True, True, False, False])
 
 
 def test_the_support_is_the_hull_of_the_runs():
     corners = np.array([[0.7, 0.1, 0.1, 0.1], [0.1, 0.7, 0.1, 0.1], [0.1, 0.1, 0.7, 0.1]])
-    region = FeasibleSet(support=Designs(DOMAINS, corners, np.full(3, 1e8), np.full(3, 1e9))).at(SCALE, DOMAINS)
+    region = FeasibleSet(support=Designs(DOMAINS, corners, np.full(3, 1e8), np.full(3, 1e9))).at(
+        SCALE, DOMAINS
+    )
     assert region.contains(corners.mean(axis=0))
     assert region.contains(corners[1])
     assert not region.contains(np.full(4, 0.25))  # books stays at 0.1
@@ -77,12 +89,15 @@ def test_shares_without_freedom_are_pinned():
     assert not region.free.any()
     np.testing.assert_allclose(region.centre, 0.25)
     np.testing.assert_array_equal(
-        FeasibleSet(groups={"none": (("web", "wiki"), (0.0, 0.0))}).at(SCALE, DOMAINS).free, [False, True, False, True]
+        FeasibleSet(groups={"none": (("web", "wiki"), (0.0, 0.0))}).at(SCALE, DOMAINS).free,
+        [False, True, False, True],
     )
 
 
 def test_one_can_only_go_as_far_as_the_constraints():
-    region = FeasibleSet(bounds={"code": (0.0, 0.4)}, trust_region=(NATURAL, 0.3, "tv")).at(SCALE, DOMAINS)
+    region = FeasibleSet(bounds={"code": (0.0, 0.4)}, trust_region=(NATURAL, 0.3, "tv")).at(
+        SCALE, DOMAINS
+    )
     assert region.reach(NATURAL.weights, np.array([-1.0, 1, 0, 0])) == pytest.approx(0.25, abs=1e-6)
     assert region.reach(NATURAL.weights, np.array([-1.0, 0, 0, 1])) == pytest.approx(0.3, abs=1e-6)
 
@@ -90,17 +105,37 @@ def test_one_can_only_go_as_far_as_the_constraints():
 @pytest.mark.parametrize(
     ("constraints", "tightest", "others"),
     [
-        ({"bounds": {d: (0.0, 0.2 + 0.01 * i) for i, d in enumerate(DOMAINS)}}, "share of web <= 0.2", "code"),
-        ({"bounds": {"web": (0.6, 1.0), "code": (0.5, 1.0)}}, "0.6 <= share of web", "0.5 <= share of code"),
+        (
+            {"bounds": {d: (0.0, 0.2 + 0.01 * i) for i, d in enumerate(DOMAINS)}},
+            "share of web <= 0.2",
+            "code",
+        ),
+        (
+            {"bounds": {"web": (0.6, 1.0), "code": (0.5, 1.0)}},
+            "0.6 <= share of web",
+            "0.5 <= share of code",
+        ),
         ({"groups": {"all": (DOMAINS, (0.0, 0.9))}}, "group all <= 0.9", ""),
-        ({"stock": dict.fromkeys(DOMAINS, 1e9)}, "stock of web (1B tokens, 1 epochs) <= 0.01", "stock of books"),
-        ({"linear": ["web + code >= 0.8"], "fixed": {"wiki": 0.3}}, "web + code >= 0.8", "share of wiki = 0.3"),
+        (
+            {"stock": dict.fromkeys(DOMAINS, 1e9)},
+            "stock of web (1B tokens, 1 epochs) <= 0.01",
+            "stock of books",
+        ),
+        (
+            {"linear": ["web + code >= 0.8"], "fixed": {"wiki": 0.3}},
+            "web + code >= 0.8",
+            "share of wiki = 0.3",
+        ),
         (
             {"trust_region": (NATURAL, 0.1, "tv"), "fixed": {"code": 0.9}},
             "share of code = 0.9",
             "total variation of 0.1",
         ),
-        ({"trust_region": (NATURAL, 0.1, "kl"), "fixed": {"code": 0.9}}, "within 0.1 nats (kl)", "Widen"),
+        (
+            {"trust_region": (NATURAL, 0.1, "kl"), "fixed": {"code": 0.9}},
+            "within 0.1 nats (kl)",
+            "Widen",
+        ),
     ],
 )
 def test_constraints_without_a_mixture_are_refused_by_name(constraints, tightest, others):
@@ -141,7 +176,9 @@ def test_bounds_that_are_none_are_refused(texts):
         parse_bounds(texts)
 
 
-@pytest.mark.parametrize("text", ["web", "web <= x", "<= 0.1", "web <= 0.1 <= 0.2", "a*b*c <= 1", "web + <= 0.2"])
+@pytest.mark.parametrize(
+    "text", ["web", "web <= x", "<= 0.1", "web <= 0.1 <= 0.2", "a*b*c <= 1", "web + <= 0.2"]
+)
 def test_linear_constraints_that_are_none_are_refused(text):
     with pytest.raises(InputError):
         parse_linear(text)

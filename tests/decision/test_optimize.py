@@ -25,7 +25,15 @@ from bayesmix.runtime.compute import enable_x64
 from tests.decision.stub import StubPosterior, harrell_davis, posterior
 
 SCALE = Scale(7e9, 1.5e11)
-CERTIFIED = ["mean", "cvar:0.9", "entropic:20", "deviation:0.5", "worst-draw", "worst-target", "worst-target/cvar:0.5"]
+CERTIFIED = [
+    "mean",
+    "cvar:0.9",
+    "entropic:20",
+    "deviation:0.5",
+    "worst-draw",
+    "worst-target",
+    "worst-target/cvar:0.5",
+]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +51,9 @@ def candidates(small) -> tuple[np.ndarray, np.ndarray]:
     """A hundred thousand points of the simplex and their losses (candidate, draw, target)."""
     rng = np.random.default_rng(0)
     mixtures = np.vstack([rng.dirichlet(np.full(3, a), 50_000) for a in (0.7, 1.5)])
-    return mixtures, np.concatenate([small.losses(SCALE, part) for part in np.array_split(mixtures, 20)])
+    return mixtures, np.concatenate(
+        [small.losses(SCALE, part) for part in np.array_split(mixtures, 20)]
+    )
 
 
 def risk_by_hand(text: str, losses: np.ndarray) -> np.ndarray:
@@ -100,7 +110,10 @@ def conic(stub: StubPosterior, criterion_of, extra=lambda h: []) -> float:
             float(s.level[d, t])
             + cp.inv_pos(
                 float(s.constant[d, t])
-                + sum(float(s.amplitude[d, t, k]) * roots[float(s.gamma[d, t, k])][k] for k in range(domains))
+                + sum(
+                    float(s.amplitude[d, t, k]) * roots[float(s.gamma[d, t, k])][k]
+                    for k in range(domains)
+                )
             )
             for t in range(targets)
         ]
@@ -130,18 +143,27 @@ def test_mean_cvar_and_worst_target_agree_with_clarabel(conical):
     expected = conic(conical, lambda loss: sum(weighted(loss)) / 12)
     assert optimize(conical, SCALE, targets=weights).value == pytest.approx(expected, abs=1e-5)
     expected = conic(conical, lambda loss: cvar(weighted(loss), 0.7))
-    assert optimize(conical, SCALE, targets=weights, risk=CVaR(0.7)).value == pytest.approx(expected, abs=1e-5)
+    assert optimize(conical, SCALE, targets=weights, risk=CVaR(0.7)).value == pytest.approx(
+        expected, abs=1e-5
+    )
     expected = conic(conical, lambda loss: sum(cp.max(cp.hstack(row)) for row in loss) / 12)
     assert choose(conical, "worst-target").value == pytest.approx(expected, abs=1e-5)
 
 
 def test_constraints_agree_with_clarabel(conical):
     natural = conical.natural
-    within = FeasibleSet(bounds={"d0": (0.1, 0.3)}, linear=["d1 + d2 <= 0.5"], trust_region=(natural, 0.05, "kl"))
+    within = FeasibleSet(
+        bounds={"d0": (0.1, 0.3)}, linear=["d1 + d2 <= 0.5"], trust_region=(natural, 0.05, "kl")
+    )
     expected = conic(
         conical,
         lambda loss: sum(sum(row) for row in loss) / 24,
-        lambda h: [h[0] >= 0.1, h[0] <= 0.3, h[1] + h[2] <= 0.5, cp.sum(cp.kl_div(h, natural.weights)) <= 0.05],
+        lambda h: [
+            h[0] >= 0.1,
+            h[0] <= 0.3,
+            h[1] + h[2] <= 0.5,
+            cp.sum(cp.kl_div(h, natural.weights)) <= 0.05,
+        ],
     )
     best = optimize(conical, SCALE, feasible=within)
     assert best.converged
@@ -155,7 +177,9 @@ def test_regrets_agree_with_the_search(small, candidates):
     assert choose(small, "minimax-regret").value == pytest.approx(minimax.min(), abs=2e-3)
     own = np.array([losses[:, :, t].mean(axis=1).argmin() for t in range(3)])
     excess = losses - losses[own, :, [0, 1, 2]].T
-    assert choose(small, "max-regret").value == pytest.approx(excess.max(axis=2).mean(axis=1).min(), abs=3e-3)
+    assert choose(small, "max-regret").value == pytest.approx(
+        excess.max(axis=2).mean(axis=1).min(), abs=3e-3
+    )
     assert len(mixtures) == 100_000
 
 
@@ -174,7 +198,9 @@ def test_a_vertex_that_looks_optimal_is_not_taken_for_one(small):
 def test_an_optimum_at_a_vertex_is_found_and_is_exact():
     stub = posterior(draws=30, targets=1, domains=3)
     linear = replace(
-        stub, gamma=np.ones_like(stub.gamma), amplitude=np.ones_like(stub.amplitude) * np.array([0.5, 2.0, 1.0])
+        stub,
+        gamma=np.ones_like(stub.gamma),
+        amplitude=np.ones_like(stub.amplitude) * np.array([0.5, 2.0, 1.0]),
     )
     best = optimize(linear, SCALE)
     np.testing.assert_array_equal(best.mixture.weights, [0.0, 1.0, 0.0])
@@ -197,7 +223,10 @@ def test_the_order_of_the_domains_does_not_matter(small):
 def test_a_promise_is_kept_and_costs_something(small):
     free = optimize(small, SCALE, targets={"t0": 1.0})
     held = optimize(
-        small, SCALE, targets={"t0": 1.0}, chance_constraints=[ChanceConstraint(margin=0.001, probability=0.9)]
+        small,
+        SCALE,
+        targets={"t0": 1.0},
+        chance_constraints=[ChanceConstraint(margin=0.001, probability=0.9)],
     )
     assert next(iter(held.chances.values())) >= 0.9
     assert held.value > free.value
@@ -221,7 +250,9 @@ def test_a_function_of_the_draws_can_be_the_objective(small):
     best = optimize(small, SCALE, objective=Custom(geometric))
     assert best.gap is None
     assert best.risk == "custom"
-    declared = optimize(small, SCALE, objective=Custom(lambda losses: jnp.mean(losses), declared_convex=True))
+    declared = optimize(
+        small, SCALE, objective=Custom(lambda losses: jnp.mean(losses), declared_convex=True)
+    )
     assert declared.value == pytest.approx(optimize(small, SCALE).value, abs=1e-5)
 
 
@@ -250,13 +281,17 @@ def test_several_valleys_are_searched():
     assert best.value <= draws[:, 40:].mean(axis=1).min() + 1e-6
 
 
-@pytest.mark.parametrize("constraint", [{}, {"support": True}, {"measure": "kl"}, {"measure": "tv"}])
+@pytest.mark.parametrize(
+    "constraint", [{}, {"support": True}, {"measure": "kl"}, {"measure": "tv"}]
+)
 def test_the_law_of_the_paper_is_infinite_at_corners_and_certified_all_the_same(constraint):
     stub = posterior(draws=40, targets=2, domains=6, constant=0.0, spread=0.5, seed=2)
     stub = replace(stub, gamma=0.3 * stub.gamma)
     within = {
         "support": stub.designs if "support" in constraint else None,
-        "trust_region": (stub.natural, 0.05, constraint["measure"]) if "measure" in constraint else None,
+        "trust_region": (stub.natural, 0.05, constraint["measure"])
+        if "measure" in constraint
+        else None,
     }
     best = optimize(stub, SCALE, feasible=FeasibleSet(**within), risk=CVaR(0.9))
     assert best.converged
@@ -290,7 +325,12 @@ def test_the_answer_as_json(small):
 def test_the_answer_as_a_table_fits_a_terminal(small):
     long = replace(small, domains=("a" * 60, "d1", "d2"), natural=None)
     text = str(
-        optimize(long, SCALE, risk=Quantile(0.9), baselines={"a mixture with a long name": Mixture({"d1": 1.0})})
+        optimize(
+            long,
+            SCALE,
+            risk=Quantile(0.9),
+            baselines={"a mixture with a long name": Mixture({"d1": 1.0})},
+        )
     )
     assert max(map(len, text.splitlines())) <= 80
     assert "no certificate" in text

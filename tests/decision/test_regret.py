@@ -40,7 +40,12 @@ def best(small) -> Mixture:
 
 def test_nothing_else_may_be_called_chosen(small):
     with pytest.raises(InputError, match="rename yours"):
-        regret(small, SCALE, Mixture.uniform(small.domains), baselines={"chosen": Mixture.uniform(small.domains)})
+        regret(
+            small,
+            SCALE,
+            Mixture.uniform(small.domains),
+            baselines={"chosen": Mixture.uniform(small.domains)},
+        )
 
 
 def test_every_draw_has_its_own_best_mixture(small, searched, best):
@@ -51,7 +56,9 @@ def test_every_draw_has_its_own_best_mixture(small, searched, best):
     assert np.abs(report.optima - brute).mean() < 0.01
     evpi = losses.mean(axis=1).min() - losses.min(axis=0).mean()
     assert report.evpi == pytest.approx(evpi, abs=1e-3)
-    assert report.regret.mean == pytest.approx(report.evpi, abs=1e-5)  # the mean-risk optimum wastes nothing else
+    assert report.regret.mean == pytest.approx(
+        report.evpi, abs=1e-5
+    )  # the mean-risk optimum wastes nothing else
 
 
 def test_probabilities_of_being_best_and_better(small, best):
@@ -87,7 +94,9 @@ def test_several_starts_find_the_same_optima_without_convexity(small, best):
 
 def test_the_optimisers_curse_shows_on_few_draws():
     few = split_risk(posterior(draws=16, targets=1, domains=6, spread=1.0), SCALE, risk=CVaR(0.5))
-    many = split_risk(posterior(draws=1600, targets=1, domains=6, spread=1.0), SCALE, risk=CVaR(0.5))
+    many = split_risk(
+        posterior(draws=1600, targets=1, domains=6, spread=1.0), SCALE, risk=CVaR(0.5)
+    )
     assert few.optimism > 0
     assert abs(many.optimism) < few.optimism
     assert "not used to choose" in str(few)
@@ -150,7 +159,9 @@ def test_the_multiplier_has_a_closed_form_when_only_data_helps(best):
     gain = natural - ours
     # B d^−β falls by the gain when d grows by the multiplier
     reachable = b * 1.5**-beta - gain
-    needed = np.where(reachable > 0, (np.maximum(reachable, 1e-300) / b) ** (-1 / beta) / 1.5, np.inf)
+    needed = np.where(
+        reachable > 0, (np.maximum(reachable, 1e-300) / b) ** (-1 / beta) / 1.5, np.inf
+    )
     assert worth.median == pytest.approx(np.quantile(needed, 0.5, method="inverted_cdf"), rel=5e-3)
     assert worth.gain.mean == pytest.approx(gain.mean())
     assert "tokens" in str(worth)
@@ -168,7 +179,9 @@ def test_a_mixture_is_worth_itself(small, best):
 
 def test_first_crossing_by_hand():
     curve = np.array([[3.0, 1.0, 3.0], [2.0, 1.0, 3.0], [1.0, 1.0, 3.0]])
-    np.testing.assert_allclose(first_crossing(np.arange(3.0), curve, np.array([1.5, 2.0, 2.0])), [1.5, -np.inf, np.inf])
+    np.testing.assert_allclose(
+        first_crossing(np.arange(3.0), curve, np.array([1.5, 2.0, 2.0])), [1.5, -np.inf, np.inf]
+    )
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,9 @@ def value(risk: Risk, draws) -> float:
         return float(risk(jnp.asarray(draws, dtype=float)))
 
 
-@pytest.mark.parametrize(("level", "expected"), [(0.75, 9.2), (0.5, 8.0), (0.0, 5.5), (0.95, 10.0), (0.999, 10.0)])
+@pytest.mark.parametrize(
+    ("level", "expected"), [(0.75, 9.2), (0.5, 8.0), (0.0, 5.5), (0.95, 10.0), (0.999, 10.0)]
+)
 def test_cvar_counts_the_edge_of_the_tail_in_part(level, expected):
     assert value(CVaR(level), np.arange(1, 11)) == pytest.approx(expected, abs=1e-12)
 
@@ -34,7 +36,9 @@ def test_cvar_is_the_minimum_of_rockafellar_and_uryasev(draws, level):
 
 def test_quantile_is_the_estimate_of_harrell_and_davis():
     draws = np.random.default_rng(0).normal(size=200)
-    assert value(Quantile(0.9), draws) == pytest.approx(float(mstats.hdquantiles(draws, [0.9])[0]), abs=1e-12)
+    assert value(Quantile(0.9), draws) == pytest.approx(
+        float(mstats.hdquantiles(draws, [0.9])[0]), abs=1e-12
+    )
 
 
 def test_entropic_risk_of_a_gaussian_is_mean_plus_half_the_aversion_times_the_variance():
@@ -51,7 +55,9 @@ def test_every_risk_of_a_constant_is_the_constant_and_moves_with_the_losses(risk
     draws = np.random.default_rng(1).normal(size=50)
     assert value(risk, np.full(50, 1.7)) == pytest.approx(1.7, abs=1e-12)
     assert value(risk, draws + 3) == pytest.approx(value(risk, draws) + 3, abs=1e-9)
-    assert value(risk, np.random.default_rng(2).permutation(draws)) == pytest.approx(value(risk, draws), abs=1e-12)
+    assert value(risk, np.random.default_rng(2).permutation(draws)) == pytest.approx(
+        value(risk, draws), abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("risk", [r for r in EVERY if r.convex], ids=str)
@@ -66,7 +72,9 @@ def test_convex_risks_are_convex_and_never_reward_a_worse_draw(risk):
 
 def test_a_large_aversion_to_deviation_is_not_called_convex():
     losses = np.array([0.0] * 9 + [-10.0])  # one draw far below: making it worse would be rewarded
-    assert value(MeanDeviation(2.0), losses) > value(MeanDeviation(2.0), np.append(losses[:-1], -9.0))
+    assert value(MeanDeviation(2.0), losses) > value(
+        MeanDeviation(2.0), np.append(losses[:-1], -9.0)
+    )
     assert not MeanDeviation(2.0).convex
     assert MeanDeviation(0.5).convex
 
@@ -81,7 +89,9 @@ def test_the_repr_is_what_one_would_write():
     assert repr(Mean()) == "Mean()"
 
 
-@pytest.mark.parametrize("text", ["", "cvar", "cvar:x", "mean:1", "var:0.9", "cvar:1", "quantile:0", "entropic:-1"])
+@pytest.mark.parametrize(
+    "text", ["", "cvar", "cvar:x", "mean:1", "var:0.9", "cvar:1", "quantile:0", "entropic:-1"]
+)
 def test_a_text_that_is_no_risk_is_refused(text):
     with pytest.raises(InputError, match="expected"):
         Risk.parse(text)

@@ -54,7 +54,9 @@ def test_the_additive_optimum_stays_and_the_drifting_one_moves(small, drifting):
     assert (np.diff(moving.shares[:, 0]) > 0.01).all()
     assert "474B" in str(still)
     assert max(map(len, str(still).splitlines())) <= 80
-    assert (still.bands[:, 0] <= still.shares + 1e-3).all() and (still.shares <= still.bands[:, 1] + 1e-3).all()
+    assert (still.bands[:, 0] <= still.shares + 1e-3).all() and (
+        still.shares <= still.bands[:, 1] + 1e-3
+    ).all()
     assert (moving.bands[-1, 0, 0] > moving.bands[0, 0, 0]) and (still.bands >= 0).all()
     json.dumps(still.as_dict(), allow_nan=False)
 
@@ -91,7 +93,10 @@ def test_compute_optimal_is_that_of_chinchilla(small):
 
 
 def test_a_preference_changes_where_the_losses_cross(drifting):
-    first, second = Mixture({"d0": 0.9, "d1": 0.05, "d2": 0.05}), Mixture({"d0": 0.1, "d1": 0.45, "d2": 0.45})
+    first, second = (
+        Mixture({"d0": 0.9, "d1": 0.05, "d2": 0.05}),
+        Mixture({"d0": 0.1, "d1": 0.45, "d2": 0.45}),
+    )
     scales = scales_along(Scale(1e9, 1e8), 1e6, along="tokens", points=25)
     found = crossover(drifting, first, second, scales)
     assert found.first_better[0] < 0.1
@@ -101,7 +106,9 @@ def test_a_preference_changes_where_the_losses_cross(drifting):
     assert low <= middle <= high
 
     def edge(flops: float) -> np.ndarray:
-        ours, theirs = drifting.losses(Scale(1e9, flops / 6e9), np.stack([first.weights, second.weights]))
+        ours, theirs = drifting.losses(
+            Scale(1e9, flops / 6e9), np.stack([first.weights, second.weights])
+        )
         return (ours - theirs).mean(axis=1)
 
     assert np.mean(edge(low) < 0) < 0.25
@@ -112,7 +119,9 @@ def test_a_preference_changes_where_the_losses_cross(drifting):
 
 
 def test_no_crossing_under_the_additive_law(small):
-    found = crossover(small, small.natural, Mixture.uniform(small.domains), scales_along(SCALE, 100))
+    found = crossover(
+        small, small.natural, Mixture.uniform(small.domains), scales_along(SCALE, 100)
+    )
     assert found.changes == 0
     assert found.flops is None
     with pytest.raises(InputError):

@@ -36,7 +36,9 @@ def unsampled(model: bm.Model, runs: bm.Runs, *, seed: int = 0, **settings: Any)
     model = model.bind(runs)
     keys = jax.random.split(jax.random.key(seed), DRAWS)
     with jax.enable_x64(True):
-        drawn = jax.vmap(lambda key: draw_prior(model.priors(len(runs.domains)), len(runs.targets), key))(keys)
+        drawn = jax.vmap(
+            lambda key: draw_prior(model.priors(len(runs.domains)), len(runs.targets), key)
+        )(keys)
     unit = np.array([model.reference.loss[target] for target in runs.targets])
     draws = {
         site: np.asarray(each).reshape((4, DRAWS // 4, *each.shape[1:]))
@@ -45,11 +47,18 @@ def unsampled(model: bm.Model, runs: bm.Runs, *, seed: int = 0, **settings: Any)
     }
     calm = np.zeros((4, DRAWS // 4, len(runs.targets)))
     energy = np.random.default_rng(seed).normal(size=calm.shape)
-    stats = {name: calm for name in ("diverging", "steps", "accept", "potential")} | {"energy": energy}
+    stats = {name: calm for name in ("diverging", "steps", "accept", "potential")} | {
+        "energy": energy
+    }
     with jax.enable_x64(True):
         data = model.data(runs, pad=True)
     return bm.Posterior(
-        model, runs, draws, stats, seed, drift=drift_draws(model, runs, draws, np.asarray(data.weight), seed)
+        model,
+        runs,
+        draws,
+        stats,
+        seed,
+        drift=drift_draws(model, runs, draws, np.asarray(data.weight), seed),
     )
 
 
@@ -68,8 +77,20 @@ def readme_runs() -> pd.DataFrame:
     table = bm.read_table("pocket-multimodal")
     called = {"prose": "wiki", "code": "code", "speech": "web", "image": "books"}
     return table.rename(
-        columns={f"{kind}.{a}": f"{kind}.{b}" for a, b in called.items() for kind in ("weight", "loss")}
-    )[["run_id", "train_run", "params", "tokens", *(f"weight.{d}" for d in called.values()), "loss.wiki", "loss.code"]]
+        columns={
+            f"{kind}.{a}": f"{kind}.{b}" for a, b in called.items() for kind in ("weight", "loss")
+        }
+    )[
+        [
+            "run_id",
+            "train_run",
+            "params",
+            "tokens",
+            *(f"weight.{d}" for d in called.values()),
+            "loss.wiki",
+            "loss.code",
+        ]
+    ]
 
 
 @pytest.mark.parametrize("page", PYTHON, ids=name)
@@ -101,10 +122,16 @@ def test_an_invented_option_is_noticed() -> None:
 
 def test_the_reference_has_every_public_name() -> None:
     stub = (ROOT / "bayesmix" / "__init__.pyi").read_text(encoding="utf-8")
-    public = {f"bayesmix.{home}.{each}" for home, each in re.findall(r"from \.(\w[\w.]*) import (\w+) as", stub)}
+    public = {
+        f"bayesmix.{home}.{each}"
+        for home, each in re.findall(r"from \.(\w[\w.]*) import (\w+) as", stub)
+    }
     for room in ("laws", "plots"):
         root = (ROOT / "bayesmix" / room / "__init__.py").read_text(encoding="utf-8")
-        public |= {f"{home}.{each}" for home, each in re.findall(r"from (bayesmix[\w.]+) import (\w+) as", root)}
+        public |= {
+            f"{home}.{each}"
+            for home, each in re.findall(r"from (bayesmix[\w.]+) import (\w+) as", root)
+        }
     shown = [
         each
         for page in (ROOT / "docs" / "reference").glob("*.md")
@@ -116,8 +143,13 @@ def test_the_reference_has_every_public_name() -> None:
 
 def test_output_is_put_behind_its_block(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("a\n\n```python\nprint(1 + 1)\n```\n\nb\n\n```python\nx = 1\n```\n\nc\n", encoding="utf-8")
+    page.write_text(
+        "a\n\n```python\nprint(1 + 1)\n```\n\nb\n\n```python\nx = 1\n```\n\nc\n", encoding="utf-8"
+    )
     first = with_output(page)
-    assert first == "a\n\n```python\nprint(1 + 1)\n```\n\n```text\n2\n```\n\nb\n\n```python\nx = 1\n```\n\nc\n"
+    assert (
+        first
+        == "a\n\n```python\nprint(1 + 1)\n```\n\n```text\n2\n```\n\nb\n\n```python\nx = 1\n```\n\nc\n"
+    )
     page.write_text(first, encoding="utf-8")
     assert with_output(page) == first

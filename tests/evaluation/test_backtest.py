@@ -43,7 +43,11 @@ def shrunk(test: bm.Backtest, factor: float) -> bm.Backtest:
     """The same predictions with bands of another width, refits all well."""
     mean = test.prediction.mean
     draws = mean + factor * (test.prediction.draws - mean)
-    return replace(test, prediction=Prediction(draws, test.prediction.designs, test.prediction.targets), failed=())
+    return replace(
+        test,
+        prediction=Prediction(draws, test.prediction.designs, test.prediction.targets),
+        failed=(),
+    )
 
 
 def test_bands_that_are_too_narrow_or_too_wide_are_called_so(by_size):

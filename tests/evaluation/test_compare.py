@@ -27,7 +27,9 @@ def table(sizes: int = 3, mixtures: int = 7, checkpoints: int = 2) -> Runs:
         np.array([1e8 * 2**n for _, n, _ in rows]),
         np.array([1e9 * 2**d for _, _, d in rows]),
     )
-    return Runs(designs, ("loss",), np.full((len(rows), 1), 3.0), tuple(f"{m}-{n}" for m, n, _ in rows))
+    return Runs(
+        designs, ("loss",), np.full((len(rows), 1), 3.0), tuple(f"{m}-{n}" for m, n, _ in rows)
+    )
 
 
 @pytest.mark.parametrize("by", ["run", "mixture"])
@@ -53,7 +55,9 @@ def test_sizes_and_tokens_are_predicted_from_smaller_ones_only(by):
 
 
 def test_many_token_counts_are_cut_into_a_few_groups():
-    designs = Designs(("a", "b"), np.full((50, 2), 0.5), np.full(50, 1e8), np.geomspace(1e9, 1e10, 50))
+    designs = Designs(
+        ("a", "b"), np.full((50, 2), 0.5), np.full(50, 1e8), np.geomspace(1e9, 1e10, 50)
+    )
     runs = Runs(designs, ("loss",), np.full((50, 1), 3.0))
     assert np.bincount(groups(runs, "tokens")).tolist() == [10] * 5
 
@@ -162,9 +166,13 @@ def test_the_surface_of_a_stack_is_its_loss(rivals, x64, weights):
     losses = np.asarray(surface(mixture.weights))
     expected = both.predict(bm.Design(mixture, SCALE), noise=False)
     np.testing.assert_allclose(losses, expected.draws[:, 0], rtol=1e-10)
-    np.testing.assert_allclose(surface.each(np.tile(mixture.weights, (both.n_draws, 1))), losses, rtol=1e-10)
+    np.testing.assert_allclose(
+        surface.each(np.tile(mixture.weights, (both.n_draws, 1))), losses, rtol=1e-10
+    )
     own = np.random.default_rng(0).dirichlet(np.ones(3), both.n_draws)
-    np.testing.assert_allclose(np.asarray(surface.each(own))[7], np.asarray(surface(own[7]))[7], rtol=1e-10)
+    np.testing.assert_allclose(
+        np.asarray(surface.each(own))[7], np.asarray(surface(own[7]))[7], rtol=1e-10
+    )
     assert both.surface(SCALE, max_draws=1)(mixture.weights).shape == (1, 2)
 
 

@@ -24,9 +24,14 @@ from tests.large import invented
 def known(losses: np.ndarray, sigma: float = 0.01, draws: int = 1000) -> Posterior:
     """The posterior of a constant loss of 3, known but for a little, with Gaussian scatter."""
     rows = len(losses)
-    designs = Designs(("web",), np.ones((rows, 1)), np.full(rows, 1e8), np.geomspace(1e9, 1e10, rows))
+    designs = Designs(
+        ("web",), np.ones((rows, 1)), np.full(rows, 1e8), np.geomspace(1e9, 1e10, rows)
+    )
     rng = np.random.default_rng(0)
-    sites = {"E": 3 + 0.001 * rng.normal(size=(4, draws, 1)), "sigma": np.full((4, draws, 1), sigma)}
+    sites = {
+        "E": 3 + 0.001 * rng.normal(size=(4, draws, 1)),
+        "sigma": np.full((4, draws, 1), sigma),
+    }
     sites |= {name: np.full((4, draws, 1), 1e-9) for name in ("A", "B")}
     sites |= {name: np.full((4, draws, 1), 0.3) for name in ("alpha", "beta")}
     sites |= {"early": np.full((4, draws, 1), 1e-6)}
@@ -66,7 +71,13 @@ def test_the_last_checkpoint_of_each_run_is_judged_and_missing_losses_are_left_o
 
 @pytest.mark.parametrize(
     ("scale", "shift", "says"),
-    [(1.0, 0.0, None), (2.0, 0.0, "too narrow"), (0.4, 0.0, "too wide"), (1.0, 0.8, "above"), (1.0, -0.8, "below")],
+    [
+        (1.0, 0.0, None),
+        (2.0, 0.0, "too narrow"),
+        (0.4, 0.0, "too wide"),
+        (1.0, 0.8, "above"),
+        (1.0, -0.8, "below"),
+    ],
 )
 def test_a_target_whose_bands_are_wrong_is_named_with_what_is_wrong(scale, shift, says):
     measured = scale * np.random.default_rng(3).normal(size=(80, 1)) + shift

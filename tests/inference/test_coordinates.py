@@ -12,7 +12,9 @@ from bayesmix.inference.coordinates import _apart, _together
 pytestmark = pytest.mark.usefixtures("x64")
 
 
-@pytest.mark.parametrize("sites", [("sigma", "run_effect"), ("sigma", "drift"), ("sigma", "run_effect", "drift")])
+@pytest.mark.parametrize(
+    "sites", [("sigma", "run_effect"), ("sigma", "drift"), ("sigma", "run_effect", "drift")]
+)
 def test_total_and_splits_are_one_to_one(sites: tuple[str, ...]) -> None:
     for seed in range(20):
         logs = dict(zip(sites, 2 * np.random.default_rng(seed).normal(size=3) - 6, strict=False))

@@ -45,7 +45,9 @@ def test_draws_have_the_shapes_of_the_sites(law, request):
 
 
 def test_band_covers_the_true_loss_at_a_larger_scale(additive):
-    larger = Designs(("books", "code", "web"), np.full((1, 3), 1 / 3), np.array([3e9]), np.array([6e10]))
+    larger = Designs(
+        ("books", "code", "web"), np.full((1, 3), 1 / 3), np.array([3e9]), np.array([6e10])
+    )
     law = additive.model.law
     with jax.enable_x64(True):
         from bayesmix.model.data import Data
@@ -82,7 +84,11 @@ def test_a_second_fit_compiles_nothing():
         jax.monitoring.register_event_duration_secs_listener(listen)
         try:
             # fewer rows, another prior, another target: the same program
-            fit(Model(Additive(), Prior(model.priors(3)) | {}), runs.take(np.arange(130)).only(["proofs"]), **QUICK)
+            fit(
+                Model(Additive(), Prior(model.priors(3)) | {}),
+                runs.take(np.arange(130)).only(["proofs"]),
+                **QUICK,
+            )
         finally:
             jax.monitoring.clear_event_listeners()
     assert compiled == []
@@ -94,7 +100,9 @@ def test_missing_losses_are_not_observed():
     model, keep = model.bind(runs), np.arange(len(runs)) % 2 == 0
     holes = Runs(runs.designs, runs.targets, np.where(keep[:, None], runs.loss, np.nan))
     theta = {site: jax.numpy.asarray(value) for site, value in truth_of(model).items()}
-    gaps, short = (log_likelihood(model.form, theta, model.data(part)) for part in (holes, runs.take(keep)))
+    gaps, short = (
+        log_likelihood(model.form, theta, model.data(part)) for part in (holes, runs.take(keep))
+    )
     np.testing.assert_allclose(gaps, short, rtol=1e-9)
 
 
@@ -102,7 +110,10 @@ def test_too_few_sizes_are_said():
     model = Model(Chinchilla())
     runs = simulated(model)
     few = runs.take(np.isin(runs.params, np.unique(runs.params)[:2]))
-    with pytest.warns(DataWarning, match="2 distinct N: alpha is not identified"), warnings.catch_warnings():
+    with (
+        pytest.warns(DataWarning, match="2 distinct N: alpha is not identified"),
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore", DiagnosticsWarning)
         fit(model, few, **QUICK)
 
@@ -118,7 +129,8 @@ def test_failed_diagnostics_warn_or_raise():
 
 
 @pytest.mark.parametrize(
-    ("setting", "word"), [({"chains": 0}, "chains"), ({"draws": 1}, "draws"), ({"target_accept": 1.5}, "target_accept")]
+    ("setting", "word"),
+    [({"chains": 0}, "chains"), ({"draws": 1}, "draws"), ({"target_accept": 1.5}, "target_accept")],
 )
 def test_senseless_settings_are_refused(setting, word):
     model = Model(Chinchilla())
@@ -127,7 +139,11 @@ def test_senseless_settings_are_refused(setting, word):
 
 
 def test_a_mixture_law_needs_mixtures():
-    runs = Runs(Designs((), np.empty((4, 0)), np.full(4, 1e8), np.full(4, 1e9)), ("loss",), np.full((4, 1), 3.0))
+    runs = Runs(
+        Designs((), np.empty((4, 0)), np.full(4, 1e8), np.full(4, 1e9)),
+        ("loss",),
+        np.full((4, 1), 3.0),
+    )
     with pytest.raises(InputError, match="needs mixtures"):
         fit(Model(Additive()), runs)
 
@@ -153,7 +169,13 @@ def test_a_fit_near_another_agrees_with_one_from_nothing(additive):
     new = np.isin(np.arange(len(additive.runs)), (5, 40, 90, 120, 141))
     before, again = (
         additive,
-        fit(additive.model, additive.runs.take(~new), warm_start=additive, seed=1, target_accept=0.97),
+        fit(
+            additive.model,
+            additive.runs.take(~new),
+            warm_start=additive,
+            seed=1,
+            target_accept=0.97,
+        ),
     )
     assert again.diagnostics.passed, str(again)
     assert again.reference is before.reference
@@ -162,12 +184,16 @@ def test_a_fit_near_another_agrees_with_one_from_nothing(additive):
         assert apart.max() < 0.6, (site, apart)
 
 
-def test_a_fit_near_another_walks_no_further_than_it_says(additive, monkeypatch: pytest.MonkeyPatch):
+def test_a_fit_near_another_walks_no_further_than_it_says(
+    additive, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr("bayesmix.inference.sampler.settle", None)  # nothing is optimised
     runs = additive.runs.only(["proofs"])
     runs = replace(runs, designs=runs.designs.on(additive.domains[::-1]))
     with pytest.warns(DiagnosticsWarning):  # of so few draws
-        near = fit(additive.model, runs, warm_start=additive, chains=2, warmup=150, draws=50, extensions=0)
+        near = fit(
+            additive.model, runs, warm_start=additive, chains=2, warmup=150, draws=50, extensions=0
+        )
     assert near.domains == additive.domains
     assert near.draws["A"].shape == (2, 50, 1)
 
@@ -176,14 +202,21 @@ def test_another_posterior_is_no_start(additive):
     with pytest.raises(InputError, match="another model"):
         fit(Model(Additive(), discrepancy=None), additive.runs, warm_start=additive, **QUICK)
     with pytest.raises(InputError, match="another target"):
-        fit(additive.model, replace(additive.runs, targets=("chat", "poems")), warm_start=additive, **QUICK)
+        fit(
+            additive.model,
+            replace(additive.runs, targets=("chat", "poems")),
+            warm_start=additive,
+            **QUICK,
+        )
     with pytest.raises(InputError, match="too few draws"):
         fit(additive.model, additive.runs, warm_start=thinned(additive, 30), **QUICK)
 
 
 def chains_with(draws: np.ndarray, diverging: np.ndarray) -> list[Chain]:
     empty = Chain({}, *[np.zeros(draws.shape[1])] * 6, None)
-    return [empty._replace(theta={"E": e}, diverging=d) for e, d in zip(draws, diverging, strict=True)]
+    return [
+        empty._replace(theta={"E": e}, diverging=d) for e, d in zip(draws, diverging, strict=True)
+    ]
 
 
 def test_extensions_are_as_long_as_effective_draws_ask_for():
@@ -191,9 +224,13 @@ def test_extensions_are_as_long_as_effective_draws_ask_for():
     none = np.zeros((4, 100), bool)
     settings = Settings(draws=100)
     short = chains_with(independent, none)  # about 400 are effective: once more is the least
-    assert [_longer(settings, short, made, extension)[1] for made, extension in ((1, 0), (2, 1), (4, 1))] == [2, 4, 8]
+    assert [
+        _longer(settings, short, made, extension)[1] for made, extension in ((1, 0), (2, 1), (4, 1))
+    ] == [2, 4, 8]
     slow = chains_with(np.repeat(independent[:, ::4], 4, axis=1), none)  # about 100 are
-    assert [_longer(settings, slow, 1, extension)[1] for extension in (0, 1)] == pytest.approx([4, 6], abs=1)
+    assert [_longer(settings, slow, 1, extension)[1] for extension in (0, 1)] == pytest.approx(
+        [4, 6], abs=1
+    )
     stuck = chains_with(independent + 100 * np.arange(4)[:, None], none)
     assert [_longer(settings, stuck, 1, extension)[1] for extension in (0, 1, 2)] == [4, 8, 16]
 
@@ -203,5 +240,7 @@ def test_divergences_make_extensions_careful():
     settings = Settings(target_accept=0.9)
     assert _longer(settings, chains_with(draws, diverging), 1, 0)[0].target_accept == 0.9
     diverging[0, :3] = True
-    careful = [_longer(settings, chains_with(draws, diverging), 1, extension)[0] for extension in (0, 1)]
+    careful = [
+        _longer(settings, chains_with(draws, diverging), 1, extension)[0] for extension in (0, 1)
+    ]
     assert [c.target_accept for c in careful] == pytest.approx([0.95, 0.975])

@@ -46,7 +46,9 @@ def test_a_dirichlet_has_the_wanted_centred_moments() -> None:
     alpha = np.array([0.7, 2.0, 5.0])
     draws = np.log(np.random.default_rng(0).dirichlet(alpha, 200_000))
     centred = draws - draws.mean(1, keepdims=True)
-    np.testing.assert_allclose(concentration(centred.mean(0), centred.var(0).sum()), alpha, rtol=0.03)
+    np.testing.assert_allclose(
+        concentration(centred.mean(0), centred.var(0).sum()), alpha, rtol=0.03
+    )
 
 
 @pytest.mark.usefixtures("x64")
@@ -59,7 +61,10 @@ def test_every_family_keeps_its_kind_and_its_shape() -> None:
         "nu": dist.HalfNormal(1.0),
     }
     keys = jax.random.split(jax.random.key(0), len(priors))
-    draws = {site: np.asarray(b.sample(k, (300, 5))) for k, (site, b) in zip(keys, priors.items(), strict=True)}
+    draws = {
+        site: np.asarray(b.sample(k, (300, 5)))
+        for k, (site, b) in zip(keys, priors.items(), strict=True)
+    }
     found = shared_priors(priors, draws, priors)
     assert set(found) == set(priors) - {"nu"}
     for site, belief in found.items():
@@ -87,5 +92,8 @@ def test_few_runs_of_many_targets_know_more_together() -> None:
     runs = simulate(model, grid(1), targets=targets, parameters=parameters, seed=0)
     alone, _ = laplace(model, runs, draws=400)
     together, _ = laplace(Model(Chinchilla(), pooling="partial"), runs, draws=400)
-    error = {name: np.abs(p.flat["alpha"] / 0.35 - 1).mean() for name, p in (("alone", alone), ("together", together))}
+    error = {
+        name: np.abs(p.flat["alpha"] / 0.35 - 1).mean()
+        for name, p in (("alone", alone), ("together", together))
+    }
     assert error["together"] < 0.8 * error["alone"]

@@ -62,7 +62,9 @@ def test_a_miss_may_be_the_scatter_of_what_was_left_out() -> None:
 
 def test_sizes_without_a_loss_of_the_target_are_not_left_out_twice() -> None:
     runs = bent(0.0)
-    loss = np.concatenate([runs.loss, np.where(runs.params[:, None] > 4e8, np.nan, runs.loss)], axis=1)
+    loss = np.concatenate(
+        [runs.loss, np.where(runs.params[:, None] > 4e8, np.nan, runs.loss)], axis=1
+    )
     record = misses(Model(Chinchilla()), Runs(runs.designs, ("whole", "small"), loss))
     shares = np.array([miss.share for miss in record.refits])
     assert np.isfinite(shares[:, 0]).sum() == len(record.refits)
@@ -72,13 +74,18 @@ def test_sizes_without_a_loss_of_the_target_are_not_left_out_twice() -> None:
 def test_what_is_learned_is_wider_after_large_misses_and_shared_by_targets() -> None:
     prior = dist.LogNormal(np.log(0.27), 0.6)
     none, nan = np.array([0.02, 0.02, np.nan]), np.array([0.01, 0.01, np.nan])
-    calm = updated_priors(prior, Misses(("a", "b", "c"), (Miss("N", 1e8, none, nan), Miss("N", 2e8, none, nan))))
+    calm = updated_priors(
+        prior, Misses(("a", "b", "c"), (Miss("N", 1e8, none, nan), Miss("N", 2e8, none, nan)))
+    )
     wild = updated_priors(
-        prior, Misses(("a", "b", "c"), (Miss("N", 1e8, 50 * none, nan), Miss("N", 2e8, 50 * none, nan)))
+        prior,
+        Misses(("a", "b", "c"), (Miss("N", 1e8, 50 * none, nan), Miss("N", 2e8, 50 * none, nan))),
     )
     loc = np.array([[float(b.loc) for b in beliefs] for beliefs in (calm, wild)])  # type: ignore[attr-defined]
     assert (loc[0] < prior.loc).all() and (loc[1] > prior.loc).all()
-    assert loc[0, 2] > loc[0, 0] and loc[1, 2] < loc[1, 0]  # a target without a record learns less, from the others
+    assert (
+        loc[0, 2] > loc[0, 0] and loc[1, 2] < loc[1, 0]
+    )  # a target without a record learns less, from the others
     assert all(float(b.scale) < 0.6 for b in calm)  # type: ignore[attr-defined]
     assert updated_priors(prior, Misses(("a",), ())) == [prior]
     odd = dist.HalfNormal(0.3)
@@ -103,4 +110,6 @@ def test_a_model_may_leave_the_record_alone() -> None:
     ):
         (priors,) = with_record(model, runs, model.priors(0))
         assert priors.keys() == model.priors(0).keys()
-        assert "extrapolation" not in priors or float(priors["extrapolation"].scale) == pytest.approx(0.6)  # type: ignore[attr-defined]
+        assert "extrapolation" not in priors or float(
+            priors["extrapolation"].scale
+        ) == pytest.approx(0.6)  # type: ignore[attr-defined]

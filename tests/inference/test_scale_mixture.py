@@ -45,7 +45,9 @@ def test_the_scatter_of_a_training_run_is_a_multivariate_student_t() -> None:
         rows = np.flatnonzero((run == j) & np.isfinite(measured))
         shape = np.diag(own[rows]) + 0.012**2
         errors = measured[rows] / loss[rows] - 1
-        expected = stats.multivariate_t(shape=shape, df=3.0).logpdf(errors) - np.log(loss[rows]).sum()
+        expected = (
+            stats.multivariate_t(shape=shape, df=3.0).logpdf(errors) - np.log(loss[rows]).sum()
+        )
         assert float(got[j]) == pytest.approx(expected)
     assert float(got[3]) == pytest.approx(0, abs=1e-12)  # room for a run that is not there
 
@@ -80,7 +82,9 @@ def test_beside_a_drift_a_run_gone_wrong_hardly_counts() -> None:
     real = len(set(clean.train_run))
     assert weight[position] < 0.1 * np.median(weight[:real])
     assert weight[position] < 0.2 * found["clean"][0][position]
-    np.testing.assert_allclose(found["wrong"][2], found["clean"][2], atol=0.4)  # coordinates hardly move
+    np.testing.assert_allclose(
+        found["wrong"][2], found["clean"][2], atol=0.4
+    )  # coordinates hardly move
 
 
 @pytest.mark.usefixtures("x64")
@@ -104,7 +108,10 @@ def test_a_move_of_sigma_with_the_weights_is_judged_by_the_prior_alone() -> None
     before = Geometry(model.form, prior, data)
     z = ravel_pytree(before.from_theta(before.draw(jax.random.key(1))))[0]
     weight, factor = rescaled(model.form, data, jax.random.key(2))
-    after, moved = Geometry(model.form, prior, data._replace(weight=weight)), before.scaled(z, factor)
+    after, moved = (
+        Geometry(model.form, prior, data._replace(weight=weight)),
+        before.scaled(z, factor),
+    )
     old, new = (g.to_theta(g.unravel()[1](at))[0] for g, at in ((before, z), (after, moved)))
     assert abs(float(factor) - 1) > 0.01
     assert old.keys() == new.keys()
@@ -113,7 +120,12 @@ def test_a_move_of_sigma_with_the_weights_is_judged_by_the_prior_alone() -> None
             new[site], old[site] * (factor if site in ("sigma", "run_effect") else 1), rtol=1e-10
         )
     log_prior = [
-        float(sum((prior[site].log_prob(v[site]) + np.log(v[site])).sum() for site in ("sigma", "run_effect")))
+        float(
+            sum(
+                (prior[site].log_prob(v[site]) + np.log(v[site])).sum()
+                for site in ("sigma", "run_effect")
+            )
+        )
         for v in (old, new)
     ]
     change = float(after.potential(moved) - before.potential(z))
@@ -152,16 +164,24 @@ def test_without_drift_weights_are_no_matter() -> None:
     data = model.data(runs)
     theta = {site: jax.numpy.asarray(value) for site, value in truth_of(model).items()}
     heavier = data._replace(weight=2.0 * data.weight)
-    np.testing.assert_array_equal(log_likelihood(model.form, theta, data), log_likelihood(model.form, theta, heavier))
+    np.testing.assert_array_equal(
+        log_likelihood(model.form, theta, data), log_likelihood(model.form, theta, heavier)
+    )
 
 
-def test_chains_that_disagree_go_on_and_as_many_draws_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chains_that_disagree_go_on_and_as_many_draws_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(sampler, "_agree", lambda chains: len(asked) > 1 or bool(asked.append(len(chains))))
+    monkeypatch.setattr(
+        sampler, "_agree", lambda chains: len(asked) > 1 or bool(asked.append(len(chains)))
+    )
     runs = simulated(Model(Chinchilla())).only(["chat"])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DiagnosticsWarning)
-        longer = fit(Model(Chinchilla(), discrepancy=None), runs, seed=0, warmup=150, draws=200, extensions=2)
+        longer = fit(
+            Model(Chinchilla(), discrepancy=None), runs, seed=0, warmup=150, draws=200, extensions=2
+        )
     assert asked == [4, 4]  # and then no more
     assert longer.draws["alpha"].shape[:2] == (4, 200)
     assert longer.diagnostics.targets[0].rhat < 1.01

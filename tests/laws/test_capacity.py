@@ -16,13 +16,23 @@ pytestmark = pytest.mark.usefixtures("x64")
 def random_market(seed: int, domains: int = 5) -> tuple[np.ndarray, np.ndarray, float, float]:
     """Weights times coefficients, exponents, H and N."""
     rng = np.random.default_rng(seed)
-    return rng.dirichlet(np.ones(domains)), rng.uniform(0.1, 0.8, domains), rng.uniform(0.05, 0.3), rng.uniform(0.5, 4)
+    return (
+        rng.dirichlet(np.ones(domains)),
+        rng.uniform(0.1, 0.8, domains),
+        rng.uniform(0.05, 0.3),
+        rng.uniform(0.5, 4),
+    )
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_is_the_best_division(seed: int) -> None:
     cost, exponent, shared, total = random_market(seed)
-    x = divide((cost * exponent) ** (1 / (1 + exponent)), 1 / (1 + exponent), jnp.asarray(shared), jnp.asarray(total))
+    x = divide(
+        (cost * exponent) ** (1 / (1 + exponent)),
+        1 / (1 + exponent),
+        jnp.asarray(shared),
+        jnp.asarray(total),
+    )
     assert jnp.sum(x - shared) == pytest.approx(total - shared, rel=1e-12)
     assert (x >= shared).all()
     best = minimize(
@@ -58,7 +68,9 @@ def test_differentiates_through_the_price() -> None:
     cost, exponent, shared, total = random_market(1)
 
     def first(total: jax.Array) -> jax.Array:
-        return divide(cost ** (1 / (1 + exponent)), 1 / (1 + exponent), jnp.asarray(shared), total)[0]
+        return divide(cost ** (1 / (1 + exponent)), 1 / (1 + exponent), jnp.asarray(shared), total)[
+            0
+        ]
 
     step = 1e-4
     at = jnp.asarray(total)

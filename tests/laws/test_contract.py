@@ -14,7 +14,17 @@ from bayesmix.laws.base import Law
 from bayesmix.laws.chinchilla import Chinchilla
 from bayesmix.model.data import Data, Reference
 from bayesmix.model.model import Model
-from tests.laws.zoo import DOMAINS, LAWS, REFERENCE, Points, gradients, losses, points, take_domains, told
+from tests.laws.zoo import (
+    DOMAINS,
+    LAWS,
+    REFERENCE,
+    Points,
+    gradients,
+    losses,
+    points,
+    take_domains,
+    told,
+)
 
 pytestmark = pytest.mark.usefixtures("x64")
 every_law = pytest.mark.parametrize("law", LAWS.values(), ids=LAWS.keys())
@@ -24,7 +34,9 @@ every_law = pytest.mark.parametrize("law", LAWS.values(), ids=LAWS.keys())
 def test_is_a_frozen_noun_with_a_name(law: Law) -> None:
     assert law.name == law.name.lower()
     assert hash(law) == hash(law) and law == law
-    assert all(belief.event_shape == () for site, belief in law.priors(3).items() if site in law.amplitudes)
+    assert all(
+        belief.event_shape == () for site, belief in law.priors(3).items() if site in law.amplitudes
+    )
 
 
 @every_law
@@ -50,7 +62,9 @@ def test_never_nan_in_single_precision(law: Law) -> None:
 @every_law
 def test_more_parameters_never_hurt(law: Law) -> None:
     law, at = told(law), points(law)
-    by_n = jnp.stack([losses(law, at._replace(n=jnp.full_like(at.n, n))) for n in np.geomspace(0.05, 20, 9)])
+    by_n = jnp.stack(
+        [losses(law, at._replace(n=jnp.full_like(at.n, n))) for n in np.geomspace(0.05, 20, 9)]
+    )
     assert (jnp.diff(by_n, axis=0) <= 1e-12 * by_n[1:]).all()
     assert (by_n[0] > by_n[-1]).mean() > 0.9 or "A" not in at.theta
 
@@ -58,7 +72,9 @@ def test_more_parameters_never_hurt(law: Law) -> None:
 @every_law
 def test_more_tokens_help_while_nothing_is_repeated(law: Law) -> None:
     law, at = told(law), points(law)
-    by_d = jnp.stack([losses(law, at._replace(d=jnp.full_like(at.d, d))) for d in np.geomspace(0.001, 0.04, 9)])
+    by_d = jnp.stack(
+        [losses(law, at._replace(d=jnp.full_like(at.d, d))) for d in np.geomspace(0.001, 0.04, 9)]
+    )
     assert (jnp.diff(by_d, axis=0) < 0).all()
 
 
@@ -87,7 +103,9 @@ def test_zero_weight_and_no_share_is_absent(law: Law) -> None:
     if absent is None:
         pytest.skip("its stock names the domain that would be absent")
     np.testing.assert_allclose(
-        losses(told(law), padded, np.r_[reference, 1e-18]), losses(absent, fewer, reference), rtol=1e-9
+        losses(told(law), padded, np.r_[reference, 1e-18]),
+        losses(absent, fewer, reference),
+        rtol=1e-9,
     )
 
 
@@ -95,7 +113,9 @@ def test_zero_weight_and_no_share_is_absent(law: Law) -> None:
 def test_gradients_and_curvature_agree_with_finite_differences(law: Law) -> None:
     law, at = told(law), points(law)
     rng = np.random.default_rng(1)
-    along = {site: jnp.asarray(rng.normal(size=value.shape)) * value for site, value in at.theta.items()}
+    along = {
+        site: jnp.asarray(rng.normal(size=value.shape)) * value for site, value in at.theta.items()
+    }
 
     def gradient(step: float) -> dict[str, jax.Array]:
         moved = {site: value + step * along[site] for site, value in at.theta.items()}
@@ -110,7 +130,9 @@ def test_gradients_and_curvature_agree_with_finite_differences(law: Law) -> None
     step = 1e-5
     slope = (loss(step) - loss(-step)) / (2 * step)
     np.testing.assert_allclose(dot(gradient(0.0), along), slope, rtol=1e-5, atol=1e-6)
-    curved = jax.jvp(lambda theta: gradients(law, at._replace(theta=theta))[0], (at.theta,), (along,))[1]
+    curved = jax.jvp(
+        lambda theta: gradients(law, at._replace(theta=theta))[0], (at.theta,), (along,)
+    )[1]
     curvature = (dot(gradient(step), along) - dot(gradient(-step), along)) / (2 * step)
     np.testing.assert_allclose(dot(curved, along), curvature, rtol=1e-4, atol=1e-4)
 
@@ -119,7 +141,9 @@ def test_gradients_and_curvature_agree_with_finite_differences(law: Law) -> None
 def test_convex_laws_are_convex(law: Law) -> None:
     """`convex` may be too modest, never wrong: where it says yes, chords lie above the loss."""
     law, at, other = told(law), points(law), points(law, seed=1)
-    convex = [bool(law.convex({k: v[i : i + 1] for k, v in at.theta.items()})) for i in range(len(at.n))]
+    convex = [
+        bool(law.convex({k: v[i : i + 1] for k, v in at.theta.items()})) for i in range(len(at.n))
+    ]
     middle = losses(law, at._replace(weights=(at.weights + other.weights) / 2))
     chord = (losses(law, at) + losses(law, at._replace(weights=other.weights))) / 2
     assert (middle <= chord * (1 + 1e-9))[np.array(convex)].all()
@@ -128,7 +152,9 @@ def test_convex_laws_are_convex(law: Law) -> None:
 @every_law
 def test_does_not_look_at_the_mixture_if_it_says_so(law: Law) -> None:
     at = points(law)
-    same = jnp.allclose(losses(told(law), at), losses(told(law), at._replace(weights=at.weights[::-1])))
+    same = jnp.allclose(
+        losses(told(law), at), losses(told(law), at._replace(weights=at.weights[::-1]))
+    )
     assert bool(same) == (not law.uses_mixture)
 
 
@@ -142,7 +168,9 @@ def test_units_of_params_and_tokens_do_not_matter(unit_n: float, unit_d: float) 
     seen = []
     for n, d in ((params, tokens), (unit_n * params, unit_d * tokens)):
         designs = Designs(DOMAINS, mixture, n, d)
-        scale = type(designs[0].scale)(float(np.exp(np.log(n).mean())), float(np.exp(np.log(d).mean())))
+        scale = type(designs[0].scale)(
+            float(np.exp(np.log(n).mean())), float(np.exp(np.log(d).mean()))
+        )
         reference = Reference(scale, DOMAINS, mixture.mean(0), {"chat": 1.0})
         seen.append(Data.of(designs, model.at(reference).reference, ("chat",)))
     np.testing.assert_allclose(seen[0].n, seen[1].n, rtol=1e-9)

@@ -20,7 +20,10 @@ pytestmark = pytest.mark.usefixtures("x64")
 MAPPED = {name: law for name, law in LAWS.items() if law.coordinates(EXTENT) is not None}
 every_journey = pytest.mark.parametrize(
     ("name", "tied"),
-    [*((name, False) for name in MAPPED), *((name, True) for name in ("chinchilla", "additive", "capacity"))],
+    [
+        *((name, False) for name in MAPPED),
+        *((name, True) for name in ("chinchilla", "additive", "capacity")),
+    ],
 )
 every_law = pytest.mark.parametrize("law", MAPPED.values(), ids=MAPPED.keys())
 
@@ -87,8 +90,12 @@ def test_log_determinant(name: str, tied: bool) -> None:
 @every_law
 def test_points_across_the_soft_edges_are_legal_parameters(law: Law) -> None:
     """A sampler steps some way past where a share or the floor would be negative, and must find its way back."""
-    z, unravel = ravel_pytree(coordinates(law).from_theta({k: v[0] for k, v in points(law).theta.items()}))
-    across = jnp.where(z > 0, 0.0, z) + jnp.asarray(np.random.default_rng(0).normal(scale=0.03, size=(50, len(z))))
+    z, unravel = ravel_pytree(
+        coordinates(law).from_theta({k: v[0] for k, v in points(law).theta.items()})
+    )
+    across = jnp.where(z > 0, 0.0, z) + jnp.asarray(
+        np.random.default_rng(0).normal(scale=0.03, size=(50, len(z)))
+    )
     theta, log_det = jax.jit(jax.vmap(lambda z: coordinates(law).to_theta(unravel(z))))(across)
     assert jnp.isfinite(log_det).all()
     for site, belief in law.priors(len(DOMAINS)).items():

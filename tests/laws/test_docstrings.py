@@ -28,7 +28,9 @@ LAW_OF_CLASS = {type(law): law for law in reversed(LAWS.values())}
 
 def table(law: Law) -> dict[str, tuple[str, ...]]:
     """site → symbol, shape, support, unit, meaning."""
-    lines = [line for line in (inspect.getdoc(type(law)) or "").splitlines() if line.startswith("|")]
+    lines = [
+        line for line in (inspect.getdoc(type(law)) or "").splitlines() if line.startswith("|")
+    ]
     assert lines[0] == "| symbol | site | shape | support | unit | meaning |"
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
     return {site.strip("`"): (symbol, *rest) for symbol, site, *rest in rows}
@@ -38,13 +40,19 @@ def table(law: Law) -> dict[str, tuple[str, ...]]:
 def test_table_of_sites(law: Law) -> None:
     priors = law.priors(len(DOMAINS))
     if isinstance(law, Repeated):
-        priors = {site: belief for site, belief in priors.items() if site not in law.law.priors(len(DOMAINS))}
+        priors = {
+            site: belief
+            for site, belief in priors.items()
+            if site not in law.law.priors(len(DOMAINS))
+        }
     assert set(table(law)) == set(priors)
     for site, (_, shape, support, unit, meaning) in table(law).items():
         belief = priors[site]
         assert belief.event_shape == SHAPES[shape], site
         reals = (
-            belief.support.base_constraint if isinstance(belief.support, constraints.independent) else belief.support
+            belief.support.base_constraint
+            if isinstance(belief.support, constraints.independent)
+            else belief.support
         )
         assert reals == SUPPORTS[support], site
         assert (unit == "nats") == (site in law.amplitudes), site
@@ -67,5 +75,9 @@ def test_names_are_unique() -> None:
 def test_notation_names_every_site(law: Law) -> None:
     if type(law).__module__ == "guide":
         pytest.skip("the law of the guide is not in the package")
-    missing = [site for site in law.priors(len(DOMAINS)) if f"`{site}`" not in NOTATION.read_text(encoding="utf-8")]
+    missing = [
+        site
+        for site in law.priors(len(DOMAINS))
+        if f"`{site}`" not in NOTATION.read_text(encoding="utf-8")
+    ]
     assert not missing, f"docs/notation.md has no row for {missing}"

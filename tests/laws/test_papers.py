@@ -73,7 +73,10 @@ def additive(theta: Theta, h: np.ndarray, n: float, d: float, at: Scale) -> floa
 def joint(theta: Theta, h: np.ndarray, n: float, d: float, at: Scale) -> float:
     c_a, gamma_a = falling(theta, "A", theta["A"] * at.params ** theta["alpha"])
     c_b, gamma_b = falling(theta, "B", theta["B"] * at.tokens ** theta["beta"])
-    from_n, from_d = np.sum(c_a * h) ** gamma_a / n ** theta["alpha"], np.sum(c_b * h) ** gamma_b / d ** theta["beta"]
+    from_n, from_d = (
+        np.sum(c_a * h) ** gamma_a / n ** theta["alpha"],
+        np.sum(c_b * h) ** gamma_b / d ** theta["beta"],
+    )
     return theta["E"] + mixture_term(theta, h) + from_n + from_d
 
 
@@ -155,7 +158,9 @@ def test_is_the_formula_of_the_paper(law: Law, formula: Callable[..., float], sc
     at = at_points(law)
     printed = [
         formula({k: np.asarray(v[i]) for k, v in at.theta.items()}, np.asarray(h), n, d, scale)
-        for i, (h, n, d) in enumerate(zip(at.weights, at.n * scale.params, at.d * scale.tokens, strict=True))
+        for i, (h, n, d) in enumerate(
+            zip(at.weights, at.n * scale.params, at.d * scale.tokens, strict=True)
+        )
     ]
     np.testing.assert_allclose(losses(law, at), printed, rtol=1e-9)
 
@@ -171,10 +176,16 @@ def equal(theta: Mapping[str, jnp.ndarray], *sites: str) -> dict[str, jnp.ndarra
 
 @pytest.mark.parametrize(
     ("inner", "outer", "blends"),
-    [(Additive(), Joint(), ("A", "B")), (Joint(), Full(), ("alpha", "beta")), (Chinchilla(), Simple(), ("M",))],
+    [
+        (Additive(), Joint(), ("A", "B")),
+        (Joint(), Full(), ("alpha", "beta")),
+        (Chinchilla(), Simple(), ("M",)),
+    ],
     ids=["additive in joint", "joint in full", "chinchilla in simple"],
 )
-def test_equal_domains_give_the_smaller_law(inner: Law, outer: Law, blends: tuple[str, ...]) -> None:
+def test_equal_domains_give_the_smaller_law(
+    inner: Law, outer: Law, blends: tuple[str, ...]
+) -> None:
     at = points(outer)
     at = at._replace(theta=equal(at.theta, *blends))
     floor = 0.0 if "M" in inner.amplitudes else at.theta["M"]
@@ -184,7 +195,9 @@ def test_equal_domains_give_the_smaller_law(inner: Law, outer: Law, blends: tupl
 def test_exponential_is_the_simple_law_at_order_zero() -> None:
     at = points(Exponential())
     simple = {**at.theta, "M_domain": at.theta["t"], "kappa_M": jnp.zeros_like(at.n)}
-    np.testing.assert_allclose(losses(Simple(), at._replace(theta=simple)), losses(Exponential(), at), rtol=1e-12)
+    np.testing.assert_allclose(
+        losses(Simple(), at._replace(theta=simple)), losses(Exponential(), at), rtol=1e-12
+    )
 
 
 def test_a_constant_own_share_leaves_chinchilla() -> None:

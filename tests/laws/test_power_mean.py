@@ -28,12 +28,16 @@ WEIGHTS = np.array([0.4, 0.3, 0.2, 0.1])
     ids=["arithmetic", "geometric", "harmonic", "quadratic"],
 )
 def test_named_means(kappa: float, mean: float) -> None:
-    np.testing.assert_allclose(log_power_mean(LOGS, WEIGHTS, jnp.asarray(kappa)), np.log(mean), rtol=1e-12)
+    np.testing.assert_allclose(
+        log_power_mean(LOGS, WEIGHTS, jnp.asarray(kappa)), np.log(mean), rtol=1e-12
+    )
 
 
 def test_limits_are_the_extremes() -> None:
     for kappa, extreme in ((1e4, LOGS.max()), (-1e4, LOGS.min())):
-        np.testing.assert_allclose(log_power_mean(LOGS, WEIGHTS, jnp.asarray(kappa)), extreme, atol=1e-3)
+        np.testing.assert_allclose(
+            log_power_mean(LOGS, WEIGHTS, jnp.asarray(kappa)), extreme, atol=1e-3
+        )
 
 
 @given(
@@ -69,8 +73,12 @@ def test_domains_without_weight_play_no_part() -> None:
     weights = np.array([0.6, 0.4, 0.0, 0.0])
     for kappa in (-3.0, 0.0, 1e-4, 3.0):
         mean = log_power_mean(LOGS, weights, jnp.asarray(kappa))
-        np.testing.assert_allclose(mean, log_power_mean(LOGS[:2], weights[:2], jnp.asarray(kappa)), rtol=1e-9)
-        gradient = jax.grad(log_power_mean, argnums=(0, 1, 2))(jnp.asarray(LOGS), jnp.asarray(weights), kappa)
+        np.testing.assert_allclose(
+            mean, log_power_mean(LOGS[:2], weights[:2], jnp.asarray(kappa)), rtol=1e-9
+        )
+        gradient = jax.grad(log_power_mean, argnums=(0, 1, 2))(
+            jnp.asarray(LOGS), jnp.asarray(weights), kappa
+        )
         assert all(jnp.isfinite(part).all() for part in gradient)
         np.testing.assert_array_equal(gradient[0][2:], 0.0)
 

@@ -46,7 +46,9 @@ def test_smooth_where_the_second_epoch_begins() -> None:
 
 def test_gradients_are_finite_where_nothing_runs_out_or_is_used() -> None:
     for tokens, stock in ((0.0, 2.0), (0.0, np.inf), (5.0, np.inf), (1e9, 1e-3)):
-        gradient = jax.grad(effective_tokens, argnums=(0, 2))(jnp.asarray(tokens), jnp.asarray(stock), 15.0)
+        gradient = jax.grad(effective_tokens, argnums=(0, 2))(
+            jnp.asarray(tokens), jnp.asarray(stock), 15.0
+        )
         assert all(jnp.isfinite(part) for part in gradient)
 
 
@@ -55,7 +57,9 @@ def test_unlimited_stock_changes_nothing(name: str) -> None:
     law: Law = LAWS[name]
     at = points(law)
     repeated = at._replace(theta={**at.theta, "repeats": jnp.full_like(at.n, 15.0)})
-    np.testing.assert_allclose(losses(told(Repeated(law, {})), repeated), losses(law, at), rtol=1e-12)
+    np.testing.assert_allclose(
+        losses(told(Repeated(law, {})), repeated), losses(law, at), rtol=1e-12
+    )
     plenty = Repeated(law, dict.fromkeys(DOMAINS, 1e15))
     np.testing.assert_allclose(losses(told(plenty), repeated), losses(law, at), rtol=1e-12)
 

@@ -94,7 +94,11 @@ def points(law: Law, seed: int = 0, zeros: bool = False, draws: int = DRAWS) -> 
         weights[np.arange(draws), rng.integers(len(DOMAINS), size=draws)] += 0.1
         weights[: len(DOMAINS)] = np.eye(len(DOMAINS))
         weights = weights / weights.sum(1, keepdims=True)
-    return Points(theta, jnp.asarray(weights), *(jnp.asarray(10 ** rng.uniform(-1, 1, draws)) for _ in range(2)))
+    return Points(
+        theta,
+        jnp.asarray(weights),
+        *(jnp.asarray(10 ** rng.uniform(-1, 1, draws)) for _ in range(2)),
+    )
 
 
 def loss_of_one(law: Law, theta: Any, weights: Any, n: Any, d: Any, reference: Any) -> jax.Array:
@@ -105,7 +109,9 @@ def loss_of_one(law: Law, theta: Any, weights: Any, n: Any, d: Any, reference: A
 @partial(jax.jit, static_argnums=0)
 def losses(law: Law, at: Points, reference: Any = REFERENCE) -> jax.Array:
     """Loss (draw) of every draw at its own design."""
-    return jax.vmap(partial(loss_of_one, law), (0, 0, 0, 0, None))(*at, jnp.asarray(reference, at.weights.dtype))
+    return jax.vmap(partial(loss_of_one, law), (0, 0, 0, 0, None))(
+        *at, jnp.asarray(reference, at.weights.dtype)
+    )
 
 
 @partial(jax.jit, static_argnums=0)

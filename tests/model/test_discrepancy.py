@@ -35,7 +35,13 @@ class Table(NamedTuple):
     def misfit(self, pad: bool = False) -> Misfit:
         late = np.log(self.designs.tokens / REFERENCE.tokens)
         return self.cells.misfit(
-            self.designs, self.octaves_left, late, self.train_run, self.loss, np.full_like(self.loss, 0.001), pad
+            self.designs,
+            self.octaves_left,
+            late,
+            self.train_run,
+            self.loss,
+            np.full_like(self.loss, 0.001),
+            pad,
         )
 
     def errors(self, misfit: Misfit, seed: int = 1) -> Errors:
@@ -76,10 +82,15 @@ def dense(found: Table, misfit: Misfit) -> np.ndarray:
     x = octaves(found.designs, REFERENCE)
     cell = found.cells.nearest(x)
     psi = (found.designs.mixture - found.cells.centre) @ found.cells.directions
-    both = sum(np.minimum(np.abs(v[:, None]), np.abs(v[None])) * (v[:, None] * v[None] > 0) for v in (x[:, 0], x[:, 1]))
+    both = sum(
+        np.minimum(np.abs(v[:, None]), np.abs(v[None])) * (v[:, None] * v[None] > 0)
+        for v in (x[:, 0], x[:, 1])
+    )
     ratio = np.asarray(misfit.ratio)[found.train_run, 0]
     apart = THETA["drift_mix"] ** 2 * both * (psi @ psi.T) * np.outer(ratio, ratio)
-    strays = (0.5 * THETA["schedule"]) ** 2 * np.minimum(found.octaves_left[:, None], found.octaves_left[None])
+    strays = (0.5 * THETA["schedule"]) ** 2 * np.minimum(
+        found.octaves_left[:, None], found.octaves_left[None]
+    )
     root = found.cells.root[cell]
     return THETA["drift"] ** 2 * root @ root.T + apart + strays
 
@@ -122,7 +133,9 @@ def test_the_derivative_of_the_likelihood_is_that_of_its_values(pad: bool) -> No
         variance = errors.variance * (
             x[5] + (x[7] - 1) * patterns[: errors.variance.size].reshape(errors.variance.shape)
         )
-        return marginal_log_prob(theta, errors._replace(error=error, variance=variance, shared=x[4]), misfit)
+        return marginal_log_prob(
+            theta, errors._replace(error=error, variance=variance, shared=x[4]), misfit
+        )
 
     value, slope = jax.jit(of), jax.jit(jax.grad(of))
     at = jnp.array([*THETA.values(), 1.0, SHARED, 1.0, 1.0, 1.0])
@@ -130,7 +143,9 @@ def test_the_derivative_of_the_likelihood_is_that_of_its_values(pad: bool) -> No
     numeric = [(value(at + step) - value(at - step)) / (2 * step.sum()) for step in steps]
     np.testing.assert_allclose(slope(at), numeric, rtol=1e-5)
     curvature = [(slope(at + step) - slope(at - step)) / (2 * step.sum()) for step in steps]
-    np.testing.assert_allclose(jax.jit(jax.hessian(of))(at) * at, np.array(curvature) * at, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(
+        jax.jit(jax.hessian(of))(at) * at, np.array(curvature) * at, rtol=1e-4, atol=1e-3
+    )
 
 
 def test_a_drift_that_leaves_only_rounding_has_no_density() -> None:
@@ -174,7 +189,9 @@ def test_without_drift_the_likelihood_is_the_sum_over_training_runs() -> None:
     still = dict.fromkeys(THETA, 0.0)
     weight = np.asarray(errors.weight)
     seen = np.isfinite(found.loss[:, 0])
-    own = np.where(seen, at_rows(found, misfit, np.asarray(errors.variance)) / weight[found.train_run], np.inf)
+    own = np.where(
+        seen, at_rows(found, misfit, np.asarray(errors.variance)) / weight[found.train_run], np.inf
+    )
     square, log_det, count = by_run(errors.error, own, SHARED / weight, found.train_run, 9)  # type: ignore[arg-type]
     expected = -0.5 * float((square + log_det + count * np.log(2 * np.pi)).sum())
     assert expected == pytest.approx(float(marginal_log_prob(still, errors, misfit)), rel=1e-9)  # type: ignore[arg-type]
@@ -196,7 +213,9 @@ def test_the_surface_can_do_nothing_that_a_law_can_do() -> None:
             left = slope @ found.cells.root / np.linalg.norm(slope)
             assert np.abs(left).max() < 0.02 * np.linalg.norm(found.cells.root, axis=0).max()
     free = table(orthogonal=False).cells
-    np.testing.assert_allclose(free.root @ free.root.T, brownian(free.points, free.points), atol=1e-6)
+    np.testing.assert_allclose(
+        free.root @ free.root.T, brownian(free.points, free.points), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize(
@@ -204,7 +223,9 @@ def test_the_surface_can_do_nothing_that_a_law_can_do() -> None:
     [([1e8], [2e9], 0), ([1e8, 4e8], [2e9, 8e9], 0), ([1e8] * 5, [1e9, 2e9, 4e9, 8e9, 16e9], 1)],
     ids=["one", "two tied", "one size"],
 )
-def test_few_cells_leave_the_surface_little_or_nothing(sizes: list[float], tokens: list[float], rank: int) -> None:
+def test_few_cells_leave_the_surface_little_or_nothing(
+    sizes: list[float], tokens: list[float], rank: int
+) -> None:
     weights = np.random.default_rng(0).dirichlet(np.ones(3), len(sizes))
     designs = Designs(("a", "b", "c"), weights, np.array(sizes), np.array(tokens))
     cells = Cells.of(designs, np.zeros(len(sizes)), REFERENCE, weights.mean(0))
@@ -233,7 +254,9 @@ def test_the_surface_is_exact_at_its_cells_and_widens_with_every_octave() -> Non
     spread = np.sqrt((cells.extend(beyond)[1] ** 2).sum(1))
     assert (np.diff(spread) > 0).all()
     far = Designs(designs.domains, centre[:1], np.array([4e8 * 2**9]), np.array([16e9]))
-    assert (cells.extend(far)[1] ** 2).sum() == pytest.approx(9, rel=0.15)  # variance grows by one an octave
+    assert (cells.extend(far)[1] ** 2).sum() == pytest.approx(
+        9, rel=0.15
+    )  # variance grows by one an octave
 
 
 def test_designs_beyond_the_runs_are_moved_to_where_these_end() -> None:
@@ -276,7 +299,15 @@ def test_runs_of_the_same_checkpoints_are_one_pattern() -> None:
     same = found._replace(loss=np.full_like(found.loss, 2.7)).misfit()
     alike = {
         tuple(
-            sorted(zip(*(v[found.train_run == g] for v in (found.designs.params, found.designs.tokens)), strict=True))
+            sorted(
+                zip(
+                    *(
+                        v[found.train_run == g]
+                        for v in (found.designs.params, found.designs.tokens)
+                    ),
+                    strict=True,
+                )
+            )
         )
         for g in range(9)
     }
@@ -285,7 +316,9 @@ def test_runs_of_the_same_checkpoints_are_one_pattern() -> None:
 
 def test_cells_are_merged_where_there_would_be_too_many() -> None:
     rng = np.random.default_rng(0)
-    designs = Designs((), np.empty((500, 0)), 10 ** rng.uniform(7, 10, 500), 10 ** rng.uniform(9, 12, 500))
+    designs = Designs(
+        (), np.empty((500, 0)), 10 ** rng.uniform(7, 10, 500), 10 ** rng.uniform(9, 12, 500)
+    )
     cells = Cells.of(designs, np.zeros(500), Scale(3e8, 3e10), np.empty(0))
     assert len(cells.points) <= 64
     nothing, one = np.zeros(500), np.ones((500, 1))

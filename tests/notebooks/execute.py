@@ -44,7 +44,10 @@ def main(names: list[str]) -> None:
             if not names or path.stem in names:
                 began = time.monotonic()
                 nbformat.write(execute(path, Path(folder)), path)
-                print(f"{path.stem}: {time.monotonic() - began:.0f} s, {path.stat().st_size / 1000:.0f} kB", flush=True)
+                print(
+                    f"{path.stem}: {time.monotonic() - began:.0f} s, {path.stat().st_size / 1000:.0f} kB",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

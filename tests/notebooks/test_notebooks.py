@@ -43,7 +43,11 @@ def test_a_notebook_is_kept_executed_with_figures(path: Path) -> None:
     assert path.stat().st_size < SIZE
     assert [cell["execution_count"] for cell in cells(path)] == list(range(1, len(cells(path)) + 1))
     outputs = [output for cell in cells(path) for output in cell["outputs"]]
-    assert not [output for output in outputs if output["output_type"] == "error" or output.get("name") == "stderr"]
+    assert not [
+        output
+        for output in outputs
+        if output["output_type"] == "error" or output.get("name") == "stderr"
+    ]
     assert any("image/png" in output.get("data", {}) for output in outputs)
 
 
@@ -54,7 +58,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.notebook
-@pytest.mark.parametrize("path", [p for p in NOTEBOOKS if p.stem not in RECORDED], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [p for p in NOTEBOOKS if p.stem not in RECORDED], ids=lambda path: path.stem
+)
 def test_a_notebook_runs_through(path: Path, folder: Path) -> None:
     pytest.importorskip("nbclient", reason="needs `uv run --group notebooks`")
     execute(path, folder)

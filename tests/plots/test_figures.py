@@ -27,7 +27,12 @@ def test_loss_by_size_shows_bands_runs_and_where_they_end(additive):
     assert len(points) == 4 and set(points[:, 0]) == set(additive.designs.params)
     row = (additive.designs.params == points[0, 0]) & (additive.designs.tokens == scale.tokens)
     assert points[0, 1] in additive.runs.loss[row, 1]
-    at = Designs(additive.domains, mixture.on(additive.domains)[None], median[-1:, 0], np.array([scale.tokens]))
+    at = Designs(
+        additive.domains,
+        mixture.on(additive.domains)[None],
+        median[-1:, 0],
+        np.array([scale.tokens]),
+    )
     np.testing.assert_allclose(median[-1, 1], additive.predict(at).quantile(0.5)[0, 1], rtol=1e-2)
     assert "nats" in ax.get_ylabel() and "3B" in lines["N = 3B"].get_label()
     others = lines["other runs, carried here"].get_xydata()
@@ -41,7 +46,9 @@ def comparison() -> Comparison:
     rng = np.random.default_rng(0)
     loo = rng.normal([[[1.0, 2.0]], [[0.0, 2.5]], [[0.5, 0.0]]], 0.5, (3, 40, 2))
     train_run = tuple(str(i // 4) for i in range(40))
-    return Comparison(("additive", "joint", "chinchilla"), ("prose", "proofs"), train_run, loo, np.zeros_like(loo))
+    return Comparison(
+        ("additive", "joint", "chinchilla"), ("prose", "proofs"), train_run, loo, np.zeros_like(loo)
+    )
 
 
 def test_comparison_shows_how_far_each_law_is_behind():
@@ -62,7 +69,9 @@ def backtested() -> Backtest:
     draws = truth * (1 + 0.01 * rng.standard_normal((400, 30, 2)))
     designs = Designs(("a", "b"), np.full((30, 2), 0.5), np.full(30, 1e9), np.full(30, 1e10))
     prediction = Prediction(draws, designs, ("prose", "proofs"))
-    return Backtest("joint", "size", ("N = 1B",), (90,), np.zeros(30, int), prediction, measured, designs.ids)
+    return Backtest(
+        "joint", "size", ("N = 1B",), (90,), np.zeros(30, int), prediction, measured, designs.ids
+    )
 
 
 def test_coverage_is_drawn_against_what_was_promised():
@@ -70,7 +79,9 @@ def test_coverage_is_drawn_against_what_was_promised():
     assert plot_coverage(backtested(), ax=ax) is ax
     pooled = next(line for line in ax.lines if line.get_label() == "all targets")
     figures = backtested().score
-    np.testing.assert_allclose(pooled.get_ydata(), [100 * figures.pooled(c) for c in figures.coverage])
+    np.testing.assert_allclose(
+        pooled.get_ydata(), [100 * figures.pooled(c) for c in figures.coverage]
+    )
     np.testing.assert_allclose(pooled.get_xdata(), [50, 80, 90, 95])
 
 
@@ -79,7 +90,10 @@ def test_misses_show_every_left_out_loss_once(tmp_path):
     assert plot_misses(backtested(), ax=ax) is ax
     shown = sum(len(line.get_xdata()) for line in ax.lines if line.get_marker() == ".")
     assert shown == 60 and [t.get_text() for t in ax.get_xticklabels()] == ["prose", "proofs"]
-    both = (lambda ax: plot_coverage(backtested(), ax=ax)), (lambda ax: plot_misses(backtested(), ax=ax))
+    both = (
+        (lambda ax: plot_coverage(backtested(), ax=ax)),
+        (lambda ax: plot_misses(backtested(), ax=ax)),
+    )
     save_plots(tmp_path / "figure.png", *both)
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(InputError, match="unknown kind of figure"):

@@ -68,7 +68,9 @@ def test_the_package_has_plots_but_does_not_load_them() -> None:
         "assert 'matplotlib' not in sys.modules and 'jinja2' not in sys.modules\n"
         "assert callable(bm.plots.plot_shares)"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -97,7 +99,9 @@ def test_loss_by_share_is_a_line_through_the_design(believed: Posterior, ax) -> 
         plot_loss_by_share(believed, design, "web", target="python", ax=edge, other_domain="web")
 
 
-def test_ternary_maps_mark_the_choice_and_are_lowest_near_it(believed: Posterior, decision: Decision) -> None:
+def test_ternary_maps_mark_the_choice_and_are_lowest_near_it(
+    believed: Posterior, decision: Decision
+) -> None:
     ax = ternary_axes(Figure())
     assert plot_ternary_regret(believed, decision, ax=ax) is ax
     filled = ax.collections[0]
@@ -111,14 +115,20 @@ def test_ternary_maps_mark_the_choice_and_are_lowest_near_it(believed: Posterior
         plot_ternary_loss(believed, decision.optimum.design, ["web", "web", "_books"], ax=flat)
 
 
-def test_what_constraints_forbid_is_grey_where_it_would_be_better(believed: Posterior, decision: Decision) -> None:
+def test_what_constraints_forbid_is_grey_where_it_would_be_better(
+    believed: Posterior, decision: Decision
+) -> None:
     free = ternary_axes(Figure())
     plot_ternary_regret(believed, decision, ax=free)
-    assert "better, but not allowed" not in {text.get_text() for text in free.get_legend().get_texts()}
+    assert "better, but not allowed" not in {
+        text.get_text() for text in free.get_legend().get_texts()
+    }
     best = max(decision.mixture.as_dict().items(), key=lambda item: item[1])[0]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        bound = decide(believed, SCALE, feasible=FeasibleSet(bounds={best: (0.0, 0.2)}), max_draws=60)
+        bound = decide(
+            believed, SCALE, feasible=FeasibleSet(bounds={best: (0.0, 0.2)}), max_draws=60
+        )
     ax = ternary_axes(Figure())
     plot_ternary_regret(believed, bound, ax=ax)
     assert "better, but not allowed" in {text.get_text() for text in ax.get_legend().get_texts()}
@@ -129,14 +139,18 @@ def test_shares_of_many_domains_say_what_the_rest_have(decision: Decision, ax) -
     names = [label.get_text() for label in ax.get_yticklabels()]
     chosen = lines(ax)["chosen"].get_xdata()
     assert len(names) == len(chosen) == 2
-    assert f"1 smaller domain has {100 * (1 - sum(chosen)):.0f} %" in [t.get_text() for t in ax.texts]
+    assert f"1 smaller domain has {100 * (1 - sum(chosen)):.0f} %" in [
+        t.get_text() for t in ax.texts
+    ]
 
 
 def test_effects_are_differences_of_predictions(believed: Posterior, ax) -> None:
     mixture = Mixture({"web": 0.5, "$code$": 0.3, "_books": 0.2})
     found = effects(believed, Design(mixture, SCALE), step=0.1)
     more = Mixture({"web": 0.55, "$code$": 0.27, "_books": 0.18})
-    both = believed.predict(Designs.of(Design(mixture, SCALE), Design(more, SCALE)), noise=False).draws
+    both = believed.predict(
+        Designs.of(Design(mixture, SCALE), Design(more, SCALE)), noise=False
+    ).draws
     change = 100 * (both[:, 1] / both[:, 0] - 1)
     np.testing.assert_allclose(found.mean[:, 0], change.mean(axis=0), rtol=1e-6)
     assert (found.q05 <= found.mean).all() and (found.mean <= found.q95).all()
@@ -147,7 +161,13 @@ def test_effects_are_differences_of_predictions(believed: Posterior, ax) -> None
 
 
 def test_effects_of_a_large_table_show_the_largest(ax) -> None:
-    many = invented(tuple(f"d{i}" for i in range(60)), tuple(f"t{i}" for i in range(40)), rows=80, chains=1, draws=20)
+    many = invented(
+        tuple(f"d{i}" for i in range(60)),
+        tuple(f"t{i}" for i in range(40)),
+        rows=80,
+        chains=1,
+        draws=20,
+    )
     assert many.natural is not None
     found = effects(many, Design(many.natural, SCALE))
     plot_effects(found, ax=ax, max_domains=12, max_targets=30)
@@ -186,7 +206,11 @@ def test_convergence_counts_the_parameters_that_fail(believed: Posterior, ax) ->
     assert min(found.ess_bulk.min(), found.ess_tail.min()) == pytest.approx(
         min(min(t.ess_bulk, t.ess_tail) for t in believed.diagnostics.targets)
     )
-    size = sum(len(line.get_xdata()) for line in ax.lines if "fail" in line.get_label() or "param" in line.get_label())
+    size = sum(
+        len(line.get_xdata())
+        for line in ax.lines
+        if "fail" in line.get_label() or "param" in line.get_label()
+    )
     assert size == len(found.parameter) == sum(v[0, 0].size for v in believed.draws.values())
 
 
@@ -213,20 +237,32 @@ def test_candidates_are_worth_what_propose_says(believed: Posterior, ax) -> None
 
 
 def test_regret_by_flops_is_the_mean_over_seeds(ax) -> None:
-    steps = [[Step(10 + i, 1e19 * (1 + i), 0.02 / (1 + i + seed), 0.01, 0.3) for i in range(5)] for seed in (0, 1)]
+    steps = [
+        [Step(10 + i, 1e19 * (1 + i), 0.02 / (1 + i + seed), 0.01, 0.3) for i in range(5)]
+        for seed in (0, 1)
+    ]
     replays = Replays(tuple(Trace("regret", seed, tuple(each)) for seed, each in enumerate(steps)))
     plot_regret_by_flops(replays, ax=ax)
     x, y = ax.lines[0].get_xydata().T
     assert (x[0], x[-1]) == pytest.approx((1, 5))  # times what the first runs cost
-    assert y[0] == pytest.approx((0.02 + 0.01) / 2) and y[-1] == pytest.approx((0.02 / 5 + 0.02 / 6) / 2)
+    assert y[0] == pytest.approx((0.02 + 0.01) / 2) and y[-1] == pytest.approx(
+        (0.02 / 5 + 0.02 / 6) / 2
+    )
 
 
 def test_names_are_drawn_as_they_are() -> None:
-    assert plain("$x$") == r"\$x\$" and plain("_x") == " _x" and len(plain("x" * 99)) == 18 and plain("a\x07b") == "a b"
+    assert (
+        plain("$x$") == r"\$x\$"
+        and plain("_x") == " _x"
+        and len(plain("x" * 99)) == 18
+        and plain("a\x07b") == "a b"
+    )
 
 
 def test_a_figure_for_a_page_has_no_paper_of_its_own(decision: Decision) -> None:
     svg = svg_of(lambda ax: plot_shares(decision, ax=ax), name="one")
     assert svg.startswith("<svg viewBox=") and svg.endswith("</svg>")
     assert "DejaVu" not in svg and "#000000" not in svg and "$code$" in svg
-    assert svg == svg_of(lambda ax: plot_shares(decision, ax=ax), name="one"), "the same bytes again"
+    assert svg == svg_of(lambda ax: plot_shares(decision, ax=ax), name="one"), (
+        "the same bytes again"
+    )

@@ -25,7 +25,9 @@ def synthetic(length: int = 40_000) -> Corpus:
             at = liked[at] if turn else (at + 1) % SYMBOLS
             stream[place] = at
         streams[target] = stream
-    return held_out_split(MULTIMODAL, streams, dict.fromkeys(MULTIMODAL.targets, SYMBOLS), SYMBOLS + 1)
+    return held_out_split(
+        MULTIMODAL, streams, dict.fromkeys(MULTIMODAL.targets, SYMBOLS), SYMBOLS + 1
+    )
 
 
 def put_in_cache(corpus: Corpus, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

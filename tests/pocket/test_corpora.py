@@ -46,7 +46,12 @@ def test_images_are_coded_by_their_nearest_patch() -> None:
     assert symbols.shape == (400, 64)
     pixels = flat[0, 4:8, 8:12].reshape(-1)  # row 1, column 2
     assert symbols[0, 10] == np.argmin(((book - pixels) ** 2).sum(axis=1))
-    assert np.corrcoef(book[symbols].mean(axis=2).ravel(), decode.patches(flat).mean(axis=2).ravel())[0, 1] > 0.95
+    assert (
+        np.corrcoef(book[symbols].mean(axis=2).ravel(), decode.patches(flat).mean(axis=2).ravel())[
+            0, 1
+        ]
+        > 0.95
+    )
 
 
 def test_held_out_sequences_are_not_trained_on() -> None:
@@ -59,7 +64,9 @@ def test_held_out_sequences_are_not_trained_on() -> None:
     assert corpus.natural.sum() == pytest.approx(1)
 
 
-def test_a_corpus_comes_back_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_corpus_comes_back_from_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     corpus = synthetic()
     put_in_cache(corpus, tmp_path, monkeypatch)
     again = load_corpus("multimodal")
@@ -88,7 +95,9 @@ def test_packages_are_pinned_and_checked(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_no_corpus_is_in_the_repository() -> None:
-    listed = subprocess.run(["git", "ls-files"], capture_output=True, text=True, cwd=ROOT, check=False)
+    listed = subprocess.run(
+        ["git", "ls-files"], capture_output=True, text=True, cwd=ROOT, check=False
+    )
     if listed.returncode:
         pytest.skip("not a git checkout")
     files = [ROOT / name for name in listed.stdout.splitlines()]
@@ -98,6 +107,10 @@ def test_no_corpus_is_in_the_repository() -> None:
 
 
 def test_settings_can_be_asked_for_without_the_extra() -> None:
-    script = "import sys, bayesmix.cli.pocket; assert not {'jax', 'optax', 'PIL'} & set(sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False)
+    script = (
+        "import sys, bayesmix.cli.pocket; assert not {'jax', 'optax', 'PIL'} & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False
+    )
     assert done.returncode == 0, done.stderr

@@ -48,12 +48,18 @@ def test_tables_hold_what_they_declare(setting: str, frame: pd.DataFrame) -> Non
     assert abs(np.corrcoef(np.log(runs.params), np.log(runs.tokens))[0, 1]) < 0.1
     assert len(set(runs.tokens)) >= 4
     assert (frame.groupby("train_run")["tokens"].nunique() == len(set(runs.tokens))).all()
-    assert (frame["params"] == frame["size"].map({name: size.params for name, size in SIZES.items()})).all()
-    assert (frame["cpu_seconds"] > 0).all() and (frame["flops"] > 6 * frame["params"] * frame["tokens"]).all()
+    assert (
+        frame["params"] == frame["size"].map({name: size.params for name, size in SIZES.items()})
+    ).all()
+    assert (frame["cpu_seconds"] > 0).all() and (
+        frame["flops"] > 6 * frame["params"] * frame["tokens"]
+    ).all()
 
 
 @every_setting
-def test_the_hold_out_is_the_largest_size_and_five_mixtures(setting: str, frame: pd.DataFrame) -> None:
+def test_the_hold_out_is_the_largest_size_and_five_mixtures(
+    setting: str, frame: pd.DataFrame
+) -> None:
     large = frame["size"] == LARGEST
     aside = frame["mixture"].isin(frame[frame["hold_out"] == "mixture"]["mixture"])
     assert frame[aside]["mixture"].nunique() == 5
@@ -74,13 +80,17 @@ def test_the_readme_names_every_package(setting: str) -> None:
 @every_setting
 def test_the_smallest_run_comes_out_again(setting: str, frame: pd.DataFrame) -> None:
     if not corpus_path(setting).is_file():
-        pytest.skip(f"no corpus on this machine; `bayesmix pocket corpus --setting {setting}` makes it")
+        pytest.skip(
+            f"no corpus on this machine; `bayesmix pocket corpus --setting {setting}` makes it"
+        )
     _comes_out_again(setting, frame)
 
 
 @pytest.mark.slow
 @every_setting
-def test_the_smallest_run_comes_out_again_from_packages_fetched_now(setting: str, frame: pd.DataFrame) -> None:
+def test_the_smallest_run_comes_out_again_from_packages_fetched_now(
+    setting: str, frame: pd.DataFrame
+) -> None:
     try:
         _comes_out_again(setting, frame)
     except InputError as error:
@@ -93,7 +103,9 @@ def _comes_out_again(setting: str, frame: pd.DataFrame) -> None:
     """Train the smallest model to the smallest D: seconds. A tenth of what another seed changes is let pass."""
     row = frame[frame["size"] == min(SIZES)].sort_values(["tokens", "mixture"]).iloc[0]
     weights = {domain: float(row[f"weight.{domain}"]) for domain in SETTINGS[setting].domains}
-    job = TrainingJob("again", setting, row["size"], int(row["seed"]), (int(row["tokens"]),), weights)
+    job = TrainingJob(
+        "again", setting, row["size"], int(row["seed"]), (int(row["tokens"]),), weights
+    )
     (point,) = record(job)["points"]
     for target, loss in point["loss"].items():
         assert loss == pytest.approx(row[f"loss.{target}"], rel=1e-3), target

@@ -56,11 +56,15 @@ def jobs(count: int) -> list[TrainingJob]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = importlib.import_module("bayesmix.pocket.sweep")  # the name in the package is the function
+    module = importlib.import_module(
+        "bayesmix.pocket.sweep"
+    )  # the name in the package is the function
     monkeypatch.setattr(module, "WORKER", (sys.executable, "-c", QUICK))
 
 
-def test_a_killed_sweep_goes_on_without_losing_or_doubling_a_run(tmp_path: Path, quick: None) -> None:
+def test_a_killed_sweep_goes_on_without_losing_or_doubling_a_run(
+    tmp_path: Path, quick: None
+) -> None:
     out, table = tmp_path / "runs.jsonl", tmp_path / "plan.csv"
     write_plan(jobs(40), table)
     process = subprocess.Popen([sys.executable, "-c", STARTED, table, out, QUICK], cwd=ROOT)
@@ -93,7 +97,9 @@ def test_a_file_has_one_sweep_at_a_time(tmp_path: Path, quick: None) -> None:
     assert nested and len(read_records(out)) == 2
 
 
-def test_a_worker_that_dies_stops_the_sweep_and_keeps_what_is_done(tmp_path: Path, quick: None) -> None:
+def test_a_worker_that_dies_stops_the_sweep_and_keeps_what_is_done(
+    tmp_path: Path, quick: None
+) -> None:
     out = tmp_path / "runs.jsonl"
     with pytest.raises(InputError, match="out of memory"):
         sweep([*jobs(3), replace(jobs(1)[0], train_run="large", seed=99), *jobs(5)[3:]], out, 1)
@@ -119,7 +125,9 @@ def test_tables_of_mixed_corpora_are_refused(tmp_path: Path, quick: None) -> Non
         write_runs(out, tmp_path / "runs.csv")
 
 
-def test_a_sweep_trains_what_the_trainer_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_trains_what_the_trainer_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     put_in_cache(synthetic(), tmp_path / "cache", monkeypatch)
     job = TrainingJob("one", "multimodal", "S0", 3, (20_480,), EVEN)
     sweep([job], tmp_path / "runs.jsonl", 1)
@@ -127,7 +135,9 @@ def test_a_sweep_trains_what_the_trainer_trains(tmp_path: Path, monkeypatch: pyt
     alone = record(job)
     for each in (*swept["points"], *alone["points"]):
         each.pop("cpu_seconds")
-    for mine, other in zip(swept["points"], alone["points"], strict=True):  # threads add up in another order
+    for mine, other in zip(
+        swept["points"], alone["points"], strict=True
+    ):  # threads add up in another order
         assert mine.pop("loss") == pytest.approx(other.pop("loss"), rel=1e-3)
     assert swept == alone
 
@@ -141,7 +151,9 @@ def test_the_command_trains_one_run(
     path = tmp_path / "row.csv"
     path.write_text(capsys.readouterr().out, encoding="utf-8")
     runs = load_runs(path)
-    assert runs.mixture.tolist() == [[0.4, 0.3, 0.2, 0.1]] and runs.params.tolist() == [SIZES["S0"].params]
+    assert runs.mixture.tolist() == [[0.4, 0.3, 0.2, 0.1]] and runs.params.tolist() == [
+        SIZES["S0"].params
+    ]
     assert main([*words.split(), "prose=.4,poems=.6"]) == 2
     assert "the weights are not a mixture" in capsys.readouterr().err
 

@@ -43,7 +43,9 @@ def test_no_symbol_is_predicted_from_itself_or_later_ones() -> None:
 
 def test_an_untrained_model_knows_nothing(corpus: Corpus) -> None:
     weights = initial(jax.random.key(0), TINY, corpus.vocabulary)
-    np.testing.assert_allclose(loss_in_nats(weights, corpus.held_out["code"]), np.log(corpus.vocabulary), rtol=1e-6)
+    np.testing.assert_allclose(
+        loss_in_nats(weights, corpus.held_out["code"]), np.log(corpus.vocabulary), rtol=1e-6
+    )
 
 
 def test_the_same_seed_gives_the_same_losses_and_another_does_not(corpus: Corpus) -> None:
@@ -67,7 +69,9 @@ def test_a_measurement_on_the_way_is_that_of_a_run_planned_for_it(corpus: Corpus
     on_the_way, _ = train(corpus, TINY, EVEN, [60_000, 180_000])
     alone = train(corpus, TINY, EVEN, [60_000])[0]
     for target, loss in alone.loss.items():
-        assert on_the_way.loss[target] == pytest.approx(loss, rel=0.02)  # Sobol points are scrambled alike
+        assert on_the_way.loss[target] == pytest.approx(
+            loss, rel=0.02
+        )  # Sobol points are scrambled alike
 
 
 def test_impossible_tokens_are_refused() -> None:

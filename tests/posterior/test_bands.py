@@ -38,7 +38,9 @@ def test_they_are_what_predict_says(additive) -> None:
     assert table["target"].tolist() == list(additive.targets) * len(designs)
     assert table["id"].tolist() == [name for name in designs.ids for _ in additive.targets]
     law = additive.predict(designs, noise=False).interval(0.9).reshape(-1, 2)
-    np.testing.assert_allclose(np.stack([table["law_q05"], table["law_q95"]], axis=1), law, rtol=1e-3)
+    np.testing.assert_allclose(
+        np.stack([table["law_q05"], table["law_q95"]], axis=1), law, rtol=1e-3
+    )
     np.testing.assert_allclose(table["mean"], additive.predict(designs).mean.reshape(-1), rtol=1e-3)
     assert (table["q05"] < table["law_q05"]).all() and (table["law_q95"] < table["q95"]).all()
     assert set(table["diagnostics"]) == {additive.diagnostics.verdict}

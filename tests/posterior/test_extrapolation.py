@@ -45,12 +45,18 @@ def test_the_distance_agrees_with_a_search_over_the_hull() -> None:
     weights = rng.dirichlet(np.full(3, 0.4))
     inside = rng.dirichlet(np.ones(3), 200_000) @ FITTED.mixture
     best = 0.5 * np.abs(inside - weights).sum(1).min()
-    assert Extrapolation.of(designs(weights.tolist()), FITTED).mixture[0] == pytest.approx(best, abs=3e-3)
+    assert Extrapolation.of(designs(weights.tolist()), FITTED).mixture[0] == pytest.approx(
+        best, abs=3e-3
+    )
 
 
-def test_mixtures_looked_at_together_are_as_far_as_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mixtures_looked_at_together_are_as_far_as_each_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     weights = np.random.default_rng(1).dirichlet(np.full(3, 0.4), 40)
-    many = Designs(FITTED.domains, np.vstack([weights, FITTED.mixture]), np.full(43, 2e8), np.full(43, 2e9))
+    many = Designs(
+        FITTED.domains, np.vstack([weights, FITTED.mixture]), np.full(43, 2e8), np.full(43, 2e9)
+    )
     together = Extrapolation.of(many, FITTED).mixture
     monkeypatch.setattr(extrapolation, "TOGETHER", 1)
     np.testing.assert_allclose(together, Extrapolation.of(many, FITTED).mixture, atol=1e-12)

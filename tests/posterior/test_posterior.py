@@ -94,7 +94,9 @@ def test_arviz_opens_the_file_unaided(additive, tmp_path):
     path = tmp_path / "posterior.nc"
     save_posterior(additive, path)
     tree = az.from_netcdf(path)
-    assert {"posterior", "sample_stats", "log_likelihood", "observed_data", "constant_data"} <= set(tree.children)
+    assert {"posterior", "sample_stats", "log_likelihood", "observed_data", "constant_data"} <= set(
+        tree.children
+    )
     assert list(tree.posterior["gamma"].dims) == ["chain", "draw", "target", "domain"]
     assert list(tree.posterior["share"].dims) == ["chain", "draw", "target", "part"]
     assert tree.attrs["fingerprint"] == additive.runs.fingerprint
@@ -103,7 +105,9 @@ def test_arviz_opens_the_file_unaided(additive, tmp_path):
     run, target = 5, 1
     chains, draws = additive.draws["E"].shape[:2]
     at = (2, 7, run, target)
-    drifted = additive.predict(additive.designs, noise=False).draws.reshape(chains, draws, -1, 2)[at]
+    drifted = additive.predict(additive.designs, noise=False).draws.reshape(chains, draws, -1, 2)[
+        at
+    ]
     later = additive.designs.tokens[run] / additive.reference.scale.tokens
     sigma, effect, early = (draw[site][target] for site in ("sigma", "run_effect", "early"))
     growth = (1 + early**2 / later) / (1 + early**2)
@@ -113,7 +117,9 @@ def test_arviz_opens_the_file_unaided(additive, tmp_path):
     got = tree.log_likelihood["loss"].sel(train_run=label).values[2, 7, target]
     np.testing.assert_allclose(got, expected, rtol=1e-4)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # Pareto k of single points is not what is tested
+        warnings.simplefilter(
+            "ignore", UserWarning
+        )  # Pareto k of single points is not what is tested
         assert np.isfinite(az.loo(tree, var_name="loss").elpd)
 
 
@@ -138,8 +144,14 @@ def test_diagnostics_fail_when_chains_disagree():
     good = rng.normal(size=(4, 200, 1))
     apart = good + np.array([0, 0, 0, 3.0])[:, None, None]
     stuck = np.where(np.arange(4)[:, None, None] == 3, 7.0, good)
-    assert diagnose({"x": good}, stats_, ("t",)).verdict in ("PASS", "FAIL")  # 800 draws: ESS decides
-    assert diagnose({"x": np.tile(good, (1, 5, 1))[:, :1000]}, _longer(stats_), ("t",)).targets[0].rhat < 1.02
+    assert diagnose({"x": good}, stats_, ("t",)).verdict in (
+        "PASS",
+        "FAIL",
+    )  # 800 draws: ESS decides
+    assert (
+        diagnose({"x": np.tile(good, (1, 5, 1))[:, :1000]}, _longer(stats_), ("t",)).targets[0].rhat
+        < 1.02
+    )
     for bad in (apart, stuck):
         found = diagnose({"x": bad, "y": good}, stats_, ("t",)).targets[0]
         assert found.fails and found.rhat_of == "x"
@@ -150,9 +162,16 @@ def _longer(stats_):
 
 
 def test_one_chain_fails():
-    stats_ = {"energy": np.random.default_rng(0).normal(size=(1, 500, 1)), "steps": np.ones((1, 500, 1))}
+    stats_ = {
+        "energy": np.random.default_rng(0).normal(size=(1, 500, 1)),
+        "steps": np.ones((1, 500, 1)),
+    }
     stats_["diverging"] = np.zeros((1, 500, 1), bool)
-    draws = {"x": np.r_[np.random.default_rng(0).normal(0, 1, 250), np.random.default_rng(1).normal(4, 1, 250)]}
+    draws = {
+        "x": np.r_[
+            np.random.default_rng(0).normal(0, 1, 250), np.random.default_rng(1).normal(4, 1, 250)
+        ]
+    }
     assert diagnose({"x": draws["x"][None, :, None]}, stats_, ("t",)).targets[0].fails
 
 
@@ -179,7 +198,9 @@ def test_run_noise_on_a_surface_is_one_factor_a_draw_and_target(additive):
     scale = Scale(1e9, 2e10)
     quiet, noisy = additive.surface(scale), additive.surface(scale, noise=True)
     with enable_x64():
-        here, there = (np.asarray(noisy(h) / quiet(h)) for h in np.array([[0.2, 0.3, 0.5], [0.6, 0.2, 0.2]]))
+        here, there = (
+            np.asarray(noisy(h) / quiet(h)) for h in np.array([[0.2, 0.3, 0.5], [0.6, 0.2, 0.2]])
+        )
     np.testing.assert_allclose(here, there, rtol=1e-12)
     assert here.shape == (additive.n_draws, len(additive.targets))
     # D is above that of most runs: no early jitter to speak of

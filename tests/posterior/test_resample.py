@@ -31,7 +31,11 @@ def test_weights_of_outcomes_far_from_every_draw_are_called_unusable() -> None:
 @pytest.mark.parametrize("step", [9.0, 24.5, 400.0])
 def test_tails_that_leave_floating_point_are_called_unusable(step: float) -> None:
     found = smoothed(-step * np.arange(200)[None])
-    assert found.khat[0] > 0.7 and np.isfinite(found.weights).all() and found.weights.sum() == pytest.approx(1)
+    assert (
+        found.khat[0] > 0.7
+        and np.isfinite(found.weights).all()
+        and found.weights.sum() == pytest.approx(1)
+    )
 
 
 def test_equal_ratios_are_equal_weights() -> None:

@@ -13,7 +13,13 @@ from bayesmix.report.page import html
 from tests.large import invented
 from tests.report.browser import find_browser
 
-DOMAINS = ("<script>alert(1)</script>", "co\"de' onload=x", "books & </style>", "$wiki$ ~a/b", "_hidden")
+DOMAINS = (
+    "<script>alert(1)</script>",
+    "co\"de' onload=x",
+    "books & </style>",
+    "$wiki$ ~a/b",
+    "_hidden",
+)
 TARGETS = ("<img src=x onerror=alert(2)>", "prose", "{{ 7 * 7 }}")
 SCALE = Scale(4e9, 80e9)
 

@@ -50,12 +50,17 @@ def test_nothing_overflows_and_nothing_complains(page: Page, browser: str, width
 
 def test_a_table_sorts_by_its_numbers(page: Page, browser: str) -> None:
     found = visit(browser, page.file, 1280, SORT).result
-    assert found["up"] == sorted(found["before"]) and found["down"] == sorted(found["before"], reverse=True)
+    assert found["up"] == sorted(found["before"]) and found["down"] == sorted(
+        found["before"], reverse=True
+    )
     assert found["state"] == "ascending"
 
 
 def test_the_check_can_fail(browser: str, tmp_path) -> None:
     bad = tmp_path / "bad.html"
-    bad.write_text("<h1>x</h1><div style='width:900px'>wide</div><script>nothing.here()</script>", encoding="utf-8")
+    bad.write_text(
+        "<h1>x</h1><div style='width:900px'>wide</div><script>nothing.here()</script>",
+        encoding="utf-8",
+    )
     seen = visit(browser, bad, 390, OVERFLOW)
     assert seen.errors and seen.result["out"]

@@ -93,9 +93,9 @@ def test_numbers_of_the_page_are_those_of_the_json(page: Page, read: Read) -> No
         digits = len(re.sub(r"\D", "", shown.split(" × ")[0]).lstrip("0")) or 1
         step = 10.0 ** (1 - digits)  # the last digit shown, as a share of the number
         percent = 6e-4 if shown.endswith("%") else 0.0
-        assert math.isclose(shown_as(shown), expected, rel_tol=step, abs_tol=max(percent, 5.1e-3 * (digits < 3))), (
-            pointer
-        )
+        assert math.isclose(
+            shown_as(shown), expected, rel_tol=step, abs_tol=max(percent, 5.1e-3 * (digits < 3))
+        ), pointer
 
 
 def test_the_verdict_is_the_decision(page: Page, read: Read) -> None:
@@ -112,7 +112,9 @@ def test_the_verdict_is_the_decision(page: Page, read: Read) -> None:
 
 
 def test_what_the_user_wrote_is_text(page: Page, read: Read) -> None:
-    assert [script.strip() for script in read.scripts] == [(files("bayesmix.report") / "page.js").read_text().strip()]
+    assert [script.strip() for script in read.scripts] == [
+        (files("bayesmix.report") / "page.js").read_text().strip()
+    ]
     assert not [tag for tag, _ in read.tags if tag in ("img", "b")]
     assert not [name for _, attributes in read.tags for name in attributes if name.startswith("on")]
     for name in (*DOMAINS, *TARGETS, "<b>runs</b>.nc"):
@@ -125,29 +127,49 @@ def test_what_the_user_wrote_is_text(page: Page, read: Read) -> None:
 def test_the_page_needs_nothing_but_itself(page: Page, read: Read) -> None:
     links = [value for _, a in read.tags for name in ("src", "href") if (value := a.get(name))]
     assert links and all(link.startswith(("#", "data:")) for link in links)
-    assert all(link.startswith(("#", "'data:", "data:")) for link in re.findall(r"url\(([^)]*)\)", page.text))
+    assert all(
+        link.startswith(("#", "'data:", "data:"))
+        for link in re.findall(r"url\(([^)]*)\)", page.text)
+    )
     assert "@import" not in page.text and "http-equiv" not in page.text
     identifiers = [a["id"] for _, a in read.tags if "id" in a]
     assert len(identifiers) == len(set(identifiers))
-    assert {link[1:] for link in links if link.startswith("#") and len(link) > 1} <= set(identifiers)
+    assert {link[1:] for link in links if link.startswith("#") and len(link) > 1} <= set(
+        identifiers
+    )
     assert len(page.text) < 1_500_000
 
 
 def test_figures_have_words_and_tables_have_heads(read: Read) -> None:
     plots = [a for tag, a in read.tags if a.get("class") == "plot"]
-    assert len(plots) >= 10 and all(a["role"] == "img" and len(str(a["aria-label"])) > 20 for a in plots)
+    assert len(plots) >= 10 and all(
+        a["role"] == "img" and len(str(a["aria-label"])) > 20 for a in plots
+    )
     tags = [tag for tag, _ in read.tags]
     assert tags.count("h1") == 1 and tags.count("svg") == len(plots) == tags.count("figcaption")
     assert all(a.get("scope") for tag, a in read.tags if tag == "th")
 
 
-def test_the_command_names_no_mixture_where_the_diagnostics_fail(page: Page, tmp_path, capsys) -> None:
+def test_the_command_names_no_mixture_where_the_diagnostics_fail(
+    page: Page, tmp_path, capsys
+) -> None:
     posterior = page.report.posterior
     stuck = {site: value.copy() for site, value in posterior.draws.items()}
     stuck["alpha"][0] *= 1.5  # one chain is elsewhere
     file, out = tmp_path / "posterior.nc", tmp_path / "deep" / "report.html"
     save_posterior(replace(posterior, draws=stuck), file)
-    asked = ["report", str(file), "--params", "4B", "--tokens", "80B", "--out", str(out), "--scale", "100M:2B"]
+    asked = [
+        "report",
+        str(file),
+        "--params",
+        "4B",
+        "--tokens",
+        "80B",
+        "--out",
+        str(out),
+        "--scale",
+        "100M:2B",
+    ]
     asked += ["--max-draws", "150"]
     code = main([*asked, "--json"])
     said = capsys.readouterr()

@@ -37,7 +37,9 @@ def test_a_large_table_gives_a_readable_page(tmp_path: Path) -> None:
     read = Read(text)
     rows = [a["data-row"] for tag, a in read.tags if tag == "tr" and "data-row" in a]
     assert set(rows) == {*domains, *targets}, "every domain and target can be looked up"
-    assert sum(a.get("class") == "plot" for _, a in read.tags) < 20, "the targets that weigh most, not all"
+    assert sum(a.get("class") == "plot" for _, a in read.tags) < 20, (
+        "the targets that weigh most, not all"
+    )
     browser = find_browser()
     if browser is None:
         pytest.skip("no Chromium is installed")
@@ -53,7 +55,11 @@ def test_a_large_table_gives_a_readable_page(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_stack_of_laws_has_a_page_without_parameters_and_proposals() -> None:
     posterior = invented(("web", "code"), ("prose",), rows=80, draws=30)
-    report = make_report(stack({"a": posterior, "b": posterior}, {"a": 0.3, "b": 0.7}), Scale(4e9, 80e9), max_draws=60)
+    report = make_report(
+        stack({"a": posterior, "b": posterior}, {"a": 0.3, "b": 0.7}),
+        Scale(4e9, 80e9),
+        max_draws=60,
+    )
     read = Read(html(report))
     assert report.check is None and report.proposal is None
     assert "a: prose" in read.text and "proposed from the posterior of one law" in read.text

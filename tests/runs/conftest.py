@@ -19,7 +19,9 @@ def make(rows: int = 48, domains: int = 3, seed: int = 0) -> pd.DataFrame:
     params = rng.choice([1e8, 3e8, 1e9, 3e9], rows)
     tokens = 10 ** rng.uniform(9, 11, rows)
     level = 1.5 + 400 / params**0.3 + 300 / tokens**0.28
-    frame = pd.DataFrame({"run_id": [f"r{i}" for i in range(rows)], "params": params, "tokens": tokens})
+    frame = pd.DataFrame(
+        {"run_id": [f"r{i}" for i in range(rows)], "params": params, "tokens": tokens}
+    )
     for i, name in enumerate(names):
         frame[f"weight.{name}"] = weights[:, i]
     frame["loss.web"] = level + 0.3 * (1 - weights[:, 0]) + 0.01 * rng.standard_normal(rows)

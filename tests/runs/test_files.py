@@ -37,7 +37,11 @@ def test_permissions_and_links_are_kept(tmp_path: Path) -> None:
     link.symlink_to(target)
     with atomic_write(link) as draft:
         draft.write_text("new")
-    assert link.is_symlink() and target.read_text() == "new" and stat.S_IMODE(target.stat().st_mode) == 0o640
+    assert (
+        link.is_symlink()
+        and target.read_text() == "new"
+        and stat.S_IMODE(target.stat().st_mode) == 0o640
+    )
 
 
 def test_new_files_have_the_usual_permissions(tmp_path: Path) -> None:

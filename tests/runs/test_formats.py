@@ -46,7 +46,11 @@ def olmix() -> tuple[pd.DataFrame, pd.DataFrame]:
 @pytest.fixture
 def regmix() -> tuple[pd.DataFrame, pd.DataFrame]:
     mixtures = pd.DataFrame(
-        {"index": [1, 2, 3], "train_the_pile_arxiv": [0.1, 0.4, 1.0], "train_the_pile_pile_cc": [0.9, 0.6, 0.0]}
+        {
+            "index": [1, 2, 3],
+            "train_the_pile_arxiv": [0.1, 0.4, 1.0],
+            "train_the_pile_pile_cc": [0.9, 0.6, 0.0],
+        }
     )
     losses = pd.DataFrame({"index": [3, 1, 2], "metric/the_pile_pile_cc_val_loss": [6.3, 6.1, 6.2]})
     return mixtures, losses
@@ -79,7 +83,9 @@ def test_olmix_is_joined_by_id(olmix) -> None:
 @given(data=st.data(), rows=st.integers(1, 8))
 def test_join_does_not_depend_on_order(data, rows: int) -> None:
     ids = [f"r{i}" for i in range(rows)]
-    ratios = pd.DataFrame({"run_id": ids, "a": np.linspace(0, 1, rows), "b": 1 - np.linspace(0, 1, rows)})
+    ratios = pd.DataFrame(
+        {"run_id": ids, "a": np.linspace(0, 1, rows), "b": 1 - np.linspace(0, 1, rows)}
+    )
     metrics = pd.DataFrame({"run_id": ids, "bpb": 1.0 + np.arange(rows)})
     left, right = (data.draw(st.permutations(range(rows))) for _ in range(2))
     shuffled = load_runs([ratios.iloc[left], metrics.iloc[right]], preset="olmix", **SCALE)
@@ -99,7 +105,9 @@ def test_olmix_folder(olmix, tmp_path: Path, prefix: str) -> None:
 def test_olmix_scale_from_columns_and_filter(olmix) -> None:
     ratios = olmix[0].assign(params=[1e7, 2e7, 3e7], tokens=1e9)
     metrics = olmix[1].assign(tokens=1e9)
-    runs = load_runs((ratios, metrics), preset="olmix", where=["params > 1e7", "`loss.wiki` < 3", "name != 'x'"])
+    runs = load_runs(
+        (ratios, metrics), preset="olmix", where=["params > 1e7", "`loss.wiki` < 3", "name != 'x'"]
+    )
     assert runs.designs.ids == ("a1",) and runs.params[0] == 2e7
     with pytest.raises(InputError, match=r"contradict each other.*same tokens"):
         load_runs((ratios, metrics.assign(tokens=2e9)), preset="olmix")
@@ -108,12 +116,21 @@ def test_olmix_scale_from_columns_and_filter(olmix) -> None:
 def test_olmix_refuses_what_would_misjoin(olmix) -> None:
     ratios, metrics = olmix
     cases = [
-        ((ratios, pd.concat([metrics, metrics.iloc[:1]])), "1 run id.*more than once in the losses.*k3"),
-        ((pd.concat([ratios, ratios.iloc[:1]]), metrics), "1 run id.*more than once in the mixtures.*x7"),
+        (
+            (ratios, pd.concat([metrics, metrics.iloc[:1]])),
+            "1 run id.*more than once in the losses.*k3",
+        ),
+        (
+            (pd.concat([ratios, ratios.iloc[:1]]), metrics),
+            "1 run id.*more than once in the mixtures.*x7",
+        ),
         ((ratios, metrics.iloc[1:]), "1 of 3 run.*mixture but no losses.*k3"),
         ((ratios.iloc[:2], metrics), "1 of 3 run.*losses but no mixture.*k3"),
         ((ratios.drop(columns="run"), metrics), "no common run id"),
-        ((ratios.assign(run=[None, "a1", "k3"]), metrics), "run id is blank in the mixtures.*row 1"),
+        (
+            (ratios.assign(run=[None, "a1", "k3"]), metrics),
+            "run id is blank in the mixtures.*row 1",
+        ),
         ((ratios,), "a pair of tables.*got 1 tables"),
         (ratios, "a pair of tables.*got one table"),
     ]
@@ -137,7 +154,9 @@ def test_regmix_pair_and_single_table(regmix, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"does not hold one pair.*test_mixture_1m.csv"):
         load_runs(tmp_path, preset="regmix", **SCALE)
     assert load_runs(
-        (tmp_path / "train_mixture_1m.csv", tmp_path / "train_pile_loss_1m.csv"), preset="regmix", **SCALE
+        (tmp_path / "train_mixture_1m.csv", tmp_path / "train_pile_loss_1m.csv"),
+        preset="regmix",
+        **SCALE,
     ).designs.ids == ("1", "2", "3")
 
 
@@ -151,9 +170,15 @@ def test_columns_layout(checkpoints: pd.DataFrame) -> None:
 
 
 def test_columns_layout_believes_the_table(checkpoints: pd.DataFrame) -> None:
-    assert load_runs(checkpoints.assign(run=list("aabb")), preset="columns").train_run == tuple("aabb")
-    assert len(set(load_runs(checkpoints.assign(seed=[0, 1, 0, 0]), preset="columns").train_run)) == 4
-    assert load_runs(checkpoints.assign(run_id=list("abcd")), preset="columns").designs.ids == tuple("abcd")
+    assert load_runs(checkpoints.assign(run=list("aabb")), preset="columns").train_run == tuple(
+        "aabb"
+    )
+    assert (
+        len(set(load_runs(checkpoints.assign(seed=[0, 1, 0, 0]), preset="columns").train_run)) == 4
+    )
+    assert load_runs(
+        checkpoints.assign(run_id=list("abcd")), preset="columns"
+    ).designs.ids == tuple("abcd")
 
 
 def test_the_error_names_the_preset_that_fits(checkpoints: pd.DataFrame, regmix) -> None:
@@ -192,4 +217,7 @@ def test_regmix_layout_of_the_published_table(shared_data: Path) -> None:
         axis=1,
     )
     runs = load_runs(raw, preset="regmix", params=1310720, tokens=1e9, where="split == 'train'")
-    assert len(runs) == 512 and runs.fingerprint == load_runs(wide, where="split == 'train'").fingerprint
+    assert (
+        len(runs) == 512
+        and runs.fingerprint == load_runs(wide, where="split == 'train'").fingerprint
+    )

@@ -25,7 +25,9 @@ def test_unknown_sources(tmp_path: Path) -> None:
             load_runs(source)
 
 
-def test_shipped_sets_are_found_by_name(frame: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shipped_sets_are_found_by_name(
+    frame: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "data").mkdir()
     frame.to_csv(tmp_path / "data" / "tiny-set.csv", index=False)
     monkeypatch.setattr(io.resources, "files", lambda package: tmp_path)
@@ -64,7 +66,12 @@ def test_header_only_is_an_empty_table(tmp_path: Path) -> None:
 
 
 def test_json_is_a_list_of_records(tmp_path: Path) -> None:
-    columns = {"target": ("web", "sums"), "mean": np.array([0.1, np.nan]), "n": np.array([1, 2]), "max": [np.inf, 1.0]}
+    columns = {
+        "target": ("web", "sums"),
+        "mean": np.array([0.1, np.nan]),
+        "n": np.array([1, 2]),
+        "max": [np.inf, 1.0],
+    }
     write_table(columns, tmp_path / "out.json")
     assert json.loads((tmp_path / "out.json").read_text()) == [
         {"target": "web", "mean": 0.1, "n": 1, "max": None},
@@ -89,4 +96,6 @@ def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(pd.DataFrame, "to_csv", fail)
     with pytest.raises(OSError, match="disk full"):
         write_table({"a": [2]}, tmp_path / "out.csv")
-    assert [p.name for p in tmp_path.iterdir()] == ["out.csv"] and read_frame(tmp_path / "out.csv")["a"].tolist() == [1]
+    assert [p.name for p in tmp_path.iterdir()] == ["out.csv"] and read_frame(tmp_path / "out.csv")[
+        "a"
+    ].tolist() == [1]

@@ -59,33 +59,80 @@ FRAME_FINDINGS = [
     ("bad-weight", "fail", 1, lambda f: cell(f, "weight.web", -0.1)),
     ("bad-weight", "fail", 1, lambda f: cell(f, "weight.web", None)),
     ("bad-scale", "fail", 1, lambda f: cell(f, "params", 0)),
-    ("bad-plan", "fail", 2, lambda f: f.assign(tokens_planned=f["tokens"] * np.where(f.index < 2, 0.5, 2))),
+    (
+        "bad-plan",
+        "fail",
+        2,
+        lambda f: f.assign(tokens_planned=f["tokens"] * np.where(f.index < 2, 0.5, 2)),
+    ),
     ("bad-loss", "fail", 1, lambda f: cell(f, "loss.web", float("inf"))),
     ("not-a-number", "fail", 1, lambda f: cell(f, "tokens", "7B")),
     ("missing-column", "fail", 1, lambda f: f.rename(columns={"params": "param"})),
     ("missing-column", "fail", 1, lambda f: f.drop(columns=["loss.web", "loss.sums"])),
     ("misspelt-column", "fail", 1, lambda f: f.rename(columns={"loss.web": "Loss.web"})),
     ("no-rows", "fail", 0, lambda f: f.iloc[:0]),
-    ("missing-loss", "info", 10, lambda f: f.assign(**{"loss.web": f["loss.web"].where(f.index >= 10)})),
+    (
+        "missing-loss",
+        "info",
+        10,
+        lambda f: f.assign(**{"loss.web": f["loss.web"].where(f.index >= 10)}),
+    ),
     ("few-params", "review", 2, lambda f: f.assign(params=np.where(f["params"] > 5e8, 1e9, 1e8))),
     ("few-tokens", "review", 1, lambda f: f.assign(tokens=1e9)),
-    ("tied-scale", "fail", 48, lambda f: f.assign(tokens=20 * f["params"] * np.linspace(1, 1.1, len(f)))),
-    ("tied-scale", "review", 48, lambda f: f.assign(tokens=20 * f["params"] * np.tile([0.63, 1.58], len(f) // 2))),
-    ("tied-scale", "info", 48, lambda f: f.assign(tokens=20 * f["params"] * np.tile([0.4, 2.5], len(f) // 2))),
+    (
+        "tied-scale",
+        "fail",
+        48,
+        lambda f: f.assign(tokens=20 * f["params"] * np.linspace(1, 1.1, len(f))),
+    ),
+    (
+        "tied-scale",
+        "review",
+        48,
+        lambda f: f.assign(tokens=20 * f["params"] * np.tile([0.63, 1.58], len(f) // 2)),
+    ),
+    (
+        "tied-scale",
+        "info",
+        48,
+        lambda f: f.assign(tokens=20 * f["params"] * np.tile([0.4, 2.5], len(f) // 2)),
+    ),
     ("tied-scale", "fail", 48, lambda f: f.assign(tokens=1e19 / f["params"])),
     ("exact-zeros", "info", 48, lambda f: f.assign(**{"weight.none": 0.0})),
     ("no-corners", "info", 3, lambda f: f.assign(**{w: 0.4 * f[w] + 0.2 for w in WEIGHTS})),
-    ("constant-domain", "review", 1, lambda f: f.assign(**{w: 0.9 * f[w] for w in WEIGHTS}, **{"weight.same": 0.1})),
-    ("few-mixtures", "review", 5, lambda f: f.assign(**{w: np.resize(f[w][:5], len(f)) for w in WEIGHTS})),
-    ("short-target", "review", 1, lambda f: f.assign(**{"loss.web": f["loss.web"].where(f.index < 16)})),
+    (
+        "constant-domain",
+        "review",
+        1,
+        lambda f: f.assign(**{w: 0.9 * f[w] for w in WEIGHTS}, **{"weight.same": 0.1}),
+    ),
+    (
+        "few-mixtures",
+        "review",
+        5,
+        lambda f: f.assign(**{w: np.resize(f[w][:5], len(f)) for w in WEIGHTS}),
+    ),
+    (
+        "short-target",
+        "review",
+        1,
+        lambda f: f.assign(**{"loss.web": f["loss.web"].where(f.index < 16)}),
+    ),
     ("short-target", "fail", 2, lambda f: f.iloc[:10]),
     ("outlying-loss", "review", 1, lambda f: cell(f, "loss.web", 9.0)),
-    ("mixed-train-run", "review", 24, lambda f: f.assign(train_run=[f"t{i // 2}" for i in range(len(f))])),
+    (
+        "mixed-train-run",
+        "review",
+        24,
+        lambda f: f.assign(train_run=[f"t{i // 2}" for i in range(len(f))]),
+    ),
 ]
 
 
 @pytest.mark.parametrize(
-    ("code", "severity", "count", "spoil"), FRAME_FINDINGS, ids=[f"{f[0]}-{i}" for i, f in enumerate(FRAME_FINDINGS)]
+    ("code", "severity", "count", "spoil"),
+    FRAME_FINDINGS,
+    ids=[f"{f[0]}-{i}" for i, f in enumerate(FRAME_FINDINGS)],
 )
 def test_finding(frame: pd.DataFrame, code: str, severity: str, count: int, spoil) -> None:
     finding = lint(spoil(frame)).of(code)
@@ -120,7 +167,9 @@ def test_repeated_last_checkpoint(later: float, declared: bool) -> None:
     repeats = last.assign(run_id=last["run_id"] + "-end", tokens=last["tokens"] * later)
     frame = pd.concat([frame, repeats]).sample(frac=1, random_state=0)
     report = lint(frame if declared else frame.drop(columns="train_run"))
-    found = report.of("duplicate-checkpoint") if declared or later > 1 else report.of("duplicate-row")
+    found = (
+        report.of("duplicate-checkpoint") if declared or later > 1 else report.of("duplicate-row")
+    )
     assert found is not None and (found.severity, found.count) == ("fail", 20)
 
 
@@ -160,7 +209,14 @@ def test_works_on_nothing_but_garbage() -> None:
 
 
 def test_lints_other_layouts_through_read_table() -> None:
-    raw = pd.DataFrame({"model_size": [1e8] * 3, "n_tokens": [1e9, 2e9, 3e9], "weight_a": 0.9, "a_loss": [4, 3, 2.0]})
+    raw = pd.DataFrame(
+        {
+            "model_size": [1e8] * 3,
+            "n_tokens": [1e9, 2e9, 3e9],
+            "weight_a": 0.9,
+            "a_loss": [4, 3, 2.0],
+        }
+    )
     found = codes(lint(read_table(raw, preset="columns")))
     assert found["row-sum"] == "fail" and found["checkpoints"] == "info"
 
@@ -168,16 +224,25 @@ def test_lints_other_layouts_through_read_table() -> None:
 def test_large_tables_are_cheap() -> None:
     rng = np.random.default_rng(0)
     rows, domains = 20_000, 30
-    frame = pd.DataFrame(rng.dirichlet(np.ones(domains), rows), columns=[f"weight.d{i}" for i in range(domains)])
+    frame = pd.DataFrame(
+        rng.dirichlet(np.ones(domains), rows), columns=[f"weight.d{i}" for i in range(domains)]
+    )
     frame = frame.assign(
-        run_id=range(rows), params=rng.choice([1e8, 1e9, 1e10], rows), tokens=rng.lognormal(20, 1, rows)
+        run_id=range(rows),
+        params=rng.choice([1e8, 1e9, 1e10], rows),
+        tokens=rng.lognormal(20, 1, rows),
     )
     frame["loss.a"] = 3 + 0.1 * rng.standard_normal(rows)
     assert codes(lint(frame)) == {}
 
 
 EXPECTED = {
-    "slimpajama": {"duplicate-checkpoint": "fail", "checkpoints": "info", "missing-loss": "info", "no-corners": "info"},
+    "slimpajama": {
+        "duplicate-checkpoint": "fail",
+        "checkpoints": "info",
+        "missing-loss": "info",
+        "no-corners": "info",
+    },
     "regmix": {"few-params": "review", "few-tokens": "review", "exact-zeros": "info"},
     "chinchilla": {"outlying-loss": "review", "pseudo-replicates": "info"},
     "gadre": {"pseudo-replicates": "info"},
@@ -185,7 +250,9 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize(("name", "expected"), EXPECTED.items())
-def test_known_traps_of_published_tables(shared_data: Path, name: str, expected: dict[str, str]) -> None:
+def test_known_traps_of_published_tables(
+    shared_data: Path, name: str, expected: dict[str, str]
+) -> None:
     assert expected.items() <= codes(lint(read_table(shared_data / name / "runs.csv"))).items()
 
 

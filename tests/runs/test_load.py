@@ -22,7 +22,9 @@ def test_wide_table_becomes_runs(frame: pd.DataFrame) -> None:
     assert runs.targets == ("web", "sums")
     assert runs.designs.ids == tuple(frame["run_id"])
     assert runs.train_run == runs.designs.ids
-    np.testing.assert_array_equal(runs.mixture, frame[["weight.web", "weight.code", "weight.books"]])
+    np.testing.assert_array_equal(
+        runs.mixture, frame[["weight.web", "weight.code", "weight.books"]]
+    )
     np.testing.assert_array_equal(runs.loss[:, 1], frame["loss.sums"])
 
 
@@ -33,7 +35,9 @@ def test_source_is_not_changed(frame: pd.DataFrame) -> None:
 
 
 @pytest.mark.parametrize("name", ["runs.csv", "runs.csv.gz", "runs.tsv", "runs.parquet"])
-def test_every_file_format_gives_the_same_runs(frame: pd.DataFrame, tmp_path: Path, name: str) -> None:
+def test_every_file_format_gives_the_same_runs(
+    frame: pd.DataFrame, tmp_path: Path, name: str
+) -> None:
     frame.loc[3, "loss.web"] = np.nan
     runs = load_runs(frame.assign(train_run=frame["run_id"].str[:2], seed=7))
     write_table(runs_columns(runs), tmp_path / name)
@@ -51,7 +55,9 @@ def test_a_filter_does_not_end_a_run_sooner(frame: pd.DataFrame, tmp_path: Path)
     assert again.fingerprint == early.fingerprint
     assert not load_runs(rows.assign(tokens_planned=rows["tokens"])).octaves_left.any()
     partly = rows.assign(tokens_planned=[None, None, 8e9])
-    np.testing.assert_allclose(load_runs(partly).octaves_left, [2, 1, 1])  # blank: the most that a row of the run has
+    np.testing.assert_allclose(
+        load_runs(partly).octaves_left, [2, 1, 1]
+    )  # blank: the most that a row of the run has
     np.testing.assert_allclose(load_runs(partly, where="tokens < 3e9").octaves_left, [2, 1])
 
 
@@ -91,9 +97,24 @@ def test_blank_train_run_is_a_run_of_its_own(frame: pd.DataFrame) -> None:
 def test_metadata_is_ignored(frame: pd.DataFrame) -> None:
     plain = load_runs(frame)
     extra = dict.fromkeys(
-        ["flops", "lr", "split", "params_no_embed", "tokens_per_param", "train_set", "eval.seconds"], 1
+        [
+            "flops",
+            "lr",
+            "split",
+            "params_no_embed",
+            "tokens_per_param",
+            "train_set",
+            "eval.seconds",
+        ],
+        1,
     )
-    extra |= {"weight_decay": 0.1, "weight_sum_raw": 1.0, "loss_scale": 2.0, "speed": 3.0, "Unnamed: 0": 0}
+    extra |= {
+        "weight_decay": 0.1,
+        "weight_sum_raw": 1.0,
+        "loss_scale": 2.0,
+        "speed": 3.0,
+        "Unnamed: 0": 0,
+    }
     assert load_runs(frame.assign(**extra)).fingerprint == plain.fingerprint
     bare = frame.filter(regex="run_id|params|tokens|loss")
     assert load_runs(bare.assign(weight_decay=0.1)).domains == ()
@@ -121,7 +142,9 @@ def test_targets_are_kept_in_the_order_asked_for(frame: pd.DataFrame, targets: o
     np.testing.assert_array_equal(runs.loss[:, 0], frame["loss.sums"])
 
 
-@pytest.mark.parametrize("where", ["params < 1e9", ["params < 1e9"], ["params < 1e9", "`weight.web` >= 0"]])
+@pytest.mark.parametrize(
+    "where", ["params < 1e9", ["params < 1e9"], ["params < 1e9", "`weight.web` >= 0"]]
+)
 def test_where(frame: pd.DataFrame, where: object) -> None:
     runs = load_runs(frame, where=where)  # pyright: ignore[reportArgumentType]
     assert runs.designs.ids == tuple(frame.loc[frame["params"] < 1e9, "run_id"])
@@ -143,16 +166,22 @@ def test_where_rescues_a_table_with_a_bad_row(frame: pd.DataFrame) -> None:
 
 
 def test_params_and_tokens_from_the_caller(frame: pd.DataFrame) -> None:
-    runs = load_runs(frame.drop(columns=["params", "tokens"]), params=1e6, tokens=1e9, where="params == 1e6")
+    runs = load_runs(
+        frame.drop(columns=["params", "tokens"]), params=1e6, tokens=1e9, where="params == 1e6"
+    )
     assert set(runs.params) == {1e6} and set(runs.tokens) == {1e9}
 
 
 def test_normalize(frame: pd.DataFrame) -> None:
     percent = frame.copy()
     percent[["weight.web", "weight.code", "weight.books"]] *= 100
-    with pytest.raises(InputError, match=r"weights of row r0 do not sum to 1 \(48 row\(s\) are off\).*--normalize"):
+    with pytest.raises(
+        InputError, match=r"weights of row r0 do not sum to 1 \(48 row\(s\) are off\).*--normalize"
+    ):
         load_runs(percent)
-    np.testing.assert_allclose(load_runs(percent, normalize=True).mixture, load_runs(frame).mixture, atol=1e-12)
+    np.testing.assert_allclose(
+        load_runs(percent, normalize=True).mixture, load_runs(frame).mixture, atol=1e-12
+    )
 
 
 def test_normalize_does_not_repair_an_empty_mixture(frame: pd.DataFrame) -> None:
@@ -199,7 +228,9 @@ def cell(name: str, value: object):
 
 
 def renamed(**names: str):
-    return lambda frame: frame.rename(columns={old.replace("__", "."): new for old, new in names.items()})
+    return lambda frame: frame.rename(
+        columns={old.replace("__", "."): new for old, new in names.items()}
+    )
 
 
 BAD_TABLES = [
@@ -207,7 +238,10 @@ BAD_TABLES = [
     (renamed(params="param"), "no column params.*Did you mean param for params"),
     (renamed(params="N"), "no column params.*Did you mean N for params"),
     (renamed(tokens="tokens_"), "no column tokens.*Did you mean tokens_ for tokens"),
-    (renamed(tokens="D", params="Params"), "no column params nor tokens.*Params for params, D for tokens"),
+    (
+        renamed(tokens="D", params="Params"),
+        "no column params nor tokens.*Params for params, D for tokens",
+    ),
     (renamed(params="foo"), r"no column params.*give params= \(--params\)"),
     (renamed(weight__web="weights.web"), "Did you mean weight.web for weights.web"),
     (renamed(weight__web="weigth.web"), "Did you mean weight.web for weigth.web"),
@@ -224,9 +258,15 @@ BAD_TABLES = [
     (column("seeds", 1), "Did you mean seed for seeds"),
     (column("loss_se_web", 0.1), "Did you mean loss_se.web for loss_se_web"),
     (column("loss_se.text", 0.1), "belongs to no loss"),
-    (lambda f: f.assign(**{"loss_se.web": 0.1, "loss_se95.web": 0.1}), "two kinds of standard error"),
+    (
+        lambda f: f.assign(**{"loss_se.web": 0.1, "loss_se95.web": 0.1}),
+        "two kinds of standard error",
+    ),
     (column("loss_se.web", -0.1), "standard error of loss.web of r0"),
-    (cell("weight.web", "a lot"), r"weight.web of r4 is not a number \(1 row\(s\) are not\).*got 'a lot'"),
+    (
+        cell("weight.web", "a lot"),
+        r"weight.web of r4 is not a number \(1 row\(s\) are not\).*got 'a lot'",
+    ),
     (cell("loss.web", "1,5"), "loss.web of r4 is not a number"),
     (cell("params", True), "params of r4 is not a number"),
     (column("loss.web", True), "loss.web of r0 is not a number"),
@@ -260,7 +300,10 @@ BAD_ARGUMENTS = [
     ({"where": "params"}, "not true or false"),
     ({"where": "x = params"}, "does not work"),
     ({"where": "params < @np.inf"}, "does not work"),
-    ({"where": ["params > 0", "params < 0"]}, "no row satisfies the filter.*params > 0 and params < 0"),
+    (
+        {"where": ["params > 0", "params < 0"]},
+        "no row satisfies the filter.*params > 0 and params < 0",
+    ),
     ({"targets": "webb"}, "unknown target.*Did you mean web"),
     ({"targets": []}, "no target"),
     ({"params": 1e6}, "params is given twice"),
@@ -270,7 +313,9 @@ BAD_ARGUMENTS = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "message"), BAD_ARGUMENTS, ids=map(str, range(len(BAD_ARGUMENTS))))
+@pytest.mark.parametrize(
+    ("arguments", "message"), BAD_ARGUMENTS, ids=map(str, range(len(BAD_ARGUMENTS)))
+)
 def test_bad_argument(frame: pd.DataFrame, arguments: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         load_runs(frame, **arguments)
@@ -304,7 +349,9 @@ def test_bad_designs(frame: pd.DataFrame) -> None:
 
 @settings(max_examples=25)
 @given(data=st.data(), rows=st.integers(1, 12), domains=st.integers(1, 5))
-def test_order_of_rows_and_columns_does_not_matter(make_frame, data, rows: int, domains: int) -> None:
+def test_order_of_rows_and_columns_does_not_matter(
+    make_frame, data, rows: int, domains: int
+) -> None:
     frame = make_frame(rows, domains)
     columns = data.draw(st.permutations(list(frame.columns)))
     order = data.draw(st.permutations(range(rows)))
@@ -316,14 +363,24 @@ names = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min
 
 
 @settings(max_examples=25)
-@given(data=st.data(), targets=st.lists(names, min_size=1, max_size=3, unique=True), rows=st.integers(1, 5))
+@given(
+    data=st.data(),
+    targets=st.lists(names, min_size=1, max_size=3, unique=True),
+    rows=st.integers(1, 5),
+)
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_round_trip_keeps_every_bit(tmp_path_factory, suffix: str, data, targets: list[str], rows: int) -> None:
+def test_round_trip_keeps_every_bit(
+    tmp_path_factory, suffix: str, data, targets: list[str], rows: int
+) -> None:
     def column(values):
         return np.array(data.draw(st.lists(values, min_size=rows, max_size=rows)))
 
     share = column(st.floats(0, 1))
-    table = {"run_id": [f"run {i}" for i in range(rows)], "params": column(positive), "tokens": column(positive)}
+    table = {
+        "run_id": [f"run {i}" for i in range(rows)],
+        "params": column(positive),
+        "tokens": column(positive),
+    }
     table |= {"weight.a": share, "weight.b": 1 - share}
     table |= {f"loss.{target}": column(positive | st.just(np.nan)) for target in targets}
     runs = load_runs(pd.DataFrame(table))
@@ -335,19 +392,28 @@ def test_round_trip_keeps_every_bit(tmp_path_factory, suffix: str, data, targets
     np.testing.assert_array_equal(again.loss, runs.loss)
 
 
-SHAPES = {"slimpajama": (2408, 7, 8), "regmix": (768, 17, 13), "chinchilla": (245, 0, 1), "gadre": (104, 0, 8)}
+SHAPES = {
+    "slimpajama": (2408, 7, 8),
+    "regmix": (768, 17, 13),
+    "chinchilla": (245, 0, 1),
+    "gadre": (104, 0, 8),
+}
 
 
 @pytest.mark.parametrize(("name", "shape"), SHAPES.items())
-def test_published_tables_load_as_they_are(shared_data: Path, name: str, shape: tuple[int, int, int]) -> None:
+def test_published_tables_load_as_they_are(
+    shared_data: Path, name: str, shape: tuple[int, int, int]
+) -> None:
     runs = load_runs(shared_data / name / "runs.csv")
     assert (len(runs), len(runs.domains), len(runs.targets)) == shape
 
 
 def test_the_fit_window_of_slimpajama(shared_data: Path) -> None:
-    window = (
-        "(params == 310e6 & tokens >= 4e9) | (600e6 < params < 1e9 & tokens >= 7e9) | (params > 1e9 & tokens >= 13e9)"
+    window = "(params == 310e6 & tokens >= 4e9) | (600e6 < params < 1e9 & tokens >= 7e9) | (params > 1e9 & tokens >= 13e9)"
+    runs = load_runs(
+        shared_data / "slimpajama" / "runs.csv",
+        where=["not repeat_of_previous", window],
+        targets="c4",
     )
-    runs = load_runs(shared_data / "slimpajama" / "runs.csv", where=["not repeat_of_previous", window], targets="c4")
     assert len(runs) == 1314 and runs.targets == ("c4",)
     assert len(set(runs.train_run)) < len(runs) / 4

@@ -22,7 +22,9 @@ def smooth(rows: int, domains: int = 3) -> Runs:
     loss = 1.5 + 60 * params**-0.3 + 100 * tokens**-0.3 + 0.3 * mixture[:, 0]
     names = tuple("abc"[:domains])
     return Runs(
-        Designs(names, mixture, params, tokens), ("t",), (loss * np.exp(0.003 * rng.normal(size=rows)))[:, None]
+        Designs(names, mixture, params, tokens),
+        ("t",),
+        (loss * np.exp(0.003 * rng.normal(size=rows)))[:, None],
     )
 
 
@@ -46,7 +48,9 @@ def test_lint_names_it() -> None:
 
     wrong = corrupt(smooth(80), 5, 0.02)
     found = lint(pd.DataFrame(runs_columns(wrong)))
-    assert any(finding.code == "outlying-loss" and "5" in finding.message for finding in found.findings)
+    assert any(
+        finding.code == "outlying-loss" and "5" in finding.message for finding in found.findings
+    )
 
 
 def test_a_range_of_two_percent_or_tenfold_losses_are_no_errors() -> None:

@@ -22,7 +22,9 @@ def runs(frame: pd.DataFrame) -> Runs:
 
 
 def test_prints_itself(runs: Runs) -> None:
-    assert str(runs).startswith("48 measured points of 48 training runs: 3 domains, 2 targets, N 100M to 3B (4 sizes)")
+    assert str(runs).startswith(
+        "48 measured points of 48 training runs: 3 domains, 2 targets, N 100M to 3B (4 sizes)"
+    )
     assert str(runs.take(np.zeros(48, dtype=bool))) == "no measured points: 3 domains, 2 targets"
 
 
@@ -49,9 +51,14 @@ def test_fingerprint_tells_content_apart(frame: pd.DataFrame, runs: Runs) -> Non
 
 
 def test_fingerprint_is_stable() -> None:
-    table = pd.DataFrame({"run_id": ["b", "a"], "params": 1e6, "tokens": 1e9, "loss.x": [2.5, np.nan]})
+    table = pd.DataFrame(
+        {"run_id": ["b", "a"], "params": 1e6, "tokens": 1e9, "loss.x": [2.5, np.nan]}
+    )
     # Stored posteriors carry fingerprints, so a later release must compute the same.
-    assert load_runs(table).fingerprint == "258cb1c5cdf8575932bfc2c9a2e6432e8c59a0c734e4104c3ea0599cbf70b89c"
+    assert (
+        load_runs(table).fingerprint
+        == "258cb1c5cdf8575932bfc2c9a2e6432e8c59a0c734e4104c3ea0599cbf70b89c"
+    )
 
 
 def test_take_and_only_keep_rows_together(runs: Runs) -> None:
@@ -88,7 +95,10 @@ def test_a_run_is_planned_for_the_most_that_its_rows_have_unless_said_otherwise(
     np.testing.assert_allclose(runs.octaves_left, [2, 1, 0, 0])
     early = runs.take(np.arange(2))
     assert early.planned.tolist() == [4e9, 4e9]  # rows left out do not end a run sooner
-    assert early.fingerprint != Runs(designs.take(np.arange(2)), ("t",), early.loss, ("a", "a")).fingerprint
+    assert (
+        early.fingerprint
+        != Runs(designs.take(np.arange(2)), ("t",), early.loss, ("a", "a")).fingerprint
+    )
     own = replace(runs, planned=designs.tokens)
     assert not own.octaves_left.any() and own.unusual and not runs.unusual
     with pytest.raises(InputError, match="more tokens than were planned"):

@@ -32,7 +32,9 @@ if __name__ == "__main__":
 
     sampling.run_segment, functions.each = watched_segment, watched_each  # type: ignore[assignment]
     model = Model(Chinchilla(), discrepancy=None)
-    posterior = fit(model, simulated(model).only(["chat"]), chains=2, warmup=50, draws=50, extensions=0)
+    posterior = fit(
+        model, simulated(model).only(["chat"]), chains=2, warmup=50, draws=50, extensions=0
+    )
     by = InformationGain()
     scores = score_pool(by, by.view(posterior, None, 1, 0), posterior, Pool.of(grid()))
     print(

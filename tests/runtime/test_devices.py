@@ -16,7 +16,9 @@ from tests.test_architecture import ROOT
 def on_devices(count: int) -> dict[str, Any]:
     flags = f"--xla_force_host_platform_device_count={count}"
     program = [sys.executable, "-m", "tests.runtime.on_devices"]
-    made = subprocess.run(program, cwd=ROOT, env={**os.environ, "XLA_FLAGS": flags}, capture_output=True, text=True)
+    made = subprocess.run(
+        program, cwd=ROOT, env={**os.environ, "XLA_FLAGS": flags}, capture_output=True, text=True
+    )
     assert made.returncode == 0, made.stderr
     return json.loads(made.stdout)
 

@@ -44,7 +44,12 @@ def runs() -> bm.Runs:
 
 def cluster(**settings: Any) -> distributed.LocalCluster:
     return distributed.LocalCluster(
-        processes=True, n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50, **settings
+        processes=True,
+        n_workers=2,
+        threads_per_worker=1,
+        dashboard_address="127.0.0.1:0",
+        silence_logs=50,
+        **settings,
     )
 
 
@@ -60,7 +65,11 @@ def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
 
 
 def same(one: bm.Posterior, other: bm.Posterior) -> None:
-    for mine, theirs in ((one.draws, other.draws), (one.stats, other.stats), (one.drift, other.drift)):
+    for mine, theirs in (
+        (one.draws, other.draws),
+        (one.stats, other.stats),
+        (one.drift, other.drift),
+    ):
         assert mine.keys() == theirs.keys()
         for name, values in mine.items():
             assert values.dtype == theirs[name].dtype, name
@@ -84,15 +93,24 @@ def test_chains_that_go_on_are_the_same(runs: bm.Runs, executor: Executor) -> No
 
 
 def test_a_backtest_is_the_same(runs: bm.Runs, executor: Executor) -> None:
-    mine, theirs = (bm.backtest(MODEL, runs, steps=2, executor=e, **SHORT) for e in (executor, None))
+    mine, theirs = (
+        bm.backtest(MODEL, runs, steps=2, executor=e, **SHORT) for e in (executor, None)
+    )
     np.testing.assert_array_equal(mine.prediction.draws, theirs.prediction.draws)
     assert str(mine) == str(theirs) and mine.as_dict() == theirs.as_dict()
 
 
 def test_a_comparison_is_the_same(runs: bm.Runs, serial: bm.Posterior, executor: Executor) -> None:
-    blind = bm.fit(bm.Model(bm.laws.Chinchilla(), noise=StudentT(), discrepancy=None), runs, extensions=0, **SHORT)
+    blind = bm.fit(
+        bm.Model(bm.laws.Chinchilla(), noise=StudentT(), discrepancy=None),
+        runs,
+        extensions=0,
+        **SHORT,
+    )
     laws = {"additive": serial, "chinchilla": blind}
-    mine, theirs = (bm.compare(laws, group_by="mixture", folds=2, executor=e, **SHORT) for e in (executor, None))
+    mine, theirs = (
+        bm.compare(laws, group_by="mixture", folds=2, executor=e, **SHORT) for e in (executor, None)
+    )
     assert mine.left_out is not None and theirs.left_out is not None
     np.testing.assert_array_equal(mine.left_out, theirs.left_out)
     assert mine.weights == theirs.weights and mine.failed == theirs.failed
@@ -107,10 +125,14 @@ def test_replays_are_the_same(runs: bm.Runs, executor: Executor) -> None:
         for e in (executor, None)
     )  # fmt: skip
     assert mine.traces == theirs.traces
-    assert [(t.strategy, t.seed) for t in mine.traces] == [(s.name, i) for i in (0, 1) for s in strategies]
+    assert [(t.strategy, t.seed) for t in mine.traces] == [
+        (s.name, i) for i in (0, 1) for s in strategies
+    ]
 
 
-def test_dask_gives_the_work_of_a_killed_worker_to_another(runs: bm.Runs, serial: bm.Posterior) -> None:
+def test_dask_gives_the_work_of_a_killed_worker_to_another(
+    runs: bm.Runs, serial: bm.Posterior
+) -> None:
     killed = []
 
     def kill_one_at_work(client: distributed.Client, pids: dict[str, int]) -> None:
@@ -122,7 +144,9 @@ def test_dask_gives_the_work_of_a_killed_worker_to_another(runs: bm.Runs, serial
                 killed.append(busy[0])
 
     with cluster() as local, distributed.Client(local) as client:
-        killer = threading.Thread(target=kill_one_at_work, args=(client, client.run(os.getpid)), daemon=True)
+        killer = threading.Thread(
+            target=kill_one_at_work, args=(client, client.run(os.getpid)), daemon=True
+        )
         killer.start()
         found = bm.fit(MODEL, runs, seed=5, extensions=0, executor=client.get_executor(), **SHORT)
         killer.join(10)
@@ -138,9 +162,16 @@ def test_dask_workers_that_die_again_and_again_are_reported(tmp_path: Path) -> N
     ):
         executor = client.get_executor()
         with pytest.raises(WorkerError, match=r"Lost: .*two.*KilledWorker"):
-            parallel_map(tasks.die_at_two, [(tmp_path, x) for x in range(3)], executor, names=["zero", "one", "two"])
+            parallel_map(
+                tasks.die_at_two,
+                [(tmp_path, x) for x in range(3)],
+                executor,
+                names=["zero", "one", "two"],
+            )
         with pytest.warns(RuntimeWarning, match="second attempt"):
-            assert parallel_map(tasks.die_once, [(tmp_path / "flag", x) for x in range(3)], executor) == [0, 1, 2]
+            assert parallel_map(
+                tasks.die_once, [(tmp_path / "flag", x) for x in range(3)], executor
+            ) == [0, 1, 2]
 
 
 def test_a_dask_scheduler_that_is_lost_is_reported(tmp_path: Path) -> None:
@@ -149,9 +180,12 @@ def test_a_dask_scheduler_that_is_lost_is_reported(tmp_path: Path) -> None:
     begin = [sys.executable, "-m"]
     silent: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     scheduler = subprocess.Popen(
-        [*begin, "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", *options], **silent
+        [*begin, "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", *options],
+        **silent,
     )
-    worker = subprocess.Popen([*begin, "distributed.cli.dask_worker", "--no-nanny", *options], **silent)
+    worker = subprocess.Popen(
+        [*begin, "distributed.cli.dask_worker", "--no-nanny", *options], **silent
+    )
 
     def kill_when_begun() -> None:
         while not flag.exists():
@@ -165,7 +199,9 @@ def test_a_dask_scheduler_that_is_lost_is_reported(tmp_path: Path) -> None:
         with distributed.Client(scheduler_file=str(file), timeout="10s") as client:
             client.wait_for_workers(1)
             threading.Thread(target=kill_when_begun, daemon=True).start()
-            with pytest.raises(WorkerError, match=r"1 of 1 tasks have no result, 0 are done. Lost: number 1"):
+            with pytest.raises(
+                WorkerError, match=r"1 of 1 tasks have no result, 0 are done. Lost: number 1"
+            ):
                 parallel_map(tasks.begin_and_wait, [(flag, 0)], client.get_executor())
     finally:
         for process in (worker, scheduler):

@@ -88,7 +88,10 @@ def ctrl_c() -> Iterator[None]:
 def test_ctrl_c_cancels_the_rest(pool: Executor, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         parallel_map(
-            tasks.refuse, [(tmp_path, x) for x in range(1, 41)], pool, lambda _: os.kill(os.getpid(), signal.SIGINT)
+            tasks.refuse,
+            [(tmp_path, x) for x in range(1, 41)],
+            pool,
+            lambda _: os.kill(os.getpid(), signal.SIGINT),
         )
     assert parallel_map(tasks.square, [3], pool) == [9]
     assert len(list(tmp_path.iterdir())) < 20
@@ -103,8 +106,16 @@ def test_a_worker_that_dies_is_reported_with_what_was_lost(tmp_path: Path) -> No
             flag.touch()
 
     with processes(2) as executor, pytest.raises(WorkerError, match="scheduler was lost") as raised:
-        parallel_map(tasks.die_at_two, [(flag, x) for x in range(3)], executor, tell, names=["zero", "one", "two"])
-    assert "1 of 3 tasks have no result, 2 are done. Lost: two. BrokenProcessPool" in str(raised.value)
+        parallel_map(
+            tasks.die_at_two,
+            [(flag, x) for x in range(3)],
+            executor,
+            tell,
+            names=["zero", "one", "two"],
+        )
+    assert "1 of 3 tasks have no result, 2 are done. Lost: two. BrokenProcessPool" in str(
+        raised.value
+    )
     assert isinstance(raised.value.__cause__, BrokenExecutor)
 
 
@@ -112,10 +123,16 @@ def test_an_item_whose_worker_died_is_given_out_once_more() -> None:
     executor = Faulty(BrokenExecutor("gone"))
     with pytest.warns(RuntimeWarning, match=r"second attempt: number 1. BrokenExecutor: gone"):
         assert parallel_map(tasks.square, [2, 3], executor) == [4, 9]
-    assert len({args[-2:] for args in executor.submitted}) == 3  # no executor can take the second for the first
-    with pytest.raises(WorkerError, match=r"1 of 2 tasks have no result, 1 are done. Lost: number 1"):
+    assert (
+        len({args[-2:] for args in executor.submitted}) == 3
+    )  # no executor can take the second for the first
+    with pytest.raises(
+        WorkerError, match=r"1 of 2 tasks have no result, 1 are done. Lost: number 1"
+    ):
         parallel_map(
-            tasks.square, [2, 3], Faulty(BrokenExecutor("gone"), BrokenExecutor("gone"), BrokenExecutor("gone"))
+            tasks.square,
+            [2, 3],
+            Faulty(BrokenExecutor("gone"), BrokenExecutor("gone"), BrokenExecutor("gone")),
         )
 
 
@@ -127,8 +144,13 @@ def test_a_lost_scheduler_is_given_nothing_more() -> None:
 
 
 def test_an_executor_that_takes_no_more_is_reported() -> None:
-    with pytest.raises(WorkerError, match=r"2 of 3 tasks have no result, 1 are done. Lost: b, c. RuntimeError: shut"):
-        parallel_map(tasks.square, [1, 2, 3], Closed(RuntimeError("shut down")), names=["a", "b", "c"])
+    with pytest.raises(
+        WorkerError,
+        match=r"2 of 3 tasks have no result, 1 are done. Lost: b, c. RuntimeError: shut",
+    ):
+        parallel_map(
+            tasks.square, [1, 2, 3], Closed(RuntimeError("shut down")), names=["a", "b", "c"]
+        )
     with pytest.raises(TypeError, match="pickle"):
         parallel_map(tasks.square, [1, 2, 3], Closed(TypeError("cannot pickle")))
 
@@ -139,7 +161,9 @@ def test_many_lost_items_are_counted() -> None:
         parallel_map(tasks.square, list(range(7)), Faulty(*errors))
 
 
-def test_workers_share_the_folder_of_compiled_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_share_the_folder_of_compiled_programs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     monkeypatch.setattr(parallel, "_folder", lambda: str(tmp_path))
     with processes(2) as executor:

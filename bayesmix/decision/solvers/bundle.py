@@ -58,13 +58,24 @@ def minimise_locally(
 
 
 def _propose(
-    region: Region, slopes: np.ndarray, offsets: np.ndarray, best: np.ndarray, value: float, stiffness: float
+    region: Region,
+    slopes: np.ndarray,
+    offsets: np.ndarray,
+    best: np.ndarray,
+    value: float,
+    stiffness: float,
 ) -> tuple[np.ndarray, float]:
     """The mixture that minimises the model plus stiffness · KL, and by how much the model falls there."""
-    floor = float((offsets + slopes[:, region.free].min(axis=1)).max()) if region.free.all() else value - 1.0
+    floor = (
+        float((offsets + slopes[:, region.free].min(axis=1)).max())
+        if region.free.all()
+        else value - 1.0
+    )
     floor = min(floor, value) - 1.0
     centre = np.append(region.lift(best), 1.0)[None]
     stiff = np.append(region.lift(np.full(region.size, stiffness)), 0.0)[None]
     up = np.append(np.zeros(centre.shape[1] - 1), 1.0)[None]
-    trial = entropic_step(up, centre, stiff, above_planes(region, slopes, offsets, floor, value))[0, : region.size]
+    trial = entropic_step(up, centre, stiff, above_planes(region, slopes, offsets, floor, value))[
+        0, : region.size
+    ]
     return trial, max(value - float((slopes @ trial + offsets).max()), 0.0)

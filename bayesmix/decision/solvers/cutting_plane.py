@@ -37,7 +37,12 @@ class Minimum:
 
 
 def minimise_convex(
-    evaluate: Evaluate, region: Region, *, tolerance: float, budget: int, start: np.ndarray | None = None
+    evaluate: Evaluate,
+    region: Region,
+    *,
+    tolerance: float,
+    budget: int,
+    start: np.ndarray | None = None,
 ) -> Minimum:
     r"""Mirror descent that remembers: the entropic level method of Ben-Tal and Nemirovski (2005), *Math. Program.* 102.
 
@@ -66,7 +71,10 @@ def minimise_convex(
         slope = np.where(region.free, slope, 0.0)
         if not (np.isfinite(new_value) and np.isfinite(slope).all()):
             break
-        slopes, offsets = np.vstack([slopes, slope]), np.append(offsets, new_value - slope @ mixture)
+        slopes, offsets = (
+            np.vstack([slopes, slope]),
+            np.append(offsets, new_value - slope @ mixture),
+        )
         if new_value < value:
             best, value = mixture, new_value
         relaxation = _with_tangent(relaxation, region, slopes, offsets, value)
@@ -74,7 +82,9 @@ def minimise_convex(
         if value - bound <= tolerance or not region.free.any():
             return Minimum(best, value, max(value - bound, 0.0), evaluations, True)
         level = 0.5 * (value + bound)
-        reach = Region(region.domains, region.polytope.with_rows(region.lift(slopes), level - offsets))
+        reach = Region(
+            region.domains, region.polytope.with_rows(region.lift(slopes), level - offsets)
+        )
         mixture = reach.project(best[None])[0]
     return Minimum(best, value, value - bound, evaluations, False)
 
@@ -97,12 +107,16 @@ def _with_tangent(
     )
     mixture, reference = minimiser[0, : region.size], ball[0][: region.size]
     inside = (reference > 0) & (mixture > 0)
-    tangent = np.where(inside, np.log(np.where(inside, mixture, 1.0) / np.where(inside, reference, 1.0)) + 1.0, 0.0)
+    tangent = np.where(
+        inside, np.log(np.where(inside, mixture, 1.0) / np.where(inside, reference, 1.0)) + 1.0, 0.0
+    )
     limit = ball[1] - divergence(mixture, reference) + tangent @ mixture
     return relaxation.with_rows(region.lift(tangent[None]), np.array([limit]))
 
 
-def above_planes(region: Region, slopes: np.ndarray, offsets: np.ndarray, floor: float, value: float) -> Polytope:
+def above_planes(
+    region: Region, slopes: np.ndarray, offsets: np.ndarray, floor: float, value: float
+) -> Polytope:
     """The allowed mixtures with one more variable, a height over `floor` that no plane exceeds."""
     p = region.polytope
     return Polytope(
@@ -110,7 +124,12 @@ def above_planes(region: Region, slopes: np.ndarray, offsets: np.ndarray, floor:
         upper=np.append(p.upper, max(value - floor, 0.0) + 1.0),
         equal=np.hstack([p.equal, np.zeros((len(p.total), 1))]),
         total=p.total,
-        rows=np.block([[p.rows, np.zeros((len(p.limit), 1))], [region.lift(slopes), -np.ones((len(slopes), 1))]]),
+        rows=np.block(
+            [
+                [p.rows, np.zeros((len(p.limit), 1))],
+                [region.lift(slopes), -np.ones((len(slopes), 1))],
+            ]
+        ),
         limit=np.concatenate([p.limit, floor - offsets]),
         ball=None if p.ball is None else (np.append(p.ball[0], 0.0), p.ball[1]),
     )

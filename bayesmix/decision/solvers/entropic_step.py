@@ -18,7 +18,9 @@ LEAST = 1e-12
 """What stands for a weight of 0, which no later step could leave."""
 
 
-def entropic_step(slope: np.ndarray, centre: np.ndarray, stiffness: np.ndarray, polytope: Polytope) -> np.ndarray:
+def entropic_step(
+    slope: np.ndarray, centre: np.ndarray, stiffness: np.ndarray, polytope: Polytope
+) -> np.ndarray:
     r"""Minimise Σ slopeᵢ xᵢ + Σ stiffnessᵢ (xᵢ log(xᵢ/centreᵢ) − xᵢ) over a polytope, for a batch of problems at once.
 
     With ``slope = 0`` this is the Kullback–Leibler projection of `centre`; with ``slope = ∇f`` and ``stiffness = 1/η``
@@ -65,14 +67,19 @@ def _only_bounds(p: Polytope, stiffness: np.ndarray) -> bool:
     return box and bool(((stiffness > 0) & (stiffness == stiffness[:, :1])).all())
 
 
-def _scale_and_clip(slope: np.ndarray, centre: np.ndarray, stiffness: np.ndarray, p: Polytope) -> np.ndarray:
+def _scale_and_clip(
+    slope: np.ndarray, centre: np.ndarray, stiffness: np.ndarray, p: Polytope
+) -> np.ndarray:
     """xᵢ = clip(centreᵢ exp(μ − slopeᵢ/stiffness), lowerᵢ, upperᵢ) with the μ that gives the sum.
 
     The sum grows with μ, and bends where a variable leaves its lower bound or meets its upper one. Bisection finds the
     two of these edges that μ lies between; the variables that move there then share what the others leave.
     """
     total = p.total[0]
-    log_lower, log_upper = np.log(np.maximum(p.lower, LEAST)), np.log(np.clip(p.upper, LEAST, total))
+    log_lower, log_upper = (
+        np.log(np.maximum(p.lower, LEAST)),
+        np.log(np.clip(p.upper, LEAST, total)),
+    )
     log_weight = np.log(np.maximum(centre, 1e-300)) - slope / stiffness
     leaves, meets = log_lower - log_weight, log_upper - log_weight
     edges = np.sort(np.concatenate([leaves, meets], axis=1), axis=1)
@@ -92,7 +99,9 @@ def _scale_and_clip(slope: np.ndarray, centre: np.ndarray, stiffness: np.ndarray
     return at_bound + rest * weight / np.maximum(weight.sum(axis=1, keepdims=True), 1e-300)
 
 
-def _inner_ball(polytope: Polytope, free: np.ndarray, fixed: np.ndarray) -> tuple[np.ndarray, float] | None:
+def _inner_ball(
+    polytope: Polytope, free: np.ndarray, fixed: np.ndarray
+) -> tuple[np.ndarray, float] | None:
     if polytope.ball is None:
         return None
     reference, radius = polytope.ball
@@ -109,10 +118,17 @@ class _Iterate:
     high: np.ndarray  # multiplier of each upper bound (batch, variable)
 
 
-def _start(centre: np.ndarray, slope: np.ndarray, stiffness: np.ndarray, p: Polytope, rows: int) -> _Iterate:
+def _start(
+    centre: np.ndarray, slope: np.ndarray, stiffness: np.ndarray, p: Polytope, rows: int
+) -> _Iterate:
     width = np.minimum(p.upper - p.lower, 1.0)
-    x = p.lower + np.clip(np.where(stiffness > 0, centre, 0.5) - p.lower, 0.05 * width, 0.95 * width)
-    scale = np.maximum(np.abs(slope).max(axis=1, keepdims=True), stiffness.max(axis=1, keepdims=True)) + 1e-8
+    x = p.lower + np.clip(
+        np.where(stiffness > 0, centre, 0.5) - p.lower, 0.05 * width, 0.95 * width
+    )
+    scale = (
+        np.maximum(np.abs(slope).max(axis=1, keepdims=True), stiffness.max(axis=1, keepdims=True))
+        + 1e-8
+    )
     one = np.ones((len(x), rows))
     bounded = np.isfinite(p.upper)
     return _Iterate(
@@ -135,10 +151,14 @@ def _solve(slope: np.ndarray, centre: np.ndarray, stiffness: np.ndarray, p: Poly
     for _ in range(MAX_STEPS):
         lower_room, upper_room = _room(iterate.x, p)
         rows, value, bend = _rows(iterate.x, p, curved)
-        jacobian = np.concatenate([np.broadcast_to(p.equal, (len(rows), *p.equal.shape)), rows], axis=1)
+        jacobian = np.concatenate(
+            [np.broadcast_to(p.equal, (len(rows), *p.equal.shape)), rows], axis=1
+        )
         multipliers = np.concatenate([iterate.level, iterate.price], axis=1)
         gradient = slope + stiffness * (np.log(np.maximum(iterate.x, 1e-300)) - log_centre)
-        dual = gradient + np.einsum("bmn,bm->bn", jacobian, multipliers) - iterate.low + iterate.high
+        dual = (
+            gradient + np.einsum("bmn,bm->bn", jacobian, multipliers) - iterate.low + iterate.high
+        )
         balance = np.einsum("mn,bn->bm", p.equal, iterate.x) - p.total
         excess = value + iterate.slack
         pairs = (
@@ -147,7 +167,9 @@ def _solve(slope: np.ndarray, centre: np.ndarray, stiffness: np.ndarray, p: Poly
             + _finite(iterate.high, upper_room).sum(1)
         )
         mean_pair = pairs / (iterate.slack.shape[1] + 2 * iterate.x.shape[1])
-        outside = np.maximum(np.abs(balance).max(1, initial=0.0), np.abs(excess).max(1, initial=0.0))
+        outside = np.maximum(
+            np.abs(balance).max(1, initial=0.0), np.abs(excess).max(1, initial=0.0)
+        )
         # A weight on its way to exp(−1000) never meets its own optimality condition; it no longer matters either.
         settled = (np.abs(dual).max(1) < TOLERANCE * scale) | (mean_pair < 1e-3 * TOLERANCE * scale)
         converged = (outside < 100 * TOLERANCE) & (mean_pair < TOLERANCE * scale) & settled
@@ -173,7 +195,9 @@ def _finite(multiplier: np.ndarray, room: np.ndarray) -> np.ndarray:
     return multiplier * np.where(np.isfinite(room), room, 0.0)
 
 
-def _rows(x: np.ndarray, p: Polytope, curved: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _rows(
+    x: np.ndarray, p: Polytope, curved: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Gradient (batch, row, variable) and value (batch, row) of every inequality, and the ball's Hessian diagonal."""
     rows = np.broadcast_to(p.rows, (len(x), *p.rows.shape))
     value = np.einsum("mn,bn->bm", p.rows, x) - p.limit
@@ -215,10 +239,14 @@ def _newton(
     row_right = -excess - target / iterate.price + iterate.slack
     weighted = jacobian / diagonal[:, None, :]
     system = weighted @ jacobian.swapaxes(1, 2)
-    corner = np.concatenate([np.zeros((len(iterate.x), equations)), iterate.slack / iterate.price], axis=1)
+    corner = np.concatenate(
+        [np.zeros((len(iterate.x), equations)), iterate.slack / iterate.price], axis=1
+    )
     index = np.arange(system.shape[1])
     system[:, index, index] += corner + 1e-14 * system[:, index, index]
-    system_right = np.einsum("bmn,bn->bm", weighted, right) - np.concatenate([-balance, row_right], axis=1)
+    system_right = np.einsum("bmn,bn->bm", weighted, right) - np.concatenate(
+        [-balance, row_right], axis=1
+    )
     move = np.linalg.solve(system, system_right[..., None])[..., 0]
     x = (right - np.einsum("bmn,bm->bn", jacobian, move)) / diagonal
     price = move[:, equations:]
@@ -230,11 +258,17 @@ def _newton(
         price=price,
         level=move[:, :equations],
         low=target / lower_room - iterate.low - iterate.low * x / lower_room,
-        high=np.where(np.isfinite(upper_room), target / upper_room - iterate.high + iterate.high * x / upper_room, 0.0),
+        high=np.where(
+            np.isfinite(upper_room),
+            target / upper_room - iterate.high + iterate.high * x / upper_room,
+            0.0,
+        ),
     )
 
 
-def _step_length(iterate: _Iterate, step: _Iterate, lower_room: np.ndarray, upper_room: np.ndarray) -> np.ndarray:
+def _step_length(
+    iterate: _Iterate, step: _Iterate, lower_room: np.ndarray, upper_room: np.ndarray
+) -> np.ndarray:
     """The longest step (batch), at most 1, that keeps slacks, multipliers and distances to the bounds positive."""
     length = np.ones(len(iterate.x))
     positive = (

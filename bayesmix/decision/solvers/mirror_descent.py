@@ -24,7 +24,12 @@ class Descent(NamedTuple):
 
 
 def descend(
-    evaluate: EvaluateMany, region: Region, starts: np.ndarray, *, tolerance: float, steps: int = 200
+    evaluate: EvaluateMany,
+    region: Region,
+    starts: np.ndarray,
+    *,
+    tolerance: float,
+    steps: int = 200,
 ) -> Descent:
     r"""Entropic mirror descent h ← argmin g·h + t KL(h‖hₖ) over the allowed mixtures, with t found by backtracking.
 
@@ -53,7 +58,11 @@ def descend(
         evaluations += 1
         new_slope = np.where(region.free, new_slope, 0.0)
         model = value - promise + stiffness * divergence(trials, np.maximum(mixtures, 1e-300))
-        good = np.isfinite(new_value) & np.isfinite(new_slope).all(axis=1) & (new_value <= model + 1e-3 * tolerance)
+        good = (
+            np.isfinite(new_value)
+            & np.isfinite(new_slope).all(axis=1)
+            & (new_value <= model + 1e-3 * tolerance)
+        )
         mixtures = np.where(good[:, None], trials, mixtures)
         value, slope = np.where(good, new_value, value), np.where(good[:, None], new_slope, slope)
         stiffness = stiffness * np.where(good, 0.5, 4.0)
@@ -68,4 +77,6 @@ def spread_starts(region: Region, count: int, seed: int) -> np.ndarray:
     exponential = -np.log(np.clip(points, 1e-6, 1 - 1e-6))
     mixtures = exponential / exponential.sum(axis=1, keepdims=True)
     mixtures = 0.98 * mixtures + 0.02 / region.size
-    return np.vstack([region.centre, region.project(mixtures)]) if count > 1 else region.centre[None]
+    return (
+        np.vstack([region.centre, region.project(mixtures)]) if count > 1 else region.centre[None]
+    )

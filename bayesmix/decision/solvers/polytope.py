@@ -102,5 +102,7 @@ def lowest(polytope: Polytope, slopes: np.ndarray, offsets: np.ndarray) -> tuple
         options=LP_OPTIONS,
     )
     if solution.x is None:
-        raise BayesmixError(f"a linear program over the feasible mixtures failed: {solution.message}")
+        raise BayesmixError(
+            f"a linear program over the feasible mixtures failed: {solution.message}"
+        )
     return float(solution.fun), solution.x[:size]

@@ -42,7 +42,9 @@ class Region:
     def step(self, slope: np.ndarray, centre: np.ndarray, stiffness: np.ndarray) -> np.ndarray:
         """argmin slope·h + stiffness · KL(h‖centre): slope and centre (batch, domain), stiffness (batch)."""
         stiff = np.broadcast_to(stiffness[:, None], slope.shape)
-        return entropic_step(self.lift(slope), self.lift(centre), self.lift(stiff), self.polytope)[:, : self.size]
+        return entropic_step(self.lift(slope), self.lift(centre), self.lift(stiff), self.polytope)[
+            :, : self.size
+        ]
 
     def lift(self, values: np.ndarray) -> np.ndarray:
         """Values (…, domain) with zeros for the lifted variables (…, variable)."""
@@ -58,7 +60,10 @@ class Region:
         if (lower > upper).any():
             return False
         loose = replace(p, lower=lower, upper=upper, limit=p.limit + tolerance)
-        return self.in_ball(weights, tolerance) and linear_program(np.zeros(len(lower)), loose).status == 0
+        return (
+            self.in_ball(weights, tolerance)
+            and linear_program(np.zeros(len(lower)), loose).status == 0
+        )
 
     def reach(self, weights: np.ndarray, direction: np.ndarray) -> float:
         """How far one can go from an allowed mixture (domain) along a direction (domain) and stay allowed."""
@@ -69,7 +74,9 @@ class Region:
             np.append(np.zeros(width), -1.0),
             A_ub=np.hstack([p.rows, np.zeros((len(p.limit), 1))]),
             b_ub=p.limit + SLACK,
-            A_eq=np.vstack([np.hstack([p.equal, np.zeros((len(p.total), 1))])[self.size == width :], link]),
+            A_eq=np.vstack(
+                [np.hstack([p.equal, np.zeros((len(p.total), 1))])[self.size == width :], link]
+            ),
             b_eq=np.append(p.total[self.size == width :], weights),
             bounds=np.vstack([np.column_stack([p.lower - SLACK, p.upper + SLACK]), [0.0, 1.0]]),
             options=LP_OPTIONS,
@@ -78,10 +85,14 @@ class Region:
         low = 0.0
         for _ in range(0 if self.in_ball(weights + high * direction, 0.0) else 40):
             middle = 0.5 * (low + high)
-            low, high = (middle, high) if self.in_ball(weights + middle * direction, 0.0) else (low, middle)
+            low, high = (
+                (middle, high) if self.in_ball(weights + middle * direction, 0.0) else (low, middle)
+            )
         return high if low == 0.0 else low
 
     def in_ball(self, weights: np.ndarray, tolerance: float) -> bool:
         """Whether a mixture (domain) is in the Kullback–Leibler trust region, if there is one."""
         ball = self.polytope.ball
-        return ball is None or bool(divergence(weights, ball[0][: self.size]) <= ball[1] + tolerance)
+        return ball is None or bool(
+            divergence(weights, ball[0][: self.size]) <= ball[1] + tolerance
+        )
