@@ -1,6 +1,7 @@
 """Bayesian scaling laws for data mixtures: loss bands, risk-aware mixtures, and which run to do next.
 
-The names below load on first use, so that `import bayesmix` is quick; the stub beside this file lists them.
+The names below load on first use, so that `import bayesmix` is quick; the stub beside this file
+lists them.
 """
 
 from bayesmix.deprecation import attach_stub

@@ -16,7 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 MOST_MAPS = 25_000
 
-# A first example compiles, so a deadline would measure XLA; in CI the same commit must meet the same examples.
+# A first example compiles, so a deadline would measure XLA; in CI the same commit must meet the
+# same examples.
 hypothesis.settings.register_profile("bayesmix", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("bayesmix")
 
@@ -24,7 +25,8 @@ hypothesis.settings.load_profile("bayesmix")
 def pytest_configure(config: pytest.Config) -> None:
     """Keep compiled programs between test runs, in the environment so that subprocesses find them too.
 
-    This works because nothing has imported JAX yet. Tracing is not cached, nor are programs that compile in a blink.
+    This works because nothing has imported JAX yet. Tracing is not cached, nor are programs that
+    compile in a blink.
     """
     cache = getattr(config, "cache", None)  # absent with -p no:cacheprovider
     if cache is not None:

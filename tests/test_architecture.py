@@ -18,7 +18,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "bayesmix"
 
-# From the ground up. A room (a module, or a folder of modules) imports rooms that stand above it in this list, and
+# From the ground up. A room (a module, or a folder of modules) imports rooms that stand above it in
+# this list, and
 # itself; rooms in one line never meet. That makes import cycles impossible between rooms.
 STEPS = (
     {"errors"},  # floor 0: pure functions and the input nouns

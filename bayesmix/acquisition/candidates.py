@@ -37,7 +37,8 @@ class Candidates:
         count: how many space-filling mixtures there are, each at every scale.
         checkpoints: fractions of a run's tokens at which it is measured besides its end.
         include: runs to add as they are.
-        flagship: the scale whose optimum has neighbours among the candidates; the largest of `scales` when not given.
+        flagship: the scale whose optimum has neighbours among the candidates; the largest of
+            `scales` when not given.
         replicates: whether repeating a run that was made already is a candidate.
     """
 
@@ -101,18 +102,22 @@ def candidates(
 ) -> Candidates:
     """Runs that could be made next: a grid of scales × mixtures inside the feasible set.
 
-    The mixtures are a scrambled Sobol sequence on the simplex, the vertices with a floor for the other domains, and
-    neighbours of the current optimum; replicates of runs already made and the user's own list are added. Every mixture
-    is moved to the nearest allowed one, in relative entropy.
+    The mixtures are a scrambled Sobol sequence on the simplex, the vertices with a floor for the
+    other domains, and neighbours of the current optimum; replicates of runs already made and the
+    user's own list are added. Every mixture is moved to the nearest allowed one, in relative
+    entropy.
 
     Args:
         feasible: the allowed mixtures; all when None.
         scales: one size of run or several; each is one choice of N and D.
         count: how many space-filling mixtures, each at every scale.
-        checkpoints: fractions of a run's tokens at which it is measured besides its end; they cost nothing more.
+        checkpoints: fractions of a run's tokens at which it is measured besides its end; they cost
+            nothing more.
         include: runs to add as they are; a bare mixture is added at every scale.
-        flagship: the scale whose current optimum gets neighbours; the largest of `scales` when not given.
-        replicates: whether to offer repeating runs that were made already, so that noise can be bought down.
+        flagship: the scale whose current optimum gets neighbours; the largest of `scales` when not
+            given.
+        replicates: whether to offer repeating runs that were made already, so that noise can be
+            bought down.
 
     Returns:
         A recipe; `propose` fills it in, and `recipe.on(posterior)` shows the runs.

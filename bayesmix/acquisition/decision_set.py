@@ -32,7 +32,8 @@ class Stakes:
         losses: their losses (draw, decision, target) at the flagship.
         weights: weight of each target (target).
         domains: names of the domains.
-        slope: by how many nats the loss of the best mixture falls per unit of log FLOPs at the flagship.
+        slope: by how many nats the loss of the best mixture falls per unit of log FLOPs at the
+            flagship.
     """
 
     flagship: Scale

@@ -1,6 +1,7 @@
 r"""Second opinions on a score: nested Monte Carlo bounds on information, and two other estimators of regret reduction.
 
-The Gaussian estimate takes the law's losses as jointly Gaussian. These do not: they simulate outcomes from the draws.
+The Gaussian estimate takes the law's losses as jointly Gaussian. These do not: they simulate
+outcomes from the draws.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ class Bracket:
         gaussian: the estimate by moment matching.
         lower: prior contrastive estimate, a lower bound on average (Foster et al. 2020, *AISTATS*).
         upper: nested Monte Carlo without the true draw, an upper bound on average.
-        saturated: whether the lower bound is near log(draws), the most it can show; then it says nothing.
+        saturated: whether the lower bound is near log(draws), the most it can show; then it says
+            nothing.
     """
 
     gaussian: float
@@ -53,7 +55,8 @@ class Estimate:
         value: in nats.
         error: Monte Carlo standard error, in nats.
         khat: the Pareto k̂ that 90 % of the outcomes stay below; None where nothing is weighted.
-        effective: the effective number of draws that 90 % of the outcomes exceed; None where nothing is weighted.
+        effective: the effective number of draws that 90 % of the outcomes exceed; None where
+            nothing is weighted.
     """
 
     name: str
@@ -142,8 +145,8 @@ def by_importance(
 def by_regression(stakes: Stakes, run: np.ndarray, seed: int = 0) -> Estimate:
     """Regret reduction by regression of the losses at stake on simulated outcomes (Strong et al. 2014).
 
-    Cubic in the two most informative directions of each target's outcome, fitted on one half of the draws and read off
-    on the other.
+    Cubic in the two most informative directions of each target's outcome, fitted on one half of the
+    draws and read off on the other.
     """
     rng = np.random.default_rng(seed)
     _, draws, points = run.shape
@@ -165,7 +168,8 @@ def by_regression(stakes: Stakes, run: np.ndarray, seed: int = 0) -> Estimate:
 def _gain(stakes: Stakes, true: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
     """What choosing by `expected` (outcome, decision) gains on the draws `true` (outcome), and its standard error.
 
-    The draw that an outcome was made from judges the choice and has no part in it, so that no optimism comes in.
+    The draw that an outcome was made from judges the choice and has no part in it, so that no
+    optimism comes in.
     """
     combined = stakes.combined
     now = int(np.argmin(combined.mean(axis=0)))

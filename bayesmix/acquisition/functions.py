@@ -1,7 +1,7 @@
 r"""Criteria: the mathematics of one candidate run; `score_pool` vmaps it over a pool.
 
-All of them see Gaussian moments of the posterior draws (`bayesmix.acquisition.moments`), exact when the law is linear
-in its parameters and the posterior Gaussian. Higher is better.
+All of them see Gaussian moments of the posterior draws (`bayesmix.acquisition.moments`), exact when
+the law is linear in its parameters and the posterior Gaussian. Higher is better.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class View:
     """What a criterion looks at: the decision as arrays, after any runs whose outcome is pending.
 
     Attributes:
-        losses: centred losses (target, draw, decision) at the flagship, in the unit the criterion wants.
+        losses: centred losses (target, draw, decision) at the flagship, in the unit the criterion
+            wants.
         level: expected combined loss (decision).
         shift: how pending runs move the expected combined loss, at every node (node, decision).
         epsilon: normal nodes (node, target, point) for the outcome of one run.
@@ -134,7 +135,8 @@ class _AtFlagship(Acquisition):
         targets: target → weight; equal weights when not given.
         feasible: the mixtures that are allowed there.
         decisions: how many draws lend their own best mixture to the decision.
-        mixtures: the mixtures to choose from at the flagship, where they are a given few; replaces `feasible`.
+        mixtures: the mixtures to choose from at the flagship, where they are a given few; replaces
+            `feasible`.
     """
 
     flagship: Scale
@@ -160,8 +162,8 @@ class _AtFlagship(Acquisition):
 class PredictionGain(_AtFlagship):
     r"""Expected information about the losses that runs at the flagship would measure, I(y; z), in nats.
 
-    z are the losses of the mixtures that may turn out best, each measured once. I(y; z) is the information of the run
-    about all parameters, less what it would still tell once z were known.
+    z are the losses of the mixtures that may turn out best, each measured once. I(y; z) is the
+    information of the run about all parameters, less what it would still tell once z were known.
     """
 
     unit: ClassVar[str] = "nats of information about the flagship"
@@ -208,9 +210,9 @@ class PredictiveVariance(_AtFlagship):
 class RegretReduction(_AtFlagship):
     r"""Expected value of sample information: by how much a run lowers the expected regret of the decision, in nats.
 
-    minⱼ E[Lⱼ] − E_y[minⱼ E[Lⱼ | y]] over the mixtures j that may turn out best at the flagship, with Lⱼ the weighted
-    loss. It is at least 0 and at most the value of perfect information. Pending runs are taken as made: what counts is
-    what the run adds to them.
+    minⱼ E[Lⱼ] − E_y[minⱼ E[Lⱼ | y]] over the mixtures j that may turn out best at the flagship,
+    with Lⱼ the weighted loss. It is at least 0 and at most the value of perfect information.
+    Pending runs are taken as made: what counts is what the run adds to them.
     """
 
     unit: ClassVar[str] = "nats of expected regret"

@@ -1,13 +1,14 @@
 r"""Gaussian moment matching on posterior draws: what a run would teach, without refitting.
 
-Take the losses u of a run and any other losses z, both known as draws. If they were jointly Gaussian, measuring
-y = u + ε with ε ~ N(0, I) would leave z with the covariance
+Take the losses u of a run and any other losses z, both known as draws. If they were jointly
+Gaussian, measuring y = u + ε with ε ~ N(0, I) would leave z with the covariance
 
     Cov(z | y) = Cov(z) − Cov(z, u) (Cov(u) + I)⁻¹ Cov(u, z),
 
-whatever the outcome. All that is needed are covariances of draws. Losses of a run are *whitened* first: divided by the
-scatter of a measurement, so that it is I here. Targets are independent of each other, as in `fit`, so everything has a
-leading target axis; this keeps chance correlations between the draws of two targets out.
+whatever the outcome. All that is needed are covariances of draws. Losses of a run are *whitened*
+first: divided by the scatter of a measurement, so that it is I here. Targets are independent of
+each other, as in `fit`, so everything has a leading target axis; this keeps chance correlations
+between the draws of two targets out.
 """
 
 from __future__ import annotations
@@ -56,8 +57,8 @@ def whitened(posterior: Posterior, pool: Pool) -> Iterator[tuple[jax.Array, int]
     """Centred losses of every run of a pool in units of their scatter, a chunk of runs at a time.
 
     Yields:
-        Arrays (run, target, draw, point), and how many of their runs are real: the others pad. Runs with fewer
-        checkpoints than the longest have points that are all 0 and tell nothing.
+        Arrays (run, target, draw, point), and how many of their runs are real: the others pad. Runs
+        with fewer checkpoints than the longest have points that are all 0 and tell nothing.
     """
     place = _places(pool)
     points = place.shape[1]

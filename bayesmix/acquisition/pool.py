@@ -21,7 +21,8 @@ class Pool:
     Attributes:
         designs: every point that would be measured (point).
         run: the run each point belongs to (point), numbered from 0.
-        origin: where each run comes from (run): ``sobol``, ``vertex``, ``optimum``, ``replicate`` or ``given``.
+        origin: where each run comes from (run): ``sobol``, ``vertex``, ``optimum``, ``replicate``
+            or ``given``.
     """
 
     designs: Designs

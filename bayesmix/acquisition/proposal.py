@@ -19,10 +19,12 @@ class DecisionValue:
 
     Attributes:
         flagship: the scale to decide at.
-        regret: expected regret of deciding without the runs (pending ones counted as made), in nats.
+        regret: expected regret of deciding without the runs (pending ones counted as made), in
+            nats.
         remaining_regret: expected regret of deciding with them, in nats.
         worth: the FLOPs at the flagship that lower its loss as much as the runs do.
-        domain_pair: the two domains whose shares the outcome moves most, against each other; None where nothing moves.
+        domain_pair: the two domains whose shares the outcome moves most, against each other; None
+            where nothing moves.
     """
 
     flagship: Scale

@@ -59,29 +59,33 @@ def propose(
 ) -> Proposal:
     """Choose the runs to make next.
 
-    One run is the candidate with the highest score per cost. With a budget it is the best set found within it: greedy
-    by score per cost, greedy by score, the best single run, and exchanges of single runs, whichever scores highest
-    as a set; a ratio alone would always buy the smallest runs. Scores are conditional: a run counts for what it adds to
-    the runs that are pending or chosen already.
+    One run is the candidate with the highest score per cost. With a budget it is the best set found
+    within it: greedy by score per cost, greedy by score, the best single run, and exchanges of
+    single runs, whichever scores highest as a set; a ratio alone would always buy the smallest
+    runs. Scores are conditional: a run counts for what it adds to the runs that are pending or
+    chosen already.
 
     Args:
         posterior: what is believed now.
         candidates: `candidates(...)`, a pool, or designs.
-        acquisition: what a run is worth, `RegretReduction(flagship)` for the decision at the flagship.
+        acquisition: what a run is worth, `RegretReduction(flagship)` for the decision at the
+            flagship.
         cost: what a run costs, such as `flops`; None counts every run alike.
         budget: cost that all the chosen runs together may have, in the unit of `cost`.
         count: at most so many runs; 1 when there is no budget.
         pending: runs that were started and have not reported.
         checks: whether to make the second estimates and the bracket, for the first run.
         max_draws: at most so many posterior draws are used.
-        seed: of candidates and nodes; the same seed gives the same proposal, whatever the order of the candidates.
+        seed: of candidates and nodes; the same seed gives the same proposal, whatever the order of
+            the candidates.
 
     Returns:
-        The proposal. It has no runs when none is affordable, and says `stop` when the set is not worth its cost.
+        The proposal. It has no runs when none is affordable, and says `stop` when the set is not
+        worth its cost.
 
     Raises:
-        InputError: there is no candidate, the budget has no cost to be measured in, a cost is not a number above 0, or
-            a size makes no sense.
+        InputError: there is no candidate, the budget has no cost to be measured in, a cost is not a
+            number above 0, or a size makes no sense.
     """
     subsample = thinned(posterior, max_draws)
     pool = _pool(candidates, subsample, seed)

@@ -68,8 +68,8 @@ class Answer:
 class Campaign:
     """A series of runs, each chosen in the light of those before it.
 
-    The state is the file: several processes may work on it, and one that is killed loses nothing that it was told.
-    The same state and seed give the same next run.
+    The state is the file: several processes may work on it, and one that is killed loses nothing
+    that it was told. The same state and seed give the same next run.
 
     Args:
         ledger: the file.
@@ -82,8 +82,8 @@ class Campaign:
         """Make a new ledger.
 
         Raises:
-            InputError: the file exists, the posterior cannot be read or does not know a target or domain, or a
-                checkpoint is no fraction.
+            InputError: the file exists, the posterior cannot be read or does not know a target or
+                domain, or a checkpoint is no fraction.
             InfeasibleError: no mixture is allowed at some scale.
         """
         posterior = load_posterior(spec.posterior)
@@ -130,12 +130,15 @@ class Campaign:
     ) -> Answer:
         """Choose the next runs and register them as pending before they are returned.
 
-        What was told is taken into account: by weighting the draws where that is valid, else by a new fit.
+        What was told is taken into account: by weighting the draws where that is valid, else by a
+        new fit.
 
         Args:
             count: at most so many runs; fewer where the budget ends.
-            refit: (posterior, all runs, seed) → posterior, used where weights are not valid; `fit` when not given.
-            force: register the runs even where the stop rule says that they are not worth their cost.
+            refit: (posterior, all runs, seed) → posterior, used where weights are not valid; `fit`
+                when not given.
+            force: register the runs even where the stop rule says that they are not worth their
+                cost.
 
         Raises:
             InputError: other processes kept writing all the while.
@@ -183,8 +186,8 @@ class Campaign:
             checkpoints: tokens → losses that were measured on the way, whether asked for or not.
 
         Raises:
-            InputError: the trial is unknown or has ended, a target is unknown, a number is no loss, or a checkpoint
-                is not before the end.
+            InputError: the trial is unknown or has ended, a target is unknown, a number is no loss,
+                or a checkpoint is not before the end.
         """
         targets = self._measured_targets()
         on_the_way = self._on_the_way(trial, checkpoints or {})

@@ -28,7 +28,8 @@ class CampaignConfig:
         checkpoints: fractions of a run's tokens at which it is measured besides its end.
         include: further candidates, as (weights, params, tokens).
         seed: of the campaign.
-        measured: targets that a run may be told of, those of the posterior; known once the campaign is created.
+        measured: targets that a run may be told of, those of the posterior; known once the campaign
+            is created.
     """
 
     posterior: str

@@ -1,7 +1,8 @@
 """`Ledger`: what was asked for and what came of it, in one SQLite file that survives being killed at any point.
 
-Nothing is ever changed or removed: the state of a campaign is what its events add up to. Every event is one transaction
-that takes the write lock before it reads, so processes cannot decide on the same state twice.
+Nothing is ever changed or removed: the state of a campaign is what its events add up to. Every
+event is one transaction that takes the write lock before it reads, so processes cannot decide on
+the same state twice.
 """
 
 from __future__ import annotations

@@ -65,7 +65,8 @@ class Step:
     Attributes:
         runs: how many runs were revealed.
         flops: what they cost.
-        regret: measured loss of the mixture it would choose among the judged ones, minus the lowest of them, in nats.
+        regret: measured loss of the mixture it would choose among the judged ones, minus the lowest
+            of them, in nats.
         error: mean |predicted − measured| / measured over judged runs and weighted targets.
         khat: of the posterior.
     """
@@ -127,25 +128,29 @@ def replay(
 ) -> Trace:
     """Reveal a recorded pool run by run and judge what would be decided.
 
-    All strategies with the same seed begin with the same random runs. A training run is revealed with all its
-    checkpoints at once. The decision is the judged run with the lowest expected loss under the posterior; its regret
-    is measured, not predicted, so it carries the scatter of the judged runs.
+    All strategies with the same seed begin with the same random runs. A training run is revealed
+    with all its checkpoints at once. The decision is the judged run with the lowest expected loss
+    under the posterior; its regret is measured, not predicted, so it carries the scatter of the
+    judged runs.
 
     Args:
         model: law, prior and noise.
         pool: recorded runs to choose from.
         test_runs: recorded runs at the scale to decide at; only the last checkpoint of each counts.
         strategy: who chooses.
-        targets: target → weight; equal weights when not given. Targets without weight are left out altogether.
+        targets: target → weight; equal weights when not given. Targets without weight are left out
+            altogether.
         initial: how many random runs everyone begins with.
         count: how many runs to reveal; all when not given.
         looks: number of runs → whether to look at the decision; the last is always looked at.
-        refit: how the posterior is brought up to date: ``laplace``, ``nuts``, ``laplace-or-nuts``, or a function.
+        refit: how the posterior is brought up to date: ``laplace``, ``nuts``, ``laplace-or-nuts``,
+            or a function.
         cost: what runs cost.
         seed: of the first runs and of the strategy.
 
     Raises:
-        InputError: `initial` is not between 1 and the size of the pool, a name is unknown, or a judged loss is missing.
+        InputError: `initial` is not between 1 and the size of the pool, a name is unknown, or a
+            judged loss is missing.
     """
     update = refit_named(refit)
     weights = dict(zip(pool.targets, target_weights(pool.targets, targets), strict=True))
@@ -168,7 +173,8 @@ def replay(
         look = looks(len(history)) or len(history) >= end
         posterior = None
         if look or (strategy.needs_posterior and len(history) < end):
-            # rows not revealed yet stay in the table as not measured, so that every step has the same shapes
+            # rows not revealed yet stay in the table as not measured, so that every step has the
+            # same shapes
             observed = np.isin(units.run, history)
             posterior, khat = update(model, _hidden(pool, ~observed), seed)
             if look:
@@ -283,7 +289,8 @@ class Replays:
     def spans(self) -> dict[int, tuple[float, float]]:
         """seed → the budgets in FLOPs between which its strategies are compared, for the seeds that all of them have.
 
-        From what the first runs cost, which all strategies of a seed share, to the least that any of them spent.
+        From what the first runs cost, which all strategies of a seed share, to the least that any
+        of them spent.
         """
         groups = list(self.by_strategy().values())
         shared = sorted(set.intersection(*map(set, groups)))
@@ -356,9 +363,11 @@ def replays(
         test_runs: recorded runs at the scale to decide at.
         strategies: who chooses.
         seeds: each with other random first runs.
-        executor: where replays run, each of a strategy and a seed one task; one after the other here when not given.
+        executor: where replays run, each of a strategy and a seed one task; one after the other
+            here when not given.
         on_trace: is told every trace as it comes.
-        **options: as for `replay`; functions among them must pickle where the executor has processes of its own.
+        **options: as for `replay`; functions among them must pickle where the executor has
+            processes of its own.
 
     Raises:
         InputError: as for `replay`.

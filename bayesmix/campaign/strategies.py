@@ -75,7 +75,8 @@ class ByCriterion(Strategy):
         seed: int,
     ) -> int:
         assert posterior is not None
-        # the posterior is whitened for all runs alike, so that the number of runs left changes no compiled program
+        # the posterior is whitened for all runs alike, so that the number of runs left changes no
+        # compiled program
         rest = pool.take(remaining)
         proposal = propose(
             posterior,

@@ -186,7 +186,8 @@ def belief_from(table: Mapping[str, Any], label: str) -> Belief:
     """The belief a TOML table spells out: `distribution`, its arguments and perhaps `shift`.
 
     Raises:
-        InputError: the distribution is unknown, or an argument is missing, superfluous or no number it can take.
+        InputError: the distribution is unknown, or an argument is missing, superfluous or no number
+            it can take.
     """
     name = str(table.get("distribution", ""))
     if name not in FAMILIES:

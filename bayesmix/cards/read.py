@@ -1,7 +1,7 @@
 """Model cards: a whole model in words and numbers a reviewer can check, as a TOML file.
 
-A card names the law, the noise and the discrepancy, and gives every prior as a distribution, in a statistician's
-arguments, and as the central 90 % interval that it encodes; the two must agree.
+A card names the law, the noise and the discrepancy, and gives every prior as a distribution, in a
+statistician's arguments, and as the central 90 % interval that it encodes; the two must agree.
 """
 
 from __future__ import annotations

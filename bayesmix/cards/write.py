@@ -21,7 +21,8 @@ def card_text(model: Model, domains: int) -> str:
     """A model with all its priors as the TOML text of a card.
 
     Args:
-        model: law, prior, noise and discrepancy; its reference belongs to runs and is not part of a card.
+        model: law, prior, noise and discrepancy; its reference belongs to runs and is not part of a
+            card.
         domains: number of training domains.
 
     Raises:

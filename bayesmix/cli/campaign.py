@@ -92,7 +92,8 @@ def init(
 ) -> None:
     """Begin a campaign: which runs teach most about a choice?
 
-    The choice is that of a mixture for a run of --params and --tokens; runs may have the sizes of --scale.
+    The choice is that of a mixture for a run of --params and --tokens; runs may have the sizes of
+    --scale.
     """
     from bayesmix.campaign.campaign import Campaign
     from bayesmix.campaign.config import CampaignConfig

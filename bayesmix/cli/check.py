@@ -23,10 +23,11 @@ def check(
 ) -> None:
     """Say whether a posterior can be trusted, and what it rests on.
 
-    First the diagnostics of the sampler; then which parameters the runs inform and which keep their prior, how many
-    independent points the rows are worth, what the bands at --params and --tokens rest on (twice the largest fitted,
-    where one is not given) and how a further run would narrow them, how far the same law without the larger runs would
-    have missed those, and whether the bands hold among the fitted runs. Exits with 3 when the diagnostics fail.
+    First the diagnostics of the sampler; then which parameters the runs inform and which keep their
+    prior, how many independent points the rows are worth, what the bands at --params and --tokens
+    rest on (twice the largest fitted, where one is not given) and how a further run would narrow
+    them, how far the same law without the larger runs would have missed those, and whether the
+    bands hold among the fitted runs. Exits with 3 when the diagnostics fail.
     """
     from bayesmix.design import Scale
     from bayesmix.evaluation.identifiability import check as check_posterior

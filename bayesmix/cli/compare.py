@@ -70,8 +70,9 @@ def compare(
 ) -> None:
     """Weigh laws by how well they predict runs they have not seen.
 
-    Fits every law to the table, then again without each group. Prints log scores and stacking weights; with --out the
-    laws in these proportions become one posterior, which predict and optimize take.
+    Fits every law to the table, then again without each group. Prints log scores and stacking
+    weights; with --out the laws in these proportions become one posterior, which predict and
+    optimize take.
     """
     table = options.table_arguments(preset, where, params, tokens, rename)
     _try_plot(plot)
@@ -162,8 +163,8 @@ def backtest(
 ) -> None:
     """Say whether bands would have been right one size earlier.
 
-    Leaves the largest runs out (or mixtures, or training runs), fits the rest, and compares bands with what the
-    left-out runs measured. RIGHT, NARROW or WIDE is about the 90 % bands.
+    Leaves the largest runs out (or mixtures, or training runs), fits the rest, and compares bands
+    with what the left-out runs measured. RIGHT, NARROW or WIDE is about the 90 % bands.
     """
     table = options.table_arguments(preset, where, params, tokens, rename)
     _try_plot(plot)

@@ -36,8 +36,8 @@ def demo(
 ) -> None:
     """Do the whole job on an example, step by step.
 
-    From a table of runs to loss bands and a mixture. The runs are tiny models that were really trained; the largest of
-    them are kept aside, so that the bands can be checked.
+    From a table of runs to loss bands and a mixture. The runs are tiny models that were really
+    trained; the largest of them are kept aside, so that the bands can be checked.
     """
     from bayesmix.runs.load import load_runs
 

@@ -60,7 +60,8 @@ def fit(
 ) -> None:
     """Sample the posterior of a scaling law, given a table of runs.
 
-    Prints the diagnostics, and what to do if they fail (exit code 3; the posterior is written all the same).
+    Prints the diagnostics, and what to do if they fail (exit code 3; the posterior is written all
+    the same).
     """
     table = options.table_arguments(preset, where, params, tokens, rename)
     overrides = {"chains": chains, "draws": draws, "warmup": warmup, "target_accept": target_accept}

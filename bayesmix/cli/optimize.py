@@ -59,8 +59,8 @@ def optimize(
 ) -> None:
     """Find the mixture of least risk at a scale.
 
-    Says how far it can be from the best possible one, which other mixtures would do as well, what acting now may cost,
-    and how uniform, natural and any other mixture compare.
+    Says how far it can be from the best possible one, which other mixtures would do as well, what
+    acting now may cost, and how uniform, natural and any other mixture compare.
     """
     number, budget = options.size(params, "--params"), options.size(tokens, "--tokens")
     files = options.pairs(hand_over or [], "--hand-over", example="olmix=ratios.csv")

@@ -224,7 +224,8 @@ def weights(texts: Iterable[str], targets: list[str] | None) -> dict[str, float]
     """Target → weight from ``["a=0.5,b=0.5"]``; equal weights on `targets` where only those are given.
 
     Raises:
-        InputError: a weight is not a number, or a weight is given to a target that `targets` leaves out.
+        InputError: a weight is not a number, or a weight is given to a target that `targets` leaves
+            out.
     """
     entries = pairs(
         [part for text in texts for part in text.split(",") if part.strip()],

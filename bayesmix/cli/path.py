@@ -77,8 +77,8 @@ def path(
 ) -> None:
     """Follow the optimum across scales.
 
-    Prints the best mixture and its bands at growing scales. With --flops, --crossover or --pareto it answers another
-    question about scale instead.
+    Prints the best mixture and its bands at growing scales. With --flops, --crossover or --pareto
+    it answers another question about scale instead.
     """
     if sum(question is not None for question in (flops, crossover, pareto)) > 1:
         raise InputError(

@@ -28,9 +28,9 @@ def predict(
 ) -> None:
     """Predict the loss of designs, with bands.
 
-    One row a design and target: mean, sd and quantiles of the loss a run would measure (what is unknown about the law,
-    and the scatter of runs), and law_q05, law_q95 without that scatter. Designs stay in the order given. A terminal
-    gets a table to read, a pipe gets CSV.
+    One row a design and target: mean, sd and quantiles of the loss a run would measure (what is
+    unknown about the law, and the scatter of runs), and law_q05, law_q95 without that scatter.
+    Designs stay in the order given. A terminal gets a table to read, a pipe gets CSV.
     """
     from bayesmix.posterior.bands import bands
     from bayesmix.posterior.storage import load_any

@@ -58,8 +58,8 @@ def replay(
 ) -> None:
     """Replay recorded runs: which way of choosing them is cheapest?
 
-    Reveals the runs of a pool one by one, as each strategy picks them, and judges the mixture it would choose by runs
-    that were held out. With --json, and in --out, every step is listed.
+    Reveals the runs of a pool one by one, as each strategy picks them, and judges the mixture it
+    would choose by runs that were held out. With --json, and in --out, every step is listed.
     """
     import numpy as np
 

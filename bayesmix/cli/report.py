@@ -45,9 +45,9 @@ def report(
 ) -> None:
     """Write a page: which mixture, how sure that is, what next.
 
-    Below the verdict stands the evidence: the runs, the diagnostics, loss bands, the decision, the next run, the card.
-    The file needs no network and no script. Exit code 3 when the diagnostics fail: the page then says that no answer
-    can be given.
+    Below the verdict stands the evidence: the runs, the diagnostics, loss bands, the decision, the
+    next run, the card. The file needs no network and no script. Exit code 3 when the diagnostics
+    fail: the page then says that no answer can be given.
     """  # fmt: skip
     number, budget = options.size(params, "--params"), options.size(tokens, "--tokens")
     pilots = [options.scale(text) for text in scale or []]

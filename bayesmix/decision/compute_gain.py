@@ -15,7 +15,8 @@ from bayesmix.design import Axis, Mixture, Scale, grow
 from bayesmix.errors import InputError
 from bayesmix.summary import Band
 
-STEP = 0.125  # of log2 of the multiplier; linear interpolation in log compute errs by less than 1e-3 of it
+# of log2 of the multiplier; linear interpolation in log compute errs by less than 1e-3 of it
+STEP = 0.125
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Multiplier:
         q05: 5 % quantile.
         q95: 95 % quantile.
         gain: the difference in loss at equal compute, in nats.
-        failure_rate: share of the draws in which the worse mixture does not catch up within the range of multipliers.
+        failure_rate: share of the draws in which the worse mixture does not catch up within the
+            range of multipliers.
         along: what grows: ``flops`` at fixed tokens per parameter, ``params`` or ``tokens`` alone.
     """
 

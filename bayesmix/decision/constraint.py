@@ -53,7 +53,8 @@ class TrustRegion:
     Args:
         mixture: the centre h₀; with ``kl``, a domain that has no weight in it gets none.
         radius: above 0; in nats for ``kl``, a share between 0 and 1 for ``tv``.
-        measure: ``kl`` is Σ hᵢ log(hᵢ/h₀ᵢ); ``tv`` is ½ Σ |hᵢ − h₀ᵢ|, the share of the tokens that changes domain.
+        measure: ``kl`` is Σ hᵢ log(hᵢ/h₀ᵢ); ``tv`` is ½ Σ |hᵢ − h₀ᵢ|, the share of the tokens that
+            changes domain.
     """
 
     mixture: Mixture
@@ -102,7 +103,8 @@ def parse_linear(text: str) -> Constraint:
     """``"github + 0.5 * wiki <= 0.4"`` as a `Constraint`.
 
     Raises:
-        InputError: the text has no single comparison, or a term is not a domain with at most one factor.
+        InputError: the text has no single comparison, or a term is not a domain with at most one
+            factor.
     """
     sides = re.split(r"\s*(<=|>=|==)\s*", text.strip())
     terms = re.split(r"\s+([+-])\s+", sides[0])
@@ -153,8 +155,8 @@ def as_bounds(name: str, bounds: object) -> Bounds:
 class ChanceConstraint:
     """A promise: with at least this probability no target is worse than under another mixture by more than a margin.
 
-    It is kept in its conservative convex form, CVaR(probability) of the largest excess ≤ 0, which implies it
-    (Nemirovski and Shapiro 2006, *SIAM Journal on Optimization* 17).
+    It is kept in its conservative convex form, CVaR(probability) of the largest excess ≤ 0, which
+    implies it (Nemirovski and Shapiro 2006, *SIAM Journal on Optimization* 17).
 
     Args:
         baseline: the mixture to compare with; the natural one when not given.

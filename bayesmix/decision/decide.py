@@ -29,13 +29,15 @@ NEAREST = "nearest natural"
 class Decision:
     """An optimum with everything that says how far to trust it.
 
-    Regret and the mixtures that do as well are about the weighted loss under the law, whatever was minimised.
+    Regret and the mixtures that do as well are about the weighted loss under the law, whatever was
+    minimised.
 
     Attributes:
         optimum: the chosen mixture.
         regret: what acting on it may cost against knowing the truth, and the value of knowing it.
         near_optimal: the mixtures that do as well.
-        split: its risk on draws not used to choose; None where the objective or promises make it another question.
+        split: its risk on draws not used to choose; None where the objective or promises make it
+            another question.
         worth: name → how much more compute that mixture would need.
     """
 
@@ -139,7 +141,8 @@ def decide(
         scale: parameters and tokens of the run the mixture is for.
         epsilon: how many nats of regret count as nothing; see `near_optimal`.
         probability: with which the regret of an equivalent mixture stays below epsilon.
-        regret_draws: draws for regret and the near-optimal set; every one of them is optimised by itself.
+        regret_draws: draws for regret and the near-optimal set; every one of them is optimised by
+            itself.
         **options: those of `optimize`.
 
     Raises:

@@ -27,9 +27,10 @@ class FeasibleSet:
     Args:
         bounds: domain → (lowest, highest) share.
         groups: name → (domains, (lowest, highest) share of all of them together).
-        linear: constraints in words, such as ``"github + stackexchange <= 0.4"`` or ``"2 * wiki - books >= 0"``; signs
-            stand between spaces, and ``<=``, ``>=`` and ``==`` are understood.
-        stock: domain → tokens there are; with `epochs`, a domain cannot take more than ``epochs · stock / tokens``.
+        linear: constraints in words, such as ``"github + stackexchange <= 0.4"`` or ``"2 * wiki -
+            books >= 0"``; signs stand between spaces, and ``<=``, ``>=`` and ``==`` are understood.
+        stock: domain → tokens there are; with `epochs`, a domain cannot take more than ``epochs ·
+            stock / tokens``.
         epochs: how often a token may be seen.
         fixed: domain → its share.
         trust_region: a trust region, `TrustRegion` or (mixture, radius, "kl" or "tv").
@@ -67,9 +68,9 @@ class FeasibleSet:
     ) -> Self:
         """The constraints a TOML table spells out.
 
-        The keys are those of the class; ``groups.NAME`` is a table with ``domains`` and ``bounds``; ``trust_region`` is
-        a table with ``mixture`` (a table of weights, or ``"natural"``), ``radius`` and ``measure``; ``support = true``
-        stands for the hull of `runs`.
+        The keys are those of the class; ``groups.NAME`` is a table with ``domains`` and ``bounds``;
+        ``trust_region`` is a table with ``mixture`` (a table of weights, or ``"natural"``),
+        ``radius`` and ``measure``; ``support = true`` stands for the hull of `runs`.
 
         Raises:
             InputError: a key is unknown, or "natural" or the support is asked for and not known.

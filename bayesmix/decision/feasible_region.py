@@ -137,7 +137,8 @@ def _require_feasible(base: Polytope, rows: Sequence[tuple[Constraint, np.ndarra
     """Relax every side of every constraint at a cost of 1 a unit; refuse when something has to give.
 
     Raises:
-        InfeasibleError: naming the constraint with the highest price, then the tightest bound, and its opponents.
+        InfeasibleError: naming the constraint with the highest price, then the tightest bound, and
+            its opponents.
     """
     sides = [(c, row, c.upper) for c, row in rows if c.upper < np.inf]
     sides += [(c, -row, -c.lower) for c, row in rows if c.lower > -np.inf]

@@ -37,11 +37,14 @@ class NearOptimalSet:
     Attributes:
         epsilon: in nats.
         probability: of the regret being below `epsilon`.
-        attainable: the smallest epsilon for which there is such a mixture; above `epsilon` the set is empty.
+        attainable: the smallest epsilon for which there is such a mixture; above `epsilon` the set
+            is empty.
         centre: the mixture with the smallest regret at that probability.
         ranges: domain → lowest and highest share inside the set.
-        trades: (from, to) → the share that can move between two domains with all else as in `centre`, largest first.
-        members: name → a representative: ``centre``, ``nearest natural``, and the ends of the widest ranges.
+        trades: (from, to) → the share that can move between two domains with all else as in
+            `centre`, largest first.
+        members: name → a representative: ``centre``, ``nearest natural``, and the ends of the
+            widest ranges.
     """
 
     epsilon: float
@@ -107,8 +110,8 @@ def near_optimal(
         max_draws: use at most this many draws.
 
     Returns:
-        The summary. Every mixture in it was checked to be in the set; a range can be wider than stated only where the
-        set is not convex.
+        The summary. Every mixture in it was checked to be in the set; a range can be wider than
+        stated only where the set is not convex.
     """
     region = (feasible or FeasibleSet()).at(scale, posterior.domains)
     task = Problem.of(

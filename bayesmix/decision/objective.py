@@ -18,8 +18,9 @@ from bayesmix.errors import InputError
 class Objective(ABC):
     """Losses of all targets → one loss, for one draw; a `Risk` then judges the draws.
 
-    A concrete objective writes `combine`. `relative_to` says what is taken off the losses first: nothing, what each
-    target would reach with its own best mixture, or what each draw would reach with its own best mixture.
+    A concrete objective writes `combine`. `relative_to` says what is taken off the losses first:
+    nothing, what each target would reach with its own best mixture, or what each draw would reach
+    with its own best mixture.
     """
 
     relative_to: ClassVar[Literal["nothing", "target", "draw"]] = "nothing"
@@ -94,8 +95,10 @@ class Custom(Objective):
     """A function of all loss draws, used instead of a risk.
 
     Args:
-        function: JAX function of the losses (draw, target) in nats that returns a number; lower is better.
-        declared_convex: whether it is convex and never decreases when a loss increases, so that a certificate holds.
+        function: JAX function of the losses (draw, target) in nats that returns a number; lower is
+            better.
+        declared_convex: whether it is convex and never decreases when a loss increases, so that a
+            certificate holds.
     """
 
     function: Callable[[jax.Array], jax.Array]
@@ -124,8 +127,9 @@ OBJECTIVES: dict[str, Objective] = {
 def criterion(text: str) -> tuple[Objective, Risk]:
     """What to minimise, from a text: ``RISK``, ``OBJECTIVE`` or ``OBJECTIVE/RISK``.
 
-    ``cvar:0.9`` is a risk of the weighted loss; ``worst-target`` and ``max-regret`` stand for their mean over draws;
-    ``worst-target/cvar:0.9`` names both; ``minimax-regret`` is ``regret/worst-draw``.
+    ``cvar:0.9`` is a risk of the weighted loss; ``worst-target`` and ``max-regret`` stand for their
+    mean over draws; ``worst-target/cvar:0.9`` names both; ``minimax-regret`` is
+    ``regret/worst-draw``.
 
     Raises:
         InputError: the text names neither.

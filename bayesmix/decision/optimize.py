@@ -67,8 +67,9 @@ def optimize(
 ) -> Optimum:
     r"""The mixture that minimises the risk of the target loss, min over h of ρ(Σ wₜ Lₜ(h)).
 
-    Where every draw's loss, the objective and the risk are convex in the mixture, the answer carries a certificate: an
-    upper bound on how far it can be from the best possible. Otherwise it is the best of several starts and says so.
+    Where every draw's loss, the objective and the risk are convex in the mixture, the answer
+    carries a certificate: an upper bound on how far it can be from the best possible. Otherwise it
+    is the best of several starts and says so.
 
     Args:
         posterior: the fitted losses.

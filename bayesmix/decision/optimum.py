@@ -54,14 +54,19 @@ class Optimum:
         risk: what was minimised, as the text the command line takes.
         value: the minimised number, in nats.
         targets: weight of each target.
-        loss: draws of the combined loss: of the worst target where that is the objective, else the weighted mean.
+        loss: draws of the combined loss: of the worst target where that is the objective, else the
+            weighted mean.
         by_target: the loss of each target.
-        gap: an upper bound, in nats, on how far `value` is from the lowest possible one; None where none can be given.
-        gap_reason: why there is no gap, or what it is relative to; empty when there is nothing to add.
+        gap: an upper bound, in nats, on how far `value` is from the lowest possible one; None where
+            none can be given.
+        gap_reason: why there is no gap, or what it is relative to; empty when there is nothing to
+            add.
         converged: whether the optimiser reached its tolerance.
-        spread: highest minus lowest value that the three best of several starts ended in; None when convex.
+        spread: highest minus lowest value that the three best of several starts ended in; None when
+            convex.
         evaluations: how often the objective was evaluated.
-        baselines: comparisons by name: ``uniform``, ``natural`` when it is known, and those asked for.
+        baselines: comparisons by name: ``uniform``, ``natural`` when it is known, and those asked
+            for.
         chances: chance constraint → the probability with which it holds.
     """
 

@@ -70,7 +70,8 @@ def pareto(
 ) -> Front:
     """The Pareto front of two targets at a scale, by the weighted sum of their losses.
 
-    Where the losses are convex in the mixture the weighted sum reaches the whole front; elsewhere it misses dents.
+    Where the losses are convex in the mixture the weighted sum reaches the whole front; elsewhere
+    it misses dents.
 
     Args:
         posterior: the fitted losses.

@@ -12,8 +12,8 @@ from bayesmix.design import Designs, Mixture, Scale
 class Surface(Protocol):
     """Loss draws at one scale as a function of the mixture; a JAX pytree, so that compiled code can take it.
 
-    Losses are in nats, float64, differentiable in the interior of the simplex; a weight of 0 is legal and gives a
-    finite or an infinite loss, never NaN.
+    Losses are in nats, float64, differentiable in the interior of the simplex; a weight of 0 is
+    legal and gives a finite or an infinite loss, never NaN.
     """
 
     @property

@@ -30,11 +30,14 @@ class RegretReport:
     Attributes:
         mixture: the mixture acted on.
         scale: the scale.
-        regret: its loss minus the lowest loss of any allowed mixture in the same draw; the mean is the expected regret.
-        evpi: expected value of perfect information, min E[L] − E[min L], in nats: what the best research could gain.
+        regret: its loss minus the lowest loss of any allowed mixture in the same draw; the mean is
+            the expected regret.
+        evpi: expected value of perfect information, min E[L] − E[min L], in nats: what the best
+            research could gain.
         optima: the best mixture of every draw (draw, domain).
         domains: names of the columns of `optima`.
-        best: name → probability of having the lowest loss of all named mixtures, ``chosen`` among them.
+        best: name → probability of having the lowest loss of all named mixtures, ``chosen`` among
+            them.
         beats: name → probability that the mixture acted on has the lower loss.
         losses: the regret of every draw (draw).
     """

@@ -1,7 +1,7 @@
 """Risks: what an uncertain loss counts as, when one number has to be minimised.
 
-A risk sees the draws of one loss and returns one number in nats. Losses are bad when high, so every risk looks at the
-upper tail.
+A risk sees the draws of one loss and returns one number in nats. Losses are bad when high, so every
+risk looks at the upper tail.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from bayesmix.errors import InputError
 class Risk(ABC):
     """Draws of a loss (draw) → one number in nats; lower is better.
 
-    A concrete risk writes `__call__` in JAX. `convex` says whether the risk is convex and never decreases when a draw
-    increases: then it keeps the convexity of each draw's loss in the mixture, and `optimize` can certify its answer.
+    A concrete risk writes `__call__` in JAX. `convex` says whether the risk is convex and never
+    decreases when a draw increases: then it keeps the convexity of each draw's loss in the mixture,
+    and `optimize` can certify its answer.
     """
 
     @abstractmethod
@@ -75,8 +76,9 @@ class Mean(Risk):
 class Quantile(Risk):
     """The loss that is exceeded with probability 1 − `level`; not convex.
 
-    The estimate of Harrell and Davis (1982, *Biometrika* 69): a weighted mean of the ordered draws around the level,
-    which is less noisy than a single order statistic and has a slope that can be followed.
+    The estimate of Harrell and Davis (1982, *Biometrika* 69): a weighted mean of the ordered draws
+    around the level, which is less noisy than a single order statistic and has a slope that can be
+    followed.
 
     Args:
         level: a probability between 0 and 1.
@@ -110,8 +112,9 @@ class Quantile(Risk):
 class CVaR(Risk):
     r"""Conditional value at risk: the mean of the worst 1 − `level` of the draws.
 
-    The fractional form min_c c + Σ max(0, Lᵢ − c) / (n(1 − level)), which counts the draw at the edge of the tail in
-    part (Rockafellar and Uryasev 2002, *Journal of Banking & Finance* 26). ``CVaR(0)`` is the mean.
+    The fractional form min_c c + Σ max(0, Lᵢ − c) / (n(1 − level)), which counts the draw at the
+    edge of the tail in part (Rockafellar and Uryasev 2002, *Journal of Banking & Finance* 26).
+    ``CVaR(0)`` is the mean.
 
     Args:
         level: share of the draws that is left out, at least 0 and below 1.
@@ -160,7 +163,8 @@ class Entropic(Risk):
 class MeanDeviation(Risk):
     """Mean plus `aversion` times the mean absolute deviation from the mean.
 
-    Convex, and never rewarding a draw for getting worse, up to an aversion of 1/2 (Ogryczak and Ruszczyński 1999).
+    Convex, and never rewarding a draw for getting worse, up to an aversion of 1/2 (Ogryczak and
+    Ruszczyński 1999).
 
     Args:
         aversion: at least 0.

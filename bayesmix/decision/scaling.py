@@ -42,7 +42,8 @@ class Path:
 
     Attributes:
         optima: one a scale.
-        bands: 5 % and 95 % quantile (scale, 2, domain) of the share in the mixture that is best for each draw.
+        bands: 5 % and 95 % quantile (scale, 2, domain) of the share in the mixture that is best for
+            each draw.
     """
 
     optima: tuple[Optimum, ...]
@@ -126,7 +127,8 @@ class ComputeOptimum:
     Attributes:
         optimum: the mixture at the best scale.
         flops: the budget 6·N·D.
-        params: 5 %, 50 % and 95 % quantile over the draws of the N that is best for the chosen mixture.
+        params: 5 %, 50 % and 95 % quantile over the draws of the N that is best for the chosen
+            mixture.
         at_edge: whether the best N is at the end of the range that was looked at.
     """
 
@@ -163,7 +165,8 @@ def compute_optimal(
 ) -> ComputeOptimum:
     """Parameters, tokens and mixture together that minimise the risk under ``6·N·D = flops``.
 
-    The optimum over mixtures is a function of log N alone; it is looked at on a grid and refined by Brent's method.
+    The optimum over mixtures is a function of log N alone; it is looked at on a grid and refined by
+    Brent's method.
 
     Args:
         posterior: the fitted losses.
@@ -228,8 +231,10 @@ class Crossover:
     Attributes:
         scales: the scales looked at, growing.
         first_better: probability (scale) that the first mixture has the lower loss.
-        changes: share of the draws in which the preference at the largest scale is not that at the smallest.
-        flops: 5 %, 50 % and 95 % quantile of the FLOPs at the change, over the draws that change; None when none do.
+        changes: share of the draws in which the preference at the largest scale is not that at the
+            smallest.
+        flops: 5 %, 50 % and 95 % quantile of the FLOPs at the change, over the draws that change;
+            None when none do.
         names: what the two mixtures are called.
     """
 

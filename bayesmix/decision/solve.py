@@ -117,7 +117,8 @@ def _multi_start(
 def _snap(task: Problem, region: Region, minimum: Minimum, tolerance: float) -> Minimum:
     """Set small shares to their lower bound, as many as the objective lets go without noticing.
 
-    This comes last: the slope is never evaluated at weight 0, where it would be a false certificate.
+    This comes last: the slope is never evaluated at weight 0, where it would be a false
+    certificate.
     """
     lower = region.polytope.lower[: region.size]
     for small in SNAPS:

@@ -162,8 +162,8 @@ def backtest(
     Args:
         model: what is fitted.
         runs: all measured points.
-        group_by: what is left out: the largest sizes N or token counts D, predicted from all smaller ones, or folds of
-            mixtures or training runs.
+        group_by: what is left out: the largest sizes N or token counts D, predicted from all
+            smaller ones, or folds of mixtures or training runs.
         steps: how many of the largest sizes or token counts are left out in turn.
         folds: how many folds of mixtures or runs.
         seed: of folds, refits and predictions.

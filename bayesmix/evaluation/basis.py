@@ -29,8 +29,10 @@ class Basis:
     Attributes:
         target: the target.
         width: of the band, relative to its median.
-        extrapolation: share of its variance that is how far laws miss beyond their runs, which no run inside can tell.
-        prior: site → share of its variance that is the prior's, where it is at least 0.1 and told from nothing.
+        extrapolation: share of its variance that is how far laws miss beyond their runs, which no
+            run inside can tell.
+        prior: site → share of its variance that is the prior's, where it is at least 0.1 and told
+            from nothing.
         next_width: width after one more run.
     """
 
@@ -57,9 +59,9 @@ class Bases:
 
     Attributes:
         scale: N and D of the run that the bands are of.
-        next_run: the run that `next_width` is about: as large in N as the geometric mean of the largest fitted N and
-            the scale's, with the scale's D or the largest fitted one; likewise in D where the scale has no larger N;
-            the scale itself where it has neither.
+        next_run: the run that `next_width` is about: as large in N as the geometric mean of the
+            largest fitted N and the scale's, with the scale's D or the largest fitted one; likewise
+            in D where the scale has no larger N; the scale itself where it has neither.
         entries: one entry a target.
     """
 
@@ -113,18 +115,20 @@ class Bases:
 def bases(posterior: Posterior, scale: Scale | None = None, seed: int = 0) -> Bases:
     """What the bands of all targets rest on at a scale.
 
-    log y splits into t φ, where t is known by its prior alone, and the rest y₀. Raising the prior of a site to the
-    power 1 + ε changes Var y₀ by ε Cov((y₀ − ȳ₀)², log p) (power scaling), which for a Gaussian posterior is minus the
-    part of the variance that the prior holds. One more run of expected log loss z, measured with scatter of standard
-    deviation τ, leaves Var y − Cov(y, z)²/(Var z + τ²).
+    log y splits into t φ, where t is known by its prior alone, and the rest y₀. Raising the prior
+    of a site to the power 1 + ε changes Var y₀ by ε Cov((y₀ − ȳ₀)², log p) (power scaling), which
+    for a Gaussian posterior is minus the part of the variance that the prior holds. One more run of
+    expected log loss z, measured with scatter of standard deviation τ, leaves Var y − Cov(y,
+    z)²/(Var z + τ²).
 
     Args:
         posterior: what is known.
-        scale: N and D of the run that is asked about; an octave beyond the largest of both when not given.
+        scale: N and D of the run that is asked about; an octave beyond the largest of both when not
+            given.
         seed: of the discrepancy beyond the runs and of the scatter.
 
-    Source: Kallioinen et al. 2023, "Detecting and diagnosing prior and likelihood sensitivity with power-scaling",
-    Statistics and Computing 34, arXiv 2107.14054.
+    Source: Kallioinen et al. 2023, "Detecting and diagnosing prior and likelihood sensitivity with
+    power-scaling", Statistics and Computing 34, arXiv 2107.14054.
     """
     n, d = float(posterior.runs.params.max()), float(posterior.runs.tokens.max())
     scale = scale or Scale(n * 2**OCTAVES, d * 2**OCTAVES)
@@ -175,7 +179,8 @@ def bases(posterior: Posterior, scale: Scale | None = None, seed: int = 0) -> Ba
 def log_priors(posterior: Posterior) -> dict[str, np.ndarray]:
     """Log prior density (chain, draw, target) of every site whose prior is the model's own.
 
-    Not of `extrapolation`, which learns from the table's record, nor of what partial pooling takes from all targets.
+    Not of `extrapolation`, which learns from the table's record, nor of what partial pooling takes
+    from all targets.
     """
     law = posterior.model.law
     unit = np.array([posterior.reference.loss[t] for t in posterior.targets])

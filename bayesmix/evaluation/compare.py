@@ -32,19 +32,20 @@ from bayesmix.runtime.progress import bar
 class Comparison:
     """Laws weighed against each other by the log density of losses they had not seen.
 
-    A difference of log density has a standard error over training runs, because checkpoints of one run are not
-    independent. Weights are those of stacking (Yao et al. 2018, doi 10.1214/17-BA1091): the mixture of the laws'
-    predictions with the highest log score. They are computed from the refits where there are any, else from PSIS-LOO.
+    A difference of log density has a standard error over training runs, because checkpoints of one
+    run are not independent. Weights are those of stacking (Yao et al. 2018, doi 10.1214/17-BA1091):
+    the mixture of the laws' predictions with the highest log score. They are computed from the
+    refits where there are any, else from PSIS-LOO.
 
     Attributes:
         laws: names of the posteriors.
         targets: names of the targets.
         train_run: labels of the training runs (train_run).
-        loo: log density of the losses of each training run given all others (law, train_run, target), by PSIS; NaN
-            where nothing was measured.
+        loo: log density of the losses of each training run given all others (law, train_run,
+            target), by PSIS; NaN where nothing was measured.
         pareto_k: Pareto k of each of them; above 0.7 it is not to be relied on.
-        left_out: log density of the losses of each training run given only other groups (law, train_run, target), by
-            refits; NaN for runs that no split predicts. None without refits.
+        left_out: log density of the losses of each training run given only other groups (law,
+            train_run, target), by refits; NaN for runs that no split predicts. None without refits.
         group_by: what made a group, or None.
         splits: what each refit held out, in words.
         failed: posteriors and refits with failing diagnostics, in words.
@@ -204,23 +205,27 @@ def compare(
 ) -> Comparison:
     """Weigh laws by how well each predicts runs it has not seen.
 
-    PSIS-LOO leaves out one training run at a time and costs nothing, but other runs of its mixture and size stay. So
-    each law is also refitted without whole groups: folds of training runs, mixtures, the largest size or token counts.
+    PSIS-LOO leaves out one training run at a time and costs nothing, but other runs of its mixture
+    and size stay. So each law is also refitted without whole groups: folds of training runs,
+    mixtures, the largest size or token counts.
 
     Args:
         posteriors: name → posterior, all of the same runs.
         group_by: what makes a group that is left out; None for PSIS-LOO alone, without refits.
         folds: how many folds of training runs or mixtures, each one refit a law.
-        steps: how many of the largest sizes or token counts are left out in turn, each one refit a law.
+        steps: how many of the largest sizes or token counts are left out in turn, each one refit a
+            law.
         seed: of the deal into folds and of the refits.
         chains: chains of a refit.
         warmup: warm-up of a refit.
         draws: draws of a refit.
         progress: show a bar over the refits on standard error.
-        executor: where refits run, each of a law and a split one task; one after the other here when not given.
+        executor: where refits run, each of a law and a split one task; one after the other here
+            when not given.
 
     Raises:
-        InputError: there are fewer than two posteriors, they are of different runs, or nothing can be left out.
+        InputError: there are fewer than two posteriors, they are of different runs, or nothing can
+            be left out.
         WorkerError: workers of the executor died.
     """
     runs = _common_runs(posteriors)
@@ -289,9 +294,10 @@ def log_predictive_density(posterior: Posterior, runs: Runs) -> np.ndarray:
 def stacking(log_density: np.ndarray, tolerance: float = 1e-8, steps: int = 100_000) -> np.ndarray:
     """Weights (law) that maximise Σ log Σ w·p over the points, given log p (law, point); NaN points are left out.
 
-    The multiplicative update w ← w · mean(p / Σ w p) rises at every step and stays on the simplex; the largest factor
-    minus 1 bounds what the mean log score still lacks. Densities are taken relative to the best law of each point, so
-    none underflows (ArviZ's stacking exponentiates them as they are).
+    The multiplicative update w ← w · mean(p / Σ w p) rises at every step and stays on the simplex;
+    the largest factor minus 1 bounds what the mean log score still lacks. Densities are taken
+    relative to the best law of each point, so none underflows (ArviZ's stacking exponentiates them
+    as they are).
     """
     complete = np.isfinite(log_density).all(axis=0)
     density = np.exp(log_density[:, complete] - log_density[:, complete].max(axis=0))

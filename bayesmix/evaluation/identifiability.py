@@ -54,12 +54,13 @@ class Check:
 
     Attributes:
         informed: one entry a target and parameter.
-        effective_runs: target → how many independent points the rows are worth, beside rows and training runs.
+        effective_runs: target → how many independent points the rows are worth, beside rows and
+            training runs.
         rows: number of measured points; training runs in `train_runs`.
         advice: what a user should know, in sentences.
         bases: what the bands at the scale that is asked about rest on.
-        record: how far the same law, fitted to the smaller runs, would have missed the larger ones; None where the
-            model does not ask.
+        record: how far the same law, fitted to the smaller runs, would have missed the larger ones;
+            None where the model does not ask.
     """
 
     informed: tuple[Informed, ...]
@@ -170,7 +171,8 @@ def _sensitivity(
 ) -> dict[str, tuple[float, float]]:
     """Label → power-scaling sensitivity to the prior and to the likelihood."""
     finite = np.isfinite(likelihood).all((0, 1))
-    # one variable of all parameters: many are slow, and names of domains are not always names ArviZ allows
+    # one variable of all parameters: many are slow, and names of domains are not always names ArviZ
+    # allows
     groups = {
         "posterior": {"parameter": np.stack([*values.values()], axis=-1)},
         "log_likelihood": {"loss": likelihood[..., finite]},

@@ -58,8 +58,8 @@ class LooPit:
     """Where measured losses lie in their leave-one-run-out predictions.
 
     Attributes:
-        values: P(predicted loss ≤ measured loss) of the last checkpoint of each training run, with the whole run left
-            out (train_run, target); NaN where nothing was measured.
+        values: P(predicted loss ≤ measured loss) of the last checkpoint of each training run, with
+            the whole run left out (train_run, target); NaN where nothing was measured.
         pareto_k: of the importance weights (train_run, target); above 0.7 the value is rough.
         train_runs: their labels, sorted.
         targets: the targets.
@@ -124,9 +124,10 @@ class LooPit:
 def loo_pit(posterior: Posterior, seed: int = 0) -> LooPit:
     """P(predicted ≤ measured) of every training run, predicted from the other runs by importance sampling.
 
-    Checkpoints of a run share its luck, so that whole runs are left out and the last checkpoint of each is judged. When
-    the bands are right the values are uniform; they crowd at both ends when bands are too narrow, in the middle when
-    they are too wide. They judge bands among the fitted runs; `backtest` judges those beyond.
+    Checkpoints of a run share its luck, so that whole runs are left out and the last checkpoint of
+    each is judged. When the bands are right the values are uniform; they crowd at both ends when
+    bands are too narrow, in the middle when they are too wide. They judge bands among the fitted
+    runs; `backtest` judges those beyond.
 
     Args:
         posterior: a fitted posterior.

@@ -22,9 +22,11 @@ class PriorCheck:
 
     Attributes:
         targets: names of the targets.
-        prior: 5 %, 50 % and 95 % quantile (target, 3) of the law's loss under the prior, over draws and runs.
+        prior: 5 %, 50 % and 95 % quantile (target, 3) of the law's loss under the prior, over draws
+            and runs.
         observed: smallest, median and largest measured loss (target, 3).
-        inside: share (target) of measured losses inside the central 90 % of the prior at their own design.
+        inside: share (target) of measured losses inside the central 90 % of the prior at their own
+            design.
     """
 
     targets: tuple[str, ...]

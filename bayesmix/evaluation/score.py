@@ -22,8 +22,8 @@ class Score:
         coverage: share of measured losses inside the central band of each level (level, target).
         width: mean width of the 90 % band relative to the measured loss (target), in percent.
         crps: mean continuous ranked probability score (target), in nats; lower is better.
-        log_score: mean negative log density of the measured loss under a Gaussian with the draws' mean and
-            standard deviation (target), in nats; lower is better.
+        log_score: mean negative log density of the measured loss under a Gaussian with the draws'
+            mean and standard deviation (target), in nats; lower is better.
     """
 
     targets: tuple[str, ...]
@@ -73,8 +73,8 @@ FIGURES = ("mre", "width", "crps", "log_score")
 def score(prediction: Prediction, measured: np.ndarray) -> Score:
     """Compare predictive draws with measured losses (run, target); NaN is not measured.
 
-    CRPS is E|X − y| − ½ E|X − X'| over the draws, computed from their order statistics (Gneiting & Raftery 2007,
-    doi 10.1198/016214506000001437).
+    CRPS is E|X − y| − ½ E|X − X'| over the draws, computed from their order statistics (Gneiting &
+    Raftery 2007, doi 10.1198/016214506000001437).
     """
     mask = np.isfinite(measured)
     draws = np.sort(prediction.draws, axis=0)

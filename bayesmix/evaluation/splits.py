@@ -53,9 +53,10 @@ def split(
 ) -> tuple[Split, ...]:
     """Leave groups out.
 
-    By run or mixture the groups are dealt into folds, each held out once; runs are dealt so that every fold has every
-    size. By size or tokens the largest group is predicted from all smaller ones, then, with more steps, the one below
-    it from those smaller still: never a small run from a large one.
+    By run or mixture the groups are dealt into folds, each held out once; runs are dealt so that
+    every fold has every size. By size or tokens the largest group is predicted from all smaller
+    ones, then, with more steps, the one below it from those smaller still: never a small run from a
+    large one.
 
     Args:
         runs: the table.
@@ -65,7 +66,8 @@ def split(
         seed: of the deal.
 
     Raises:
-        InputError: there are fewer than two groups, or fewer than two folds or one step are asked for.
+        InputError: there are fewer than two groups, or fewer than two folds or one step are asked
+            for.
     """
     labels = groups(runs, group_by)
     n_groups = int(labels.max(initial=-1)) + 1

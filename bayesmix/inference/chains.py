@@ -85,9 +85,10 @@ def run_chain(
 ) -> Chain | None:
     """One chain from a point spread around an optimum; None when it was told to stop before the end.
 
-    The warm-up has phases, each with a whitening of its own: first the curvature at the optimum, then the covariance of
-    the draws of the phase before, shrunk towards the whitening they were drawn with. NumPyro's own windows begin with a
-    covariance of a few dozen draws, which in forty coordinates costs more than the whole warm-up.
+    The warm-up has phases, each with a whitening of its own: first the curvature at the optimum,
+    then the covariance of the draws of the phase before, shrunk towards the whitening they were
+    drawn with. NumPyro's own windows begin with a covariance of a few dozen draws, which in forty
+    coordinates costs more than the whole warm-up.
     """
     with enable_x64():
         white = whitening_at(best[0])

@@ -52,8 +52,8 @@ class Geometry(NamedTuple):
     def scatter(self) -> tuple[str, ...]:
         """Scales that are sampled as their total and their split, those of `SCATTER` that the model has.
 
-        Where few runs share a cell, and none has several rows, runs tell how far losses are from the law, hardly which
-        of them it is.
+        Where few runs share a cell, and none has several rows, runs tell how far losses are from
+        the law, hardly which of them it is.
         """
         sites = tuple(
             s for s in SCATTER if s in self.prior and self.prior[s].support is constraints.positive

@@ -45,9 +45,10 @@ def fit(
 ) -> Posterior:
     """Sample the posterior of the model given the runs, with NUTS in float64.
 
-    Targets are independent of each other, but for a prior they share where the model asks for pooling: each has its
-    own parameters and its own chains. Chains start at points spread around the best of several optimisations. The same
-    seed gives the same draws. Compiled programs are kept for the next process, see `keep_compiled_programs`.
+    Targets are independent of each other, but for a prior they share where the model asks for
+    pooling: each has its own parameters and its own chains. Chains start at points spread around
+    the best of several optimisations. The same seed gives the same draws. Compiled programs are
+    kept for the next process, see `keep_compiled_programs`.
 
     Args:
         model: law, prior and noise.
@@ -56,23 +57,26 @@ def fit(
         chains: how many chains a target; fewer than four cannot show that they agree.
         warmup: draws used for adaptation and thrown away, a chain.
         draws: draws kept, a chain.
-        target_accept: acceptance the step size is adapted to; nearer 1 means smaller steps and fewer divergences.
-        extensions: how often, at most, the chains of a target whose diagnostics fail go on: whitened anew, for as long
-            as the effective draws that are lacking ask for, up to 4 and then 8 times as long as at first, and after
-            divergences with half of what `target_accept` lacks to 1. As many draws are kept.
+        target_accept: acceptance the step size is adapted to; nearer 1 means smaller steps and
+            fewer divergences.
+        extensions: how often, at most, the chains of a target whose diagnostics fail go on:
+            whitened anew, for as long as the effective draws that are lacking ask for, up to 4 and
+            then 8 times as long as at first, and after divergences with half of what
+            `target_accept` lacks to 1. As many draws are kept.
         progress: show a bar with the time left on standard error.
         strict: raise when the diagnostics fail, instead of warning.
-        warm_start: a posterior of the same model given almost the same runs, such as those before the last few. Chains
-            start at its draws and are whitened by them: nothing is optimised, and a third of the warm-up does. Its
-            reference is kept.
-        executor: where targets are sampled, each as one task; by threads of this process when not given.
+        warm_start: a posterior of the same model given almost the same runs, such as those before
+            the last few. Chains start at its draws and are whitened by them: nothing is optimised,
+            and a third of the warm-up does. Its reference is kept.
+        executor: where targets are sampled, each as one task; by threads of this process when not
+            given.
 
     Returns:
         The posterior; `posterior.diagnostics` says whether it can be used.
 
     Raises:
-        InputError: the runs cannot identify anything of the model, or a setting makes no sense, or `warm_start` is of
-            another model, other domains or other targets.
+        InputError: the runs cannot identify anything of the model, or a setting makes no sense, or
+            `warm_start` is of another model, other domains or other targets.
         DiagnosticsError: the diagnostics fail and `strict` is set.
         WorkerError: workers of the executor died.
     """

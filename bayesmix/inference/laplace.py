@@ -19,8 +19,9 @@ def laplace(
 ) -> tuple[Posterior, np.ndarray]:
     """Approximate the posterior of the model given the runs, a hundred times faster than `fit`.
 
-    In the law's own coordinates the posterior is nearly Gaussian. Draws of a Student-t with the curvature at the best
-    fit are weighted by the true density, Pareto-smoothed, and drawn again in proportion.
+    In the law's own coordinates the posterior is nearly Gaussian. Draws of a Student-t with the
+    curvature at the best fit are weighted by the true density, Pareto-smoothed, and drawn again in
+    proportion.
 
     Args:
         model: law, prior and noise.
@@ -30,8 +31,8 @@ def laplace(
         starts: how many optimisations a target.
 
     Returns:
-        The posterior as one chain of independent draws, and Pareto k̂ of each target (target). Where k̂ is 0.7 or more
-        the draws are those of the approximation alone in effect: use `fit`.
+        The posterior as one chain of independent draws, and Pareto k̂ of each target (target).
+        Where k̂ is 0.7 or more the draws are those of the approximation alone in effect: use `fit`.
     """
     model = model.bind(runs)
     fits = [

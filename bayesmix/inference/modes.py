@@ -45,7 +45,8 @@ def maximise(
 ) -> Mode | None:
     """Newton's method with the curvature made positive and step halving; None when the start is hopeless.
 
-    Exact curvature matters here: along the ridges of a scaling law first-order methods stop far from the optimum.
+    Exact curvature matters here: along the ridges of a scaling law first-order methods stop far
+    from the optimum.
     """
     z = start
     f, g = value_and_grad(z)

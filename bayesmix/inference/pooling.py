@@ -34,12 +34,13 @@ STARTS = 3
 def pooled(model: BoundModel, runs: Runs, *, seed: int = 0, draws: int = 400) -> BoundModel:
     """The model as its targets believe in it: where it asks for partial pooling, with priors learned from all of them.
 
-    Every target keeps its own parameters. Each is approximated alone first; see `shared_priors` for what they then have
-    in common. Amplitudes (E, A, B, M) are not pooled: they are what makes a target. Nor is `extrapolation`, of which
-    the runs say nothing; the record of the table shares it.
+    Every target keeps its own parameters. Each is approximated alone first; see `shared_priors` for
+    what they then have in common. Amplitudes (E, A, B, M) are not pooled: they are what makes a
+    target. Nor is `extrapolation`, of which the runs say nothing; the record of the table shares
+    it.
 
-    The priors are learned from the same runs that are fitted afterwards, as empirical Bayes does; with a handful of
-    targets the bands are a little too narrow for it.
+    The priors are learned from the same runs that are fitted afterwards, as empirical Bayes does;
+    with a handful of targets the bands are a little too narrow for it.
 
     Args:
         model: bound to the runs.
@@ -77,15 +78,16 @@ def shared_priors(
 ) -> dict[str, dist.Distribution]:
     """What the targets have in common, as priors for each of them.
 
-    For a parameter u of a site, on its free scale, the targets t say ûₜ ~ Normal(uₜ, vₜ) beyond the prior, and
-    uₜ ~ Normal(μ, τ²) with the prior for μ and a half-normal one, half as wide, for τ. What that predicts of a further
-    target is the new prior, of the same family: narrow where the targets agree, hardly changed where they differ or say
-    nothing, and never wider.
+    For a parameter u of a site, on its free scale, the targets t say ûₜ ~ Normal(uₜ, vₜ) beyond the
+    prior, and uₜ ~ Normal(μ, τ²) with the prior for μ and a half-normal one, half as wide, for τ.
+    What that predicts of a further target is the new prior, of the same family: narrow where the
+    targets agree, hardly changed where they differ or say nothing, and never wider.
 
     Args:
         priors: of every site.
         draws: of every site (draw, target, ...), each target fitted alone.
-        sites: those to pool; sites of other families than LogNormal, Normal, Beta and Dirichlet are left out.
+        sites: those to pool; sites of other families than LogNormal, Normal, Beta and Dirichlet are
+            left out.
     """
     beliefs = {site: _shared(priors[site], draws[site]) for site in sites}
     return {site: belief for site, belief in beliefs.items() if belief}

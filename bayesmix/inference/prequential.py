@@ -1,7 +1,7 @@
 """`misses`: how far the same law, fitted to the smaller of the runs alone, would have missed the larger ones.
 
-What a law misses beyond the runs cannot be learned from how it fits them, but from its own record: cheap refits stop
-one size, or a factor of D, earlier, and predict what was measured next.
+What a law misses beyond the runs cannot be learned from how it fits them, but from its own record:
+cheap refits stop one size, or a factor of D, earlier, and predict what was measured next.
 """
 
 from __future__ import annotations
@@ -55,9 +55,10 @@ class Miss(NamedTuple):
     Attributes:
         axis: "N" or "D".
         cut: largest N or D of what was fitted.
-        share: (prediction − measured)/fall of the law beyond the cut, over the runs that were left out (target).
-        sd: standard deviation (target) of the share that the law's own uncertainty and the scatter of the runs that
-            were left out explain.
+        share: (prediction − measured)/fall of the law beyond the cut, over the runs that were left
+            out (target).
+        sd: standard deviation (target) of the share that the law's own uncertainty and the scatter
+            of the runs that were left out explain.
     """
 
     axis: str
@@ -118,10 +119,11 @@ class Misses:
 def misses(model: Model, runs: Runs, *, seed: int = 0) -> Misses:
     """Refit the law alone without the larger runs, and see how far it misses them.
 
-    The law is fitted by its posterior mode, with independent Student-t rows and without a discrepancy. A miss is the
-    log of prediction over measurement, in units of the fall that the law predicts between the cut and the run, averaged
-    over the runs beyond the cut with the square of that fall as weight. Sizes are left out; only in a table without
-    three of them, the largest numbers of tokens: over the last octave of D, rows speak of schedules rather than laws.
+    The law is fitted by its posterior mode, with independent Student-t rows and without a
+    discrepancy. A miss is the log of prediction over measurement, in units of the fall that the law
+    predicts between the cut and the run, averaged over the runs beyond the cut with the square of
+    that fall as weight. Sizes are left out; only in a table without three of them, the largest
+    numbers of tokens: over the last octave of D, rows speak of schedules rather than laws.
 
     Args:
         model: whose law and priors are used.
@@ -183,7 +185,8 @@ def _of_target(
 ) -> np.ndarray:
     """Share and its standard deviation (cut, 2), NaN where too little was measured.
 
-    The first optimisation is of the last cut and starts at prior draws, the others go on from where it ended.
+    The first optimisation is of the last cut and starts at prior draws, the others go on from where
+    it ended.
     """
     results = np.full((len(cuts), 2), np.nan)
     measured = np.isfinite(runs.loss[:, target])
@@ -256,8 +259,9 @@ def _beyond(
 def weigh(belief: dist.LogNormal, record: Misses) -> tuple[np.ndarray, np.ndarray]:
     """Values of log s (level, step) and their log weights (target, level, step) after a record.
 
-    With s the scale of a target, its misses are Normal(0, s² + sd²); log s differs from target to target of a table by
-    a standard deviation of `BETWEEN`, around a level whose prior makes log s as wide as the belief says.
+    With s the scale of a target, its misses are Normal(0, s² + sd²); log s differs from target to
+    target of a table by a standard deviation of `BETWEEN`, around a level whose prior makes log s
+    as wide as the belief says.
 
     Args:
         belief: the prior of every target.
@@ -284,7 +288,8 @@ def weigh(belief: dist.LogNormal, record: Misses) -> tuple[np.ndarray, np.ndarra
 def updated_priors(belief: dist.Distribution, record: Misses) -> Sequence[dist.Distribution]:
     """The prior of `extrapolation` for each target, after the record of all targets; the same where nothing is learned.
 
-    It is the LogNormal with the mean and variance of log s that `weigh` gives. Another family is kept as it is.
+    It is the LogNormal with the mean and variance of log s that `weigh` gives. Another family is
+    kept as it is.
     """
     if family(belief) is not dist.LogNormal or not record.refits:
         return [belief] * len(record.targets)

@@ -1,7 +1,7 @@
 """NUTS in compiled segments: one program for every target and refit, one thread a chain, a stop between segments.
 
-NumPyro's `MCMC.run` compiles anew on every call, so its kernel is driven directly, inside functions that are compiled
-once for given shapes and take data, prior and whitening as arguments.
+NumPyro's `MCMC.run` compiles anew on every call, so its kernel is driven directly, inside functions
+that are compiled once for given shapes and take data, prior and whitening as arguments.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def sample(
 ) -> list[list[Chain]]:
     """All chains of all problems, one thread a core; Ctrl-C stops at the next segment and is raised again.
 
-    Where the diagnostics of a problem fail, its chains go on for longer, a few times at most; see `_longer`.
+    Where the diagnostics of a problem fail, its chains go on for longer, a few times at most; see
+    `_longer`.
 
     Args:
         problems: one for each group of targets.
@@ -66,7 +67,8 @@ def sample(
         try:
             first = ready(problems[0])
             _compile(*first, settings)  # before the threads ask for the same program at once
-            # the pool takes jobs in order, so every optimisation has begun before a chain waits for it
+            # the pool takes jobs in order, so every optimisation has begun before a chain waits for
+            # it
             tasks = [
                 pool.submit(lambda: first),
                 *(pool.submit(ready, problem) for problem in problems[1:]),
@@ -133,8 +135,9 @@ def _longer(
 ) -> tuple[Settings, int]:
     """How chains that fail go on: the settings, and how many draws are made for one that is kept.
 
-    As many as the effective draws ask for, at least twice as many as before, at most 4, 8, 16, … times as many as at
-    first. After divergences the acceptance is nearer to 1: what it lacks is halved with every extension.
+    As many as the effective draws ask for, at least twice as many as before, at most 4, 8, 16, …
+    times as many as at first. After divergences the acceptance is nearer to 1: what it lacks is
+    halved with every extension.
     """
     worst, diverging = _convergence(chains)
     effective = np.nan_to_num(min(worst.ess_bulk, worst.ess_tail), nan=1.0)

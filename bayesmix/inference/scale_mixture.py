@@ -1,9 +1,10 @@
 """How much each training run counts where a drift is fitted too.
 
-Student-t scatter is Gaussian with a scale of its own for every training run. Without a drift the scales are integrated
-out. With one, the drift is integrated out instead, given the scales. They are drawn in turn with the parameters while
-chains run, so that the posterior knows that a run is an outlier, and how sure that is. At the best fit, where there is
-nothing to draw from, they are set to what is expected of them, by expectation and maximisation in turn.
+Student-t scatter is Gaussian with a scale of its own for every training run. Without a drift the
+scales are integrated out. With one, the drift is integrated out instead, given the scales. They are
+drawn in turn with the parameters while chains run, so that the posterior knows that a run is an
+outlier, and how sure that is. At the best fit, where there is nothing to draw from, they are set to
+what is expected of them, by expectation and maximisation in turn.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ def weighs(form: Form, data: Data) -> bool:
 def weights(form: Form, prior: Any, data: Data, z: jax.Array, key: jax.Array) -> jax.Array:
     """Expected weights (train_run, 1) of the training runs at one point, for one target.
 
-    wⱼ = (ν + nⱼ)/(ν + E mⱼ²) with mⱼ² the squared error of the run in units of its scatter, averaged over the drift.
+    wⱼ = (ν + nⱼ)/(ν + E mⱼ²) with mⱼ² the squared error of the run in units of its scatter,
+    averaged over the drift.
 
     Args:
         form: law, noise and drift.
@@ -70,10 +72,11 @@ def draw_weights(
 def rescaled(form: Form, data: Data, key: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Another common size of the weights of measured runs (train_run, 1), and the factor of σ that makes up for it.
 
-    Given the weights σ is known better than it is without them, so in turn with them it moves in small steps. But the
-    losses tell σ²/wⱼ alone, unless they have standard errors. A move that keeps it, to a size of all weights that is
-    drawn from its prior, is accepted or not by the density of the parameters alone: interweaving (Yu & Meng 2011,
-    Journal of Computational and Graphical Statistics 20, 531–570).
+    Given the weights σ is known better than it is without them, so in turn with them it moves in
+    small steps. But the losses tell σ²/wⱼ alone, unless they have standard errors. A move that
+    keeps it, to a size of all weights that is drawn from its prior, is accepted or not by the
+    density of the parameters alone: interweaving (Yu & Meng 2011, Journal of Computational and
+    Graphical Statistics 20, 531–570).
 
     Args:
         form: law, noise and drift.

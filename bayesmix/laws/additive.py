@@ -17,8 +17,9 @@ from bayesmix.laws.base import Coordinates, Extent, Law, Theta
 class Additive(Law[jax.Array]):
     """L = E + 1/(C₀ + Σ Cᵢ hᵢ^γᵢ) + A (N/N₀)^−α + B (D/D₀)^−β.
 
-    The mixture term is sampled as M / (s₀ + Σ sᵢ (hᵢ/h̄ᵢ)^γᵢ): M is its size at the reference mixture h̄ and the
-    shares s sum to 1, so Cᵢ = sᵢ/(M h̄ᵢ^γᵢ) and C₀ = s₀/M. The best mixture does not depend on N and D.
+    The mixture term is sampled as M / (s₀ + Σ sᵢ (hᵢ/h̄ᵢ)^γᵢ): M is its size at the reference
+    mixture h̄ and the shares s sum to 1, so Cᵢ = sᵢ/(M h̄ᵢ^γᵢ) and C₀ = s₀/M. The best mixture does
+    not depend on N and D.
 
     | symbol | site | shape | support | unit | meaning |
     |---|---|---|---|---|---|
@@ -32,12 +33,14 @@ class Additive(Law[jax.Array]):
     | γ | `gamma` | (domain) | > 0 | – | exponent of each domain's weight |
 
     Args:
-        constant: whether C₀ is part of the law. False is the paper's exact law, with `share` of shape (domain); then
-            a weak domain with γ near 0 can play the part of the constant, and the posterior may have several modes.
-        diminishing: whether every γ is below 1: more of a domain helps, each time by less. Then the loss of every draw
-            is convex in the mixture, and an optimum can be certified.
+        constant: whether C₀ is part of the law. False is the paper's exact law, with `share` of
+            shape (domain); then a weak domain with γ near 0 can play the part of the constant, and
+            the posterior may have several modes.
+        diminishing: whether every γ is below 1: more of a domain helps, each time by less. Then the
+            loss of every draw is convex in the mixture, and an optimum can be certified.
 
-    Source: Shukor et al. 2025, arXiv 2507.09404, equation of the additive law; the constant is ours.
+    Source: Shukor et al. 2025, arXiv 2507.09404, equation of the additive law; the constant is
+    ours.
     """
 
     name: ClassVar[str] = "additive"

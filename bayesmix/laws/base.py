@@ -17,9 +17,10 @@ Theta = Mapping[str, jax.Array]
 class Law[Terms](abc.ABC):
     """The mathematics of one run and one target; the model vmaps over runs, targets and draws.
 
-    A law sees a run relative to a reference: h (domain) and the reference mixture h̄ (domain), n = N/N₀ and d = D/D₀.
-    So its amplitudes are nats at the reference, and their priors can be said in words. It is written in two steps,
-    because a table holds far fewer mixtures than rows: `terms` is what depends on the mixture alone, `loss` the rest.
+    A law sees a run relative to a reference: h (domain) and the reference mixture h̄ (domain), n =
+    N/N₀ and d = D/D₀. So its amplitudes are nats at the reference, and their priors can be said in
+    words. It is written in two steps, because a table holds far fewer mixtures than rows: `terms`
+    is what depends on the mixture alone, `loss` the rest.
 
     Subclasses are frozen dataclasses whose fields are options, never parameters.
     """
@@ -52,7 +53,8 @@ class Law[Terms](abc.ABC):
     def at(self, domains: Sequence[str], scale: Scale) -> Law:
         """The same law, told which domains the weights belong to and the scale its n and d are relative to.
 
-        Most laws need neither. A law with facts about named domains, or in tokens, prepares itself here.
+        Most laws need neither. A law with facts about named domains, or in tokens, prepares itself
+        here.
         """
         return self
 
@@ -87,8 +89,8 @@ class Extent(NamedTuple):
 class Coordinates(abc.ABC):
     """A smooth one-to-one map between free coordinates and the parameters of one target, amplitudes in units of loss.
 
-    Priors stay on the parameters, where they have meaning; the sampler walks in the coordinates, where the posterior
-    is nearly Gaussian. The log-determinant makes the two agree.
+    Priors stay on the parameters, where they have meaning; the sampler walks in the coordinates,
+    where the posterior is nearly Gaussian. The log-determinant makes the two agree.
     """
 
     @abc.abstractmethod

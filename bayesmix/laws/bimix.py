@@ -19,9 +19,10 @@ from bayesmix.laws.base import Coordinates, Extent, Law, Theta
 class BiMix(Law[jax.Array]):
     """L = r^−γ · (C + A (N/N₀)^−α + B (D/D₀)^−β), where r = s₀ + Σ sᵢ hᵢ/h̄ᵢ is the target's own share.
 
-    The paper has one law for each domain that is also a target, and r is that domain's weight. A law sees weights
-    without names, and a target need not be a domain, so which domains are the target's own is learned: shares with all
-    mass on one domain are the paper's law, and a target between two domains has shares on both.
+    The paper has one law for each domain that is also a target, and r is that domain's weight. A
+    law sees weights without names, and a target need not be a domain, so which domains are the
+    target's own is learned: shares with all mass on one domain are the paper's law, and a target
+    between two domains has shares on both.
 
     | symbol | site | shape | support | unit | meaning |
     |---|---|---|---|---|---|
@@ -34,13 +35,15 @@ class BiMix(Law[jax.Array]):
     | s | `share` | (1 + domain) | simplex | – | part of each domain in r at the reference; first the constant |
 
     Args:
-        constant: whether s₀ is part of the own share; without it a mixture with nothing of the target's own has
-            infinite loss.
-        sizes: whether A n^−α is part of the law. Without it, N plays no part: a law for models of one size.
+        constant: whether s₀ is part of the own share; without it a mixture with nothing of the
+            target's own has infinite loss.
+        sizes: whether A n^−α is part of the law. Without it, N plays no part: a law for models of
+            one size.
 
     `BiMix(constant=False, sizes=False)` is the paper's form.
 
-    Source: Ge et al. 2024, arXiv 2405.14908; learned shares, the constant and the term in N are ours.
+    Source: Ge et al. 2024, arXiv 2405.14908; learned shares, the constant and the term in N are
+    ours.
     """
 
     name: ClassVar[str] = "bimix"

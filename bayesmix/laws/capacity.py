@@ -33,14 +33,16 @@ class CapacityTerms(NamedTuple):
 class Capacity(Law[CapacityTerms]):
     """L = E + A Σ sᵢ (xᵢ/x̄ᵢ)^−αᵢ + B (r D/D₀)^−β, with r = Σ sᵢ hᵢ/h̄ᵢ the target's own share of the tokens.
 
-    The capacities x(h, N) are those that make the weighted loss of the training domains smallest: min Σ hᵢ cᵢ xᵢ^−αᵢ
-    with xᵢ ≥ H and Σ (xᵢ − H) ≤ N − H. H is shared by all domains, the rest is divided among them. x̄ are the
-    capacities at the reference, in units of N₀; they are sampled in place of the cᵢ, to which they are equivalent
-    where every domain has a part of its own at the reference: cᵢ αᵢ h̄ᵢ ∝ x̄ᵢ^(αᵢ+1).
+    The capacities x(h, N) are those that make the weighted loss of the training domains smallest:
+    min Σ hᵢ cᵢ xᵢ^−αᵢ with xᵢ ≥ H and Σ (xᵢ − H) ≤ N − H. H is shared by all domains, the rest is
+    divided among them. x̄ are the capacities at the reference, in units of N₀; they are sampled in
+    place of the cᵢ, to which they are equivalent where every domain has a part of its own at the
+    reference: cᵢ αᵢ h̄ᵢ ∝ x̄ᵢ^(αᵢ+1).
 
-    In the paper the targets are the domains and share c, α and H. Here every target has a law of its own, hence its
-    own view of how the domains compete. Shares s with all mass on one domain are the paper's law; they are learned,
-    since a law sees weights without names and a target need not be a domain.
+    In the paper the targets are the domains and share c, α and H. Here every target has a law of
+    its own, hence its own view of how the domains compete. Shares s with all mass on one domain are
+    the paper's law; they are learned, since a law sees weights without names and a target need not
+    be a domain.
 
     | symbol | site | shape | support | unit | meaning |
     |---|---|---|---|---|---|
@@ -102,8 +104,9 @@ def divide(
 ) -> jax.Array:
     """Capacities xᵢ = max(H, demandᵢ·λ^−elasticityᵢ) at the price λ at which Σ (xᵢ − H) = N − H.
 
-    Above H this is the first-order condition of min Σ hᵢ cᵢ xᵢ^−αᵢ. Newton's method in log λ starts below the root of
-    a convex decreasing function, so it never passes it; the implicit function theorem differentiates the root.
+    Above H this is the first-order condition of min Σ hᵢ cᵢ xᵢ^−αᵢ. Newton's method in log λ starts
+    below the root of a convex decreasing function, so it never passes it; the implicit function
+    theorem differentiates the root.
 
     Args:
         demand: capacity each domain takes at price 1 (domain), 0 for a domain of weight 0.

@@ -1,8 +1,9 @@
 """Pieces that several laws share: the mixture term, amplitudes that depend on the mixture, and their coordinates.
 
-Coordinates are chosen for what runs can tell. The loss at the reference is known to a fraction of a percent, its split
-into floor and amplitudes hardly; the slope of the loss in log N is known, the split into amplitude and exponent hardly;
-the same holds for D and for every domain. So levels and slopes are coordinates, and the splits are others.
+Coordinates are chosen for what runs can tell. The loss at the reference is known to a fraction of a
+percent, its split into floor and amplitudes hardly; the slope of the loss in log N is known, the
+split into amplitude and exponent hardly; the same holds for D and for every domain. So levels and
+slopes are coordinates, and the splits are others.
 """
 
 from __future__ import annotations
@@ -78,7 +79,8 @@ def chinchilla(theta: Theta, n: jax.Array, d: jax.Array) -> jax.Array:
 def mixture_term(theta: Theta, weights: jax.Array, reference: jax.Array) -> jax.Array:
     """M / (s₀ + Σ sᵢ (hᵢ/h̄ᵢ)^γᵢ), which is 1/(C₀ + Σ Cᵢ hᵢ^γᵢ) with Cᵢ = sᵢ/(M h̄ᵢ^γᵢ) and C₀ = s₀/M.
 
-    Without the constant, `share` has one entry a domain and the term is +∞ where every useful domain has weight 0.
+    Without the constant, `share` has one entry a domain and the term is +∞ where every useful
+    domain has weight 0.
     """
     constant, share = split_share(theta["share"], weights.shape[0])
     return theta["M"] / (constant + jnp.sum(share * power(weights / reference, theta["gamma"])))
@@ -109,8 +111,8 @@ def falling_priors(site: str, domains: int) -> dict[str, dist.Distribution]:
 def log_falling(theta: Theta, site: str, weights: jax.Array, reference: jax.Array) -> jax.Array:
     """log of an amplitude that falls with the useful share of the mixture, relative to the reference mixture.
 
-    A^h / A^h̄ = (Σ sᵢ hᵢ/h̄ᵢ)^−γ with s on the simplex and γ > 0. It is the paper's (Σ C^A_i hᵢ)^γA with γA = −γ and
-    C^A_i ∝ sᵢ/h̄ᵢ; s = h̄ makes it constant. It is convex in h.
+    A^h / A^h̄ = (Σ sᵢ hᵢ/h̄ᵢ)^−γ with s on the simplex and γ > 0. It is the paper's (Σ C^A_i hᵢ)^γA
+    with γA = −γ and C^A_i ∝ sᵢ/h̄ᵢ; s = h̄ makes it constant. It is convex in h.
     """
     _, useful = own_share(theta[f"share_{site}"], weights, reference)
     return -theta[f"gamma_{site}"] * jnp.log(useful)
@@ -119,8 +121,9 @@ def log_falling(theta: Theta, site: str, weights: jax.Array, reference: jax.Arra
 def log_blend(theta: Theta, site: str, weights: jax.Array, reference: jax.Array) -> jax.Array:
     """log of the power mean of a site by domain, relative to its value at the reference mixture.
 
-    A^h / A^h̄ with A^h = (Σ hᵢ Aᵢ^κ)^(1/κ). It is the paper's (Σ C^A_i hᵢ)^γA with κ = 1/γA and Aᵢ = (C^A_i)^γA, and
-    stays smooth where γA passes through infinity (κ = 0, the log-linear amplitude).
+    A^h / A^h̄ with A^h = (Σ hᵢ Aᵢ^κ)^(1/κ). It is the paper's (Σ C^A_i hᵢ)^γA with κ = 1/γA and Aᵢ
+    = (C^A_i)^γA, and stays smooth where γA passes through infinity (κ = 0, the log-linear
+    amplitude).
     """
     by_domain, kappa = theta[f"{site}_domain"], theta[f"kappa_{site}"]
     return log_power_mean(by_domain, weights, kappa) - log_power_mean(by_domain, reference, kappa)
@@ -134,8 +137,9 @@ def blend_convex(theta: Theta, site: str) -> bool:
 def soft(x: jax.Array, edge: float) -> tuple[jax.Array, jax.Array]:
     """A positive v that is about x where x ≫ edge, and falls like e^(−(x/2·edge)²) below 0. Returns log v, log(dv/dx).
 
-    A posterior that presses against v = 0 then has a Gaussian tail in x, which is sampled well, and not an exponential
-    one. v = edge·log(1 + e^b) with b = x/edge, bent down by BEND·b² where it is negative.
+    A posterior that presses against v = 0 then has a Gaussian tail in x, which is sampled well, and
+    not an exponential one. v = edge·log(1 + e^b) with b = x/edge, bent down by BEND·b² where it is
+    negative.
     """
     negative = jnp.minimum(x / edge, 0.0)
     bent = x / edge - BEND * negative**2
@@ -184,16 +188,19 @@ def scale_to_theta(
 ) -> tuple[dict[str, jax.Array], jax.Array]:
     """Coordinates level, rise_N, rise_D, split_N, split_D → E, A, alpha, B, beta.
 
-    Runs tell the mean loss over their sizes, and its rise from large runs to small, far better than any parameter. With
-    x the spread of log N and y that of log D, level is E + A·cosh(alpha·x) + B·cosh(beta·y) + `other`: the mean of the
-    losses one spread below and above the reference. e^rise_N = A·sinh(alpha·x)/x is the slope between them. What the
-    rises leave of the level is E + a + b, with a = A·e^(−alpha·x) and b likewise; split_D is the log odds of b against
-    E + a, split_N those of E against a. Without rise_N and split_N the law has no term in N. Where D is tied to N, runs
-    tell the sum of the two rises: it is in the place of rise_N, and the log of their ratio in that of rise_D.
+    Runs tell the mean loss over their sizes, and its rise from large runs to small, far better than
+    any parameter. With x the spread of log N and y that of log D, level is E + A·cosh(alpha·x) +
+    B·cosh(beta·y) + `other`: the mean of the losses one spread below and above the reference.
+    e^rise_N = A·sinh(alpha·x)/x is the slope between them. What the rises leave of the level is E +
+    a + b, with a = A·e^(−alpha·x) and b likewise; split_D is the log odds of b against E + a,
+    split_N those of E against a. Without rise_N and split_N the law has no term in N. Where D is
+    tied to N, runs tell the sum of the two rises: it is in the place of rise_N, and the log of
+    their ratio in that of rise_D.
 
     Args:
         z: the coordinates.
-        other: the mean over the runs of the part of the loss that belongs to no site here (the mixture term).
+        other: the mean over the runs of the part of the loss that belongs to no site here (the
+            mixture term).
         extent: where the runs lie.
     """
     log_half_d = jnp.log(extent.log_d) + z["rise_D"]
@@ -269,8 +276,9 @@ def share_to_theta(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Coordinates slope_mix (domain) and, with the constant, constant → log of the total, share, log-determinant.
 
-    slope_mix is the slope of the loss in log hᵢ at the reference, total·sᵢ·exponent, softened at zero: only
-    differences of slopes are known well, and those are linear in it. constant is total·s₀, softened too.
+    slope_mix is the slope of the loss in log hᵢ at the reference, total·sᵢ·exponent, softened at
+    zero: only differences of slopes are known well, and those are linear in it. constant is
+    total·s₀, softened too.
     """
     log_slope, log_d_slope = soft(z["slope_mix"], EDGE_SLOPE)
     log_part = log_slope - log_exponent
@@ -298,8 +306,8 @@ def mixture_to_theta(
 ) -> tuple[dict[str, jax.Array], jax.Array]:
     """Coordinates slope_mix (domain), gamma and, with the constant, constant → M, share, gamma.
 
-    slope_mix is M·sᵢ·(highᵢ^γᵢ − lowᵢ^γᵢ), about the fall of the loss between little and much of a domain; gamma is
-    log γ or, with `diminishing`, γ softened at zero and at one.
+    slope_mix is M·sᵢ·(highᵢ^γᵢ − lowᵢ^γᵢ), about the fall of the loss between little and much of a
+    domain; gamma is log γ or, with `diminishing`, γ softened at zero and at one.
     """
     if diminishing:
         bounded, log_d_gamma = soft_share(z["gamma"])
@@ -347,8 +355,9 @@ def zero_sum_inverse(vector: jax.Array) -> jax.Array:
 def tilt_to_theta(z: Theta) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Coordinates M, slope_mix (domain − 1) → M, log of the mixture term by domain, log-determinant.
 
-    slope_mix is M times the log of the term by domain, in an orthonormal basis of the zero-sum vectors: differences of
-    it between domains are slopes of the loss in the weights at the reference. M is log M.
+    slope_mix is M times the log of the term by domain, in an orthonormal basis of the zero-sum
+    vectors: differences of it between domains are slopes of the loss in the weights at the
+    reference. M is log M.
     """
     slope = z["slope_mix"]
     return jnp.exp(z["M"]), zero_sum(slope * jnp.exp(-z["M"])), (1 - slope.shape[0]) * z["M"]

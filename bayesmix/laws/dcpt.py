@@ -27,10 +27,11 @@ class DCPTTerms(NamedTuple):
 class DCPT(Law[DCPTTerms]):
     """L = E + A (N/N₀)^−α + B r^η (D/D₀)^−β + M/(s₀ + (1 − s₀) r)^γ, where r is the target's own share.
 
-    The paper mixes two sources, general text and that of one domain, and r is the weight of the target's own; its
-    (r + ε)^−γ is ours with ε = s₀/(1 − s₀). A law sees weights without names, so which source is the target's own is
-    learned: (1 − s₀) r = Σ sᵢ hᵢ/h̄ᵢ, and shares with all mass on one domain are the paper's law. So it holds for
-    more than two sources as well, and r is 1 at the reference.
+    The paper mixes two sources, general text and that of one domain, and r is the weight of the
+    target's own; its (r + ε)^−γ is ours with ε = s₀/(1 − s₀). A law sees weights without names, so
+    which source is the target's own is learned: (1 − s₀) r = Σ sᵢ hᵢ/h̄ᵢ, and shares with all mass
+    on one domain are the paper's law. So it holds for more than two sources as well, and r is 1 at
+    the reference.
 
     | symbol | site | shape | support | unit | meaning |
     |---|---|---|---|---|---|

@@ -18,9 +18,10 @@ from bayesmix.laws.base import Coordinates, Extent, Law, Theta
 class Exponential(Law[jax.Array]):
     """L = E + M exp(Σ tᵢ (hᵢ − h̄ᵢ)) + A (N/N₀)^−α + B (D/D₀)^−β.
 
-    The weights sum to 1, so only differences of the tᵢ matter; they are made to sum to 0. At a fixed scale this is
-    c + k exp(Σ tᵢ hᵢ); the terms in N and D, which the paper fits apart, let it speak of other scales. The best
-    mixture does not depend on N and D, and puts all weight on the domain with the smallest tᵢ.
+    The weights sum to 1, so only differences of the tᵢ matter; they are made to sum to 0. At a
+    fixed scale this is c + k exp(Σ tᵢ hᵢ); the terms in N and D, which the paper fits apart, let it
+    speak of other scales. The best mixture does not depend on N and D, and puts all weight on the
+    domain with the smallest tᵢ.
 
     | symbol | site | shape | support | unit | meaning |
     |---|---|---|---|---|---|

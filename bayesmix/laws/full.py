@@ -28,12 +28,13 @@ class FullTerms(NamedTuple):
 class Full(Law[FullTerms]):
     """L = E + 1/(C₀ + Σ Cᵢ hᵢ^γᵢ) + A^h (N/N₀)^−α^h + B^h (D/D₀)^−β^h, all four of A, B, α, β depending on the mixture.
 
-    A^h and B^h are those of the joint law. α^h and β^h are power means by domain relative to the reference mixture,
-    α^h = α · mean_κ(αᵢ; h) / mean_κ(αᵢ; h̄); equal exponents for all domains give the joint law.
-    Amplitudes are blended at the reference scale: when exponents depend on the mixture this is not the same family as
-    blending them at N = D = 1, as the paper does, where an amplitude extrapolates over many decades.
-    What a mixture does to amplitudes and what it does to exponents can stand in for each other: on few mixtures the
-    posterior may have several modes, between which chains do not move, and then its diagnostics fail.
+    A^h and B^h are those of the joint law. α^h and β^h are power means by domain relative to the
+    reference mixture, α^h = α · mean_κ(αᵢ; h) / mean_κ(αᵢ; h̄); equal exponents for all domains
+    give the joint law. Amplitudes are blended at the reference scale: when exponents depend on the
+    mixture this is not the same family as blending them at N = D = 1, as the paper does, where an
+    amplitude extrapolates over many decades. What a mixture does to amplitudes and what it does to
+    exponents can stand in for each other: on few mixtures the posterior may have several modes,
+    between which chains do not move, and then its diagnostics fail.
 
     | symbol | site | shape | support | unit | meaning |
     |---|---|---|---|---|---|
@@ -57,7 +58,8 @@ class Full(Law[FullTerms]):
     Args:
         constant: whether C₀ is part of the law, as in `Additive`.
 
-    Source: Shukor et al. 2025, arXiv 2507.09404, where it is the last of four laws; the constant is ours.
+    Source: Shukor et al. 2025, arXiv 2507.09404, where it is the last of four laws; the constant is
+    ours.
     """
 
     name: ClassVar[str] = "full"

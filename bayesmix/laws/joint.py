@@ -27,10 +27,11 @@ class JointTerms(NamedTuple):
 class Joint(Law[JointTerms]):
     """L = E + 1/(C₀ + Σ Cᵢ hᵢ^γᵢ) + A^h (N/N₀)^−α + B^h (D/D₀)^−β, with A^h = (Σ C^A_i hᵢ)^γA and B^h alike.
 
-    The amplitudes are sampled as A^h = A · (Σ s^A_i hᵢ/h̄ᵢ)^−γ^A with shares s^A that sum to 1: some domains lower what
-    parameters and tokens could still remove, with diminishing returns. That is the paper's form with γA = −γ^A and
-    C^A_i ∝ s^A_i/h̄ᵢ. The paper also allows γA > 0, the same effect with increasing returns; its released runs reject
-    it. The best mixture drifts with N and D. Shares s^A = s^B = h̄ give the additive law.
+    The amplitudes are sampled as A^h = A · (Σ s^A_i hᵢ/h̄ᵢ)^−γ^A with shares s^A that sum to 1:
+    some domains lower what parameters and tokens could still remove, with diminishing returns. That
+    is the paper's form with γA = −γ^A and C^A_i ∝ s^A_i/h̄ᵢ. The paper also allows γA > 0, the same
+    effect with increasing returns; its released runs reject it. The best mixture drifts with N and
+    D. Shares s^A = s^B = h̄ give the additive law.
 
     | symbol | site | shape | support | unit | meaning |
     |---|---|---|---|---|---|

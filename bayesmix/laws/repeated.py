@@ -28,9 +28,10 @@ class RepeatedTerms(NamedTuple):
 class Repeated(Law[RepeatedTerms]):
     """A law of effective tokens: D hᵢ tokens of a domain with Uᵢ in stock count as Uᵢ + Uᵢ R* (1 − e^(−Rᵢ/R*)).
 
-    Rᵢ = D hᵢ/Uᵢ − 1 are the epochs beyond the first. The law underneath sees the number of effective tokens and the
-    mixture they make. Tokens seen for the first time count in full, so where nothing is repeated the law is
-    unchanged; at most Uᵢ (1 + R*) effective tokens come from a domain, however often it is repeated.
+    Rᵢ = D hᵢ/Uᵢ − 1 are the epochs beyond the first. The law underneath sees the number of
+    effective tokens and the mixture they make. Tokens seen for the first time count in full, so
+    where nothing is repeated the law is unchanged; at most Uᵢ (1 + R*) effective tokens come from a
+    domain, however often it is repeated.
 
     | symbol | site | shape | support | unit | meaning |
     |---|---|---|---|---|---|
@@ -44,9 +45,11 @@ class Repeated(Law[RepeatedTerms]):
         in_reference: Uᵢ/D₀ (domain); filled in by `at`.
 
     Raises:
-        InputError: a stock is not above 0, belongs to a domain the runs do not have, or `at` was not called.
+        InputError: a stock is not above 0, belongs to a domain the runs do not have, or `at` was
+            not called.
 
-    Source: Muennighoff et al. 2023, arXiv 2305.16264, effective data; to apply it by domain is ours.
+    Source: Muennighoff et al. 2023, arXiv 2305.16264, effective data; to apply it by domain is
+    ours.
     """
 
     law: Law

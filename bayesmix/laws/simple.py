@@ -23,9 +23,10 @@ STRAIGHT = 1e-6
 class Simple(Law[jax.Array]):
     """L = E + (Σ Cᵢ hᵢ)^γ + A (N/N₀)^−α + B (D/D₀)^−β.
 
-    The mixture term is sampled as the power mean of terms by domain, M · mean_κ(Mᵢ; h) / mean_κ(Mᵢ; h̄), which is the
-    same function with κ = 1/γ and Mᵢ = Cᵢ^γ. The best mixture does not depend on N and D, and puts all weight on one
-    domain, the one with the smallest Mᵢ. κ = 0 is the exponential law.
+    The mixture term is sampled as the power mean of terms by domain, M · mean_κ(Mᵢ; h) / mean_κ(Mᵢ;
+    h̄), which is the same function with κ = 1/γ and Mᵢ = Cᵢ^γ. The best mixture does not depend on
+    N and D, and puts all weight on one domain, the one with the smallest Mᵢ. κ = 0 is the
+    exponential law.
 
     | symbol | site | shape | support | unit | meaning |
     |---|---|---|---|---|---|
@@ -72,9 +73,10 @@ class Simple(Law[jax.Array]):
 class SimpleCoordinates(Coordinates):
     """level, rise_N, split_N, rise_D, split_D, M, bend and slope_mix (domain − 1).
 
-    The mixture term is M (Σ hᵢ wᵢ)^(1/κ) with wᵢ ∝ Mᵢ^κ. What runs tell is its slope in hᵢ, about wᵢ M/κ, up to a
-    common constant; so wᵢ = 1 + bend·slopeᵢ, softened at zero, with bend = κ/M and slopes that sum to 0. At a given
-    bend the term tends to M plus a function of the mixture as M grows: its shape does not depend on the size of M.
+    The mixture term is M (Σ hᵢ wᵢ)^(1/κ) with wᵢ ∝ Mᵢ^κ. What runs tell is its slope in hᵢ, about
+    wᵢ M/κ, up to a common constant; so wᵢ = 1 + bend·slopeᵢ, softened at zero, with bend = κ/M and
+    slopes that sum to 0. At a given bend the term tends to M plus a function of the mixture as M
+    grows: its shape does not depend on the size of M.
     """
 
     extent: Extent

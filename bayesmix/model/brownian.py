@@ -65,8 +65,9 @@ def brownian(x: np.ndarray, other: np.ndarray) -> np.ndarray:
 def law_bends(points: np.ndarray) -> np.ndarray:
     """An orthonormal basis (cell, bend) of what a law can bend to over the cells, as far as these can tell it apart.
 
-    That is a constant, and the slopes of log L in E, A, α, B, β and the second ones in α, β, of a law with L = 1 and
-    A = B = `AMPLITUDE` at the reference. The second ones make up for exponents other than `EXPONENTS`.
+    That is a constant, and the slopes of log L in E, A, α, B, β and the second ones in α, β, of a
+    law with L = 1 and A = B = `AMPLITUDE` at the reference. The second ones make up for exponents
+    other than `EXPONENTS`.
     """
     axes = [(v, 2.0 ** (-exponent * v)) for v, exponent in zip(points.T, EXPONENTS, strict=True)]
     loss = 1 - 2 * AMPLITUDE + AMPLITUDE * sum(power for _, power in axes)

@@ -29,8 +29,8 @@ class Reference:
         scale: N₀ and D₀, the geometric means over the runs.
         domains: names of the training domains.
         mixture: h̄ (domain), the mean mixture of the runs, without zeros.
-        loss: smallest observed loss of each target, but for gross errors: the unit in which priors of amplitudes are
-            expressed.
+        loss: smallest observed loss of each target, but for gross errors: the unit in which priors
+            of amplitudes are expressed.
         shortest: fewest tokens of a run.
     """
 
@@ -75,7 +75,8 @@ class Reference:
 class Data(NamedTuple):
     """Runs as the program reads them: arrays, relative to the reference, each mixture once.
 
-    Rows beyond the real ones are padding (never observed), so that tables of similar size share a compiled program.
+    Rows beyond the real ones are padding (never observed), so that tables of similar size share a
+    compiled program.
     """
 
     mixture: jax.Array  # (mixture, domain) distinct mixtures

@@ -1,16 +1,17 @@
 """`Discrepancy`: how the law itself is wrong, among the runs and beyond them.
 
-A law is a guess with a handful of parameters. Where it is wrong, it is wrong for all runs of one size and length alike,
-so thousands of rows tell little more about its exponents than a few dozen cells (N, D) do. The discrepancy has four
-parts:
+A law is a guess with a handful of parameters. Where it is wrong, it is wrong for all runs of one
+size and length alike, so thousands of rows tell little more about its exponents than a few dozen
+cells (N, D) do. The discrepancy has four parts:
 
-* a surface over (log N, log D) that moves all mixtures alike. It is orthogonal to what a law can bend to, so that it
-  cannot do the law's work: where the law fits nothing is left for it to say, and beyond the runs the law goes on;
+* a surface over (log N, log D) that moves all mixtures alike. It is orthogonal to what a law can
+  bend to, so that it cannot do the law's work: where the law fits nothing is left for it to say,
+  and beyond the runs the law goes on;
 * paths in log N and in log D that move mixtures apart;
-* a curve that all unfinished runs share: a checkpoint before the end of its schedule is worse than a run that was
-  planned for so many tokens;
-* beyond the runs, a share of the law's own further fall, of which the runs say nothing but how far the same law, fitted
-  to the smaller of them, would have missed the larger ones.
+* a curve that all unfinished runs share: a checkpoint before the end of its schedule is worse than
+  a run that was planned for so many tokens;
+* beyond the runs, a share of the law's own further fall, of which the runs say nothing but how far
+  the same law, fitted to the smaller of them, would have missed the larger ones.
 
 The first, third and fourth cannot change which mixture is best; the second can.
 """
@@ -39,14 +40,15 @@ Theta = Mapping[str, jax.Array]
 class Discrepancy:
     """Expected loss = L(N, D, h) (1 + f(N, D) + c(u)) e^(t φ(N, D)) + L(N, D, h̄) Σⱼ ψⱼ(h) (wⱼ(N) + vⱼ(D)).
 
-    f = s W with W a Brownian surface of any level over (x, y) = (log₂ N/N₀, log₂ D/D₀), E(W(x, y) − W(x', y'))² the
-    distance of the two points, conditioned to be orthogonal, over the cells of the runs, to what a law can bend to;
-    c = s_c (√u + ½ V(u)) with u the octaves that are left to the end of the run's schedule and V a Brownian path,
-    linear between a few knots: an unfinished run is hardly ever better than a finished one; wⱼ and vⱼ Brownian paths
-    over x and y with standard deviation s_h an octave, linear between a few knots; ψⱼ the principal directions in which
-    mixtures differ, scaled so that a typical mixture of the runs has Σ ψⱼ² = 1; φ = log L(N̂, D̂, h̄) − log L(N, D, h̄)
-    the law's own fall from the nearest fitted N and D to the design;
-    t Normal(0, s_t²).
+    f = s W with W a Brownian surface of any level over (x, y) = (log₂ N/N₀, log₂ D/D₀), E(W(x, y) −
+    W(x', y'))² the distance of the two points, conditioned to be orthogonal, over the cells of the
+    runs, to what a law can bend to; c = s_c (√u + ½ V(u)) with u the octaves that are left to the
+    end of the run's schedule and V a Brownian path, linear between a few knots: an unfinished run
+    is hardly ever better than a finished one; wⱼ and vⱼ Brownian paths over x and y with standard
+    deviation s_h an octave, linear between a few knots; ψⱼ the principal directions in which
+    mixtures differ, scaled so that a typical mixture of the runs has Σ ψⱼ² = 1; φ = log L(N̂, D̂,
+    h̄) − log L(N, D, h̄) the law's own fall from the nearest fitted N and D to the design; t
+    Normal(0, s_t²).
 
     | symbol | site | shape | support | unit | meaning |
     |---|---|---|---|---|---|
@@ -55,17 +57,18 @@ class Discrepancy:
     | s_c | `schedule` | () | > 0 | – | what a run lacks one octave before its end, a fraction |
     | s_t | `extrapolation` | () | > 0 | – | by which share of its own fall beyond the runs the law is wrong |
 
-    Given the scales and the other parameters f, c, w and v are Gaussian: they are integrated out of the likelihood, and
-    drawn afterwards.
+    Given the scales and the other parameters f, c, w and v are Gaussian: they are integrated out of
+    the likelihood, and drawn afterwards.
 
     Args:
-        orthogonal: whether f is orthogonal to what a law can bend to. False lets it compete with the law, which then
-            loses its trend to f and gives it up beyond the runs; it is there for comparison.
-        prequential: whether the prior of s_t learns from how far the same law, fitted to the smaller runs alone, would
-            have missed the larger ones; see `inference.prequential`.
+        orthogonal: whether f is orthogonal to what a law can bend to. False lets it compete with
+            the law, which then loses its trend to f and gives it up beyond the runs; it is there
+            for comparison.
+        prequential: whether the prior of s_t learns from how far the same law, fitted to the
+            smaller runs alone, would have missed the larger ones; see `inference.prequential`.
 
-    Source: Plumlee 2017, "Bayesian calibration of inexact computer models", Journal of the American Statistical
-    Association 112, 1274–1285, for the orthogonality; the rest is ours.
+    Source: Plumlee 2017, "Bayesian calibration of inexact computer models", Journal of the American
+    Statistical Association 112, 1274–1285, for the orthogonality; the rest is ours.
     """
 
     orthogonal: bool = True
@@ -107,9 +110,10 @@ class Errors(NamedTuple):
 def marginal_log_prob(theta: Theta, errors: Errors, misfit: Misfit) -> jax.Array:
     """Log density of the errors of one target with discrepancy and run effects integrated out.
 
-    It is −∞ where the errors that remain are lost to rounding beside those the discrepancy explains: such a discrepancy
-    is larger than any loss, and what is left of the difference, of either sign, would draw the sampler there.
-    Derivatives are those in the scales and the errors; the weights of training runs count as given.
+    It is −∞ where the errors that remain are lost to rounding beside those the discrepancy
+    explains: such a discrepancy is larger than any loss, and what is left of the difference, of
+    either sign, would draw the sampler there. Derivatives are those in the scales and the errors;
+    the weights of training runs count as given.
 
     Args:
         theta: `drift`, `drift_mix` and `schedule`.
@@ -153,9 +157,10 @@ def _marginal_and_system(
 def _slopes(cache: tuple[Any, ...], along: jax.Array) -> tuple[Scales, Errors, None]:
     """Derivatives by Fisher's identity: those of the joint density, expected over the coefficients β given the errors.
 
-    β has the covariance S = (I + RᵀAR)⁻¹ and the mean m = S RᵀA e. With r = e − R m the slope in the errors is −A r,
-    that in the log of the scale of some coefficients Σ (m² + diag S − 1), and those in the precisions of a pattern come
-    from M = Σ w (r rᵀ + R S Rᵀ) over its runs. JAX's own take longer to compile and to run.
+    β has the covariance S = (I + RᵀAR)⁻¹ and the mean m = S RᵀA e. With r = e − R m the slope in
+    the errors is −A r, that in the log of the scale of some coefficients Σ (m² + diag S − 1), and
+    those in the precisions of a pattern come from M = Σ w (r rᵀ + R S Rᵀ) over its runs. JAX's own
+    take longer to compile and to run.
     """
     scales, errors, misfit, system, lower = cache
     p, shrink, pattern, weight = system.p, system.shrink, misfit.pattern, system.weight
@@ -296,9 +301,10 @@ class _System(NamedTuple):
 def _system(theta: Theta, errors: Errors, misfit: Misfit) -> _System:
     """Woodbury twice: run effects are integrated out of each training run, then the coefficients of all rows.
 
-    A training run of weight w with precisions w p and shared variance τ²/w has the inverse covariance w Q with
-    Q = diag(p) − p pᵀ τ²/(1 + τ² Σp), which all runs of a pattern have in common. So sums over runs are of weights and
-    of weighted errors alone, and all that depends on the parameters is computed once a pattern.
+    A training run of weight w with precisions w p and shared variance τ²/w has the inverse
+    covariance w Q with Q = diag(p) − p pᵀ τ²/(1 + τ² Σp), which all runs of a pattern have in
+    common. So sums over runs are of weights and of weighted errors alone, and all that depends on
+    the parameters is computed once a pattern.
     """
     expected = misfit.remaining @ (theta["schedule"] * misfit.rise)
     p, shrink, e = _rows(errors._replace(error=errors.error - expected), misfit)

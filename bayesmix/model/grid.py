@@ -53,7 +53,8 @@ RATIO = 2.0
 class Misfit(NamedTuple):
     """Discrepancy and run effects as the likelihood of one table reads them, padded.
 
-    Training runs measured at the same sizes, tokens and targets, with the same standard errors, form a pattern.
+    Training runs measured at the same sizes, tokens and targets, with the same standard errors,
+    form a pattern.
     """
 
     cell: jax.Array  # (run) position of the cell of every row
@@ -307,8 +308,9 @@ class Cells:
     def extend(self, designs: Designs) -> tuple[np.ndarray, np.ndarray]:
         """The surface at new designs given its values at the cells: weights (run, cell) and covariance root (run, run).
 
-        f(new) = weights @ f(cells) + s · root @ ξ with ξ standard normal: kriging, exact for a Brownian surface. Given
-        its values at all cells it no longer matters that they are orthogonal to something.
+        f(new) = weights @ f(cells) + s · root @ ξ with ξ standard normal: kriging, exact for a
+        Brownian surface. Given its values at all cells it no longer matters that they are
+        orthogonal to something.
         """
         x = octaves(designs, self.scale)
         cell = self.nearest(x)

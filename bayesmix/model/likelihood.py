@@ -74,8 +74,9 @@ def relative_errors(
 def log_likelihood(form: Form, theta: Mapping[str, jax.Array], data: Data) -> jax.Array:
     """Log density of the observed losses (target), with discrepancy and run effects integrated out.
 
-    Without a discrepancy it is exact. With one, the scale of each training run's Student-t scatter is not integrated
-    out but taken as given (`Data.weight`); then everything that is left is Gaussian.
+    Without a discrepancy it is exact. With one, the scale of each training run's Student-t scatter
+    is not integrated out but taken as given (`Data.weight`); then everything that is left is
+    Gaussian.
     """
     if form.discrepancy is None or data.misfit is None:
         return log_likelihood_by_run(

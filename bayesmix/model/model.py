@@ -40,7 +40,8 @@ def program(
     with numpyro.plate("target", data.loss.shape[1], dim=-1):
         for site, belief in prior.items():
             if site in form.law.amplitudes:
-                # the distribution's own support: priors are on the unit interval or the positive half-line
+                # the distribution's own support: priors are on the unit interval or the positive
+                # half-line
                 scale = dist.transforms.AffineTransform(0.0, data.unit, domain=belief.support)  # pyright: ignore[reportArgumentType]
                 belief = dist.TransformedDistribution(belief, scale)
             theta[site] = numpyro.sample(site, belief)
@@ -51,17 +52,18 @@ def program(
 class Model:
     """Law + prior + noise + discrepancy: what is assumed before the runs are seen.
 
-    A model is a plain NumPyro callable: `model(runs, loss=None)` with any NumPyro utility; with `loss=None` the losses
-    are drawn, otherwise they are observed.
+    A model is a plain NumPyro callable: `model(runs, loss=None)` with any NumPyro utility; with
+    `loss=None` the losses are drawn, otherwise they are observed.
 
     Args:
         law: the scaling law.
         prior: overrides of the default priors, site → distribution.
         noise: how measured losses scatter around the expected ones.
-        discrepancy: how the law itself is wrong; None believes the law at every scale, which makes bands too narrow.
+        discrepancy: how the law itself is wrong; None believes the law at every scale, which makes
+            bands too narrow.
         name: a word for tables and reports; by default the name of the law.
-        pooling: "none", or "partial" to let the targets share what they have in common when the model is fitted; see
-            `inference.laplace.pooled`.
+        pooling: "none", or "partial" to let the targets share what they have in common when the
+            model is fitted; see `inference.laplace.pooled`.
     """
 
     law: Law

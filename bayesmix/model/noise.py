@@ -22,8 +22,9 @@ Theta = Mapping[str, jax.Array]
 class HeavyTailed(dist.StudentT):
     """A Student-t that is quick to draw from: by Bailey's polar method, from two uniforms.
 
-    √(ν (U^(−2/ν) − 1)) cos 2πV has ν degrees of freedom (Bailey 1994, Mathematics of Computation 62, 779–781). NumPyro
-    divides by the root of a gamma variate, which JAX draws by rejection, one after the other.
+    √(ν (U^(−2/ν) − 1)) cos 2πV has ν degrees of freedom (Bailey 1994, Mathematics of Computation
+    62, 779–781). NumPyro divides by the root of a gamma variate, which JAX draws by rejection, one
+    after the other.
     """
 
     df: Any
@@ -80,9 +81,9 @@ class Noise(abc.ABC):
     def spread(self, theta: Theta, loss: jax.Array, rows: Rows) -> tuple[jax.Array, jax.Array]:
         """Scatter of each row (run), and of what the rows of one training run share (run), as standard deviations.
 
-        Of the Gaussian scatter that tells as much about the loss as this one, that is has the same Fisher information.
-        Designs are compared by it: the variance of heavy tails says how wild the outliers are, not how well the loss is
-        measured.
+        Of the Gaussian scatter that tells as much about the loss as this one, that is has the same
+        Fisher information. Designs are compared by it: the variance of heavy tails says how wild
+        the outliers are, not how well the loss is measured.
         """
 
 
@@ -145,10 +146,10 @@ def by_run(
 class Grouped(Noise):
     """Measured loss = L (1 + u + ε): an effect u that the checkpoints of one training run share, and jitter ε of each.
 
-    The errors of one training run together are Student-t with ν degrees of freedom, so that a run gone wrong counts
-    less, all its checkpoints with it. Their scale matrix has the shared part τ² and on the diagonal
-    σ² (1 + κ² D₀/D)/(1 + κ²) + (se/L)² more. So eleven checkpoints do not count as eleven runs, and early checkpoints
-    count less than late ones.
+    The errors of one training run together are Student-t with ν degrees of freedom, so that a run
+    gone wrong counts less, all its checkpoints with it. Their scale matrix has the shared part τ²
+    and on the diagonal σ² (1 + κ² D₀/D)/(1 + κ²) + (se/L)² more. So eleven checkpoints do not count
+    as eleven runs, and early checkpoints count less than late ones.
 
     | symbol | site | shape | support | unit | meaning |
     |---|---|---|---|---|---|
@@ -167,7 +168,8 @@ class Grouped(Noise):
     def priors(self) -> dict[str, dist.Distribution]:
         """Jitter of 0.3 % within a factor of 5; effects of seeds, tenths of a percent; early rows a little worse.
 
-        The prior of τ has a Gaussian tail: runs that differ by several percent differ in what the law should explain.
+        The prior of τ has a Gaussian tail: runs that differ by several percent differ in what the
+        law should explain.
         """
         return {
             "sigma": dist.LogNormal(math.log(0.003), 1.0),

@@ -17,8 +17,8 @@ from bayesmix.errors import InputError
 class Prior(Mapping[str, dist.Distribution]):
     """An immutable mapping site → NumPyro distribution; `prior | {"alpha": ...}` is a new prior with overrides.
 
-    The prior of an amplitude (E, A, B, M) is in units of the smallest observed loss of its target, so that one prior
-    serves targets whose losses differ and tables in nats or in bits.
+    The prior of an amplitude (E, A, B, M) is in units of the smallest observed loss of its target,
+    so that one prior serves targets whose losses differ and tables in nats or in bits.
     """
 
     def __init__(self, sites: Mapping[str, dist.Distribution] | None = None):
@@ -47,8 +47,9 @@ class Prior(Mapping[str, dist.Distribution]):
     def tree_flatten(self) -> tuple[list[Any], tuple[Any, tuple[int, ...]]]:
         """Leaves in the order of the names of their fields.
 
-        NumPyro orders the fields of a distribution by hashes that differ between processes. A program that takes them
-        as arguments would then be another one in every process, and never be found in the cache of compiled programs.
+        NumPyro orders the fields of a distribution by hashes that differ between processes. A
+        program that takes them as arguments would then be another one in every process, and never
+        be found in the cache of compiled programs.
         """
         leaves, tree = jax.tree.flatten(self._sites)
         order = _order(tree)

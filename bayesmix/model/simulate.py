@@ -50,7 +50,8 @@ def simulate(
         model: law, prior and noise; one that is not bound to runs is bound to the designs.
         designs: the runs to simulate.
         targets: names of the targets.
-        parameters: site → value (target, ...), amplitudes in units of loss; by default one draw from the prior.
+        parameters: site → value (target, ...), amplitudes in units of loss; by default one draw
+            from the prior.
         unit: size of a loss in nats, where the model is not bound.
         seed: of the parameters and of the noise.
 

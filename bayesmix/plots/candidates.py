@@ -24,7 +24,8 @@ def plot_candidates(
 ) -> Axes:
     """Score of every candidate run against its cost, with the runs that nothing cheaper equals joined by a line.
 
-    Above the dotted line a run lowers the expected regret by more than its FLOPs would, spent on a longer flagship run.
+    Above the dotted line a run lowers the expected regret by more than its FLOPs would, spent on a
+    longer flagship run.
 
     Args:
         appraisal: what `score_candidates` returned.

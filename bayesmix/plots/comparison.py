@@ -12,8 +12,8 @@ from bayesmix.plots.style import COLOURS, MARKERS, calm, plain, rows_of, zero_li
 def plot_comparison(comparison: Comparison, *, ax: Axes) -> Axes:
     """Log density per loss behind the best law of each target, with two standard errors over training runs.
 
-    Laws lie further left the worse they predict; the best law of a target lies at 0. The legend gives the stacking
-    weights over all targets.
+    Laws lie further left the worse they predict; the best law of a target lies at 0. The legend
+    gives the stacking weights over all targets.
 
     Args:
         comparison: what `compare` returned.

@@ -16,8 +16,9 @@ MARKS = {"natural": ("D", GREEN, 4.5), "uniform": ("|", GREY, 9.0)}
 def plot_shares(decision: Decision, *, ax: Axes, max_domains: int = 20) -> Axes:
     """The chosen share of every domain, and its range over the mixtures that do as well.
 
-    Largest share on top; natural, where it is known, and uniform are marked. Where no mixture is within the tolerance,
-    the bars are the central 90 % of the draws' own best shares instead, and the legend says so.
+    Largest share on top; natural, where it is known, and uniform are marked. Where no mixture is
+    within the tolerance, the bars are the central 90 % of the draws' own best shares instead, and
+    the legend says so.
 
     Args:
         decision: what `decide` returned.

@@ -24,8 +24,8 @@ def plot_effects(
 ) -> Axes:
     """Change of the loss of each target (row) when one domain (column) gets more, as a heat map.
 
-    Cells whose sign is not sure, with a central 90 % interval that holds 0, carry a cross. Columns are the domains with
-    the largest effects, in the order of the table.
+    Cells whose sign is not sure, with a central 90 % interval that holds 0, carry a cross. Columns
+    are the domains with the largest effects, in the order of the table.
 
     Args:
         effects: what `effects` returned.

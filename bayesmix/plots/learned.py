@@ -23,7 +23,8 @@ def plot_prior_posterior(
 
     Args:
         posterior: a fitted posterior.
-        parameter: site, with the domain in brackets where it has one for each, such as ``alpha`` or ``gamma[web]``.
+        parameter: site, with the domain in brackets where it has one for each, such as ``alpha`` or
+            ``gamma[web]``.
         target: the target it belongs to.
         ax: where to draw.
         seed: of the prior draws.
@@ -63,7 +64,8 @@ def plot_learned(
         posterior: a fitted posterior.
         target: the target whose parameters are shown.
         ax: where to draw.
-        max_parameters: at most so many parameters, those whose posterior is narrowest in these quantiles.
+        max_parameters: at most so many parameters, those whose posterior is narrowest in these
+            quantiles.
         seed: of the prior draws.
     """
     prior, column = prior_draws(posterior, seed), posterior.targets.index(target)

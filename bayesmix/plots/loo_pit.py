@@ -18,8 +18,9 @@ MOST = 8
 def plot_loo_pit(loo_pit: LooPit, *, ax: Axes) -> Axes:
     """ECDF of where each training run lies in what the others predict, minus that of uniform values.
 
-    Bands that are right stay in the grey band, which all targets together leave by chance once in twenty. A rise, then
-    a fall: losses below what is predicted; the other way: above. A slope up at both ends: bands too narrow.
+    Bands that are right stay in the grey band, which all targets together leave by chance once in
+    twenty. A rise, then a fall: losses below what is predicted; the other way: above. A slope up at
+    both ends: bands too narrow.
 
     Args:
         loo_pit: what `loo_pit` returned.

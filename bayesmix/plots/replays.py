@@ -22,9 +22,10 @@ WORDS = {
 def plot_regret_by_flops(replays: Replays, *, ax: Axes, metric: str = "regret") -> Axes:
     """Regret of the decision, or error of the predictions, against the FLOPs spent on runs, a curve a strategy.
 
-    Mean over the seeds that all strategies have, with twice its standard error where there are several, of the first
-    strategy alone where there are many strategies. Seeds begin with different runs, so FLOPs are told in multiples of
-    what those cost. A strategy that has ended keeps its decision.
+    Mean over the seeds that all strategies have, with twice its standard error where there are
+    several, of the first strategy alone where there are many strategies. Seeds begin with different
+    runs, so FLOPs are told in multiples of what those cost. A strategy that has ended keeps its
+    decision.
 
     Args:
         replays: traces of strategies and seeds.

@@ -29,9 +29,9 @@ def plot_loss_by_share(
 ) -> Axes:
     """Expected loss as the share of one domain goes from 0 to all that can be given to it, with 50 and 90 % bands.
 
-    Without `other_domain` all others keep their proportions: a ray of the simplex, up to its vertex. With it, only that
-    domain gives way: an edge where the design has these two domains alone. Mixtures outside the convex hull of those of
-    the runs are shaded.
+    Without `other_domain` all others keep their proportions: a ray of the simplex, up to its
+    vertex. With it, only that domain gives way: an edge where the design has these two domains
+    alone. Mixtures outside the convex hull of those of the runs are shaded.
 
     Args:
         posterior: what is believed.
@@ -40,7 +40,8 @@ def plot_loss_by_share(
         target: the target whose loss is shown.
         ax: where to draw.
         other_domain: the domain that gives way.
-        noise: whether the bands are those of the loss a run would measure, instead of its expected loss.
+        noise: whether the bands are those of the loss a run would measure, instead of its expected
+            loss.
 
     Raises:
         InputError: a domain is unknown, or the two are one.

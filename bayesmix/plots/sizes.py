@@ -42,15 +42,17 @@ def plot_loss_by_size(
 ) -> Axes:
     """Loss of one mixture against N, D or compute, with 50 and 90 % bands, beyond the fitted sizes as well.
 
-    Runs on the curve itself are drawn as measured. Of the other runs it shows what is left when the law's difference
-    between them and the curve is taken off: measured loss × predicted loss on the curve / predicted loss of the run.
+    Runs on the curve itself are drawn as measured. Of the other runs it shows what is left when the
+    law's difference between them and the curve is taken off: measured loss × predicted loss on the
+    curve / predicted loss of the run.
 
     Args:
         posterior: what is believed.
         design: the mixture to show, at a scale that the curve passes through; the scale is marked.
         target: the target whose loss is shown.
         ax: where to draw.
-        along: what grows: ``params`` N, ``tokens`` D, or ``flops`` at the design's tokens per parameter.
+        along: what grows: ``params`` N, ``tokens`` D, or ``flops`` at the design's tokens per
+            parameter.
         reach: how far beyond the largest run, and beyond the design, to go, as a factor.
         carried: whether to show the runs that are not on the curve.
     """

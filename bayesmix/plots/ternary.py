@@ -52,7 +52,8 @@ def plot_ternary_loss(
         targets: target → weight of the loss that is shown; equal weights when not given.
 
     Raises:
-        InputError: the domains are not three of the posterior's, or the design leaves nothing to them.
+        InputError: the domains are not three of the posterior's, or the design leaves nothing to
+            them.
     """
     names = _three(posterior, design.mixture, domains)
     corner, mixtures = _grid(design.mixture.on(posterior.domains), posterior.domains, names)
@@ -81,7 +82,8 @@ def plot_ternary_regret(
         ax: ternary axes, of `ternary_axes`.
 
     Raises:
-        InputError: the domains are not three of the posterior's, or the decision leaves nothing to them.
+        InputError: the domains are not three of the posterior's, or the decision leaves nothing to
+            them.
     """
     names = _three(posterior, decision.mixture, domains)
     corner, mixtures = _grid(decision.mixture.on(posterior.domains), posterior.domains, names)

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from scipy.cluster.vq import kmeans2, vq
 
-ASCII = 96  # symbols of text: the end of a line, and the printable characters from the blank to the tilde
+# symbols of text: the end of a line, and the printable characters from the blank to the tilde
+ASCII = 96
 LEVELS = 64  # of speech
 CODES = 64  # of image patches
 PATCH, TILE = 4, 8  # pixels a side of a patch, patches a side of a tile

@@ -11,8 +11,9 @@ from scipy.stats import qmc
 def domain_order(weights: np.ndarray, length: int, seed: int) -> np.ndarray:
     """The domain (sequence,) of each training sequence.
 
-    A scrambled Sobol point u picks the domain where the summed weights pass u. After n sequences the count of a domain
-    differs from n·h by a few at most, in every batch too, so runs differ by their mixture and not by luck.
+    A scrambled Sobol point u picks the domain where the summed weights pass u. After n sequences
+    the count of a domain differs from n·h by a few at most, in every batch too, so runs differ by
+    their mixture and not by luck.
 
     Args:
         weights: mixture h (domain,), summing to 1.

@@ -77,8 +77,9 @@ def mixtures(corpus: Corpus) -> dict[str, np.ndarray]:
 def plan(setting: str, corpus: Corpus) -> list[TrainingJob]:
     """The runs of a shipped set.
 
-    All mixtures at all sizes but the largest, which has the held-out ones, uniform, natural and two heavy ones; two
-    mixtures at two sizes again with two more seeds. What says most about the laws comes first.
+    All mixtures at all sizes but the largest, which has the held-out ones, uniform, natural and two
+    heavy ones; two mixtures at two sizes again with two more seeds. What says most about the laws
+    comes first.
     """
     recipes = mixtures(corpus)
     aside = list(recipes)[-ASIDE:]

@@ -46,8 +46,9 @@ def sweep(
 ) -> int:
     """Train the jobs that `out` does not hold yet, and append one JSON line for each as it ends.
 
-    Only this process writes, whole lines, each on disk before the next job of that worker begins; so a sweep that is
-    killed loses the runs in progress and nothing else, and the same command goes on from there.
+    Only this process writes, whole lines, each on disk before the next job of that worker begins;
+    so a sweep that is killed loses the runs in progress and nothing else, and the same command goes
+    on from there.
 
     Args:
         jobs: what to train, in this order.

@@ -65,8 +65,9 @@ def train(
 ) -> list[Point]:
     """Train a model from scratch and measure it at each of `tokens`.
 
-    The rate is constant after its warm-up. Towards every measured D a branch leaves the run at 0.8 D, in which the rate
-    falls linearly to 0, so that each measurement is that of a run planned for D tokens, for 1.2 times the longest.
+    The rate is constant after its warm-up. Towards every measured D a branch leaves the run at 0.8
+    D, in which the rate falls linearly to 0, so that each measurement is that of a run planned for
+    D tokens, for 1.2 times the longest.
 
     Args:
         corpus: sequences to train on and to measure with.

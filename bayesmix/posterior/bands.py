@@ -26,7 +26,8 @@ def bands(
 ) -> dict[str, np.ndarray]:
     """Mean, standard deviation and quantiles of the loss that a run of each design would measure.
 
-    `posterior.predict` keeps every draw; this keeps the summary alone, so that a million designs fit into memory.
+    `posterior.predict` keeps every draw; this keeps the summary alone, so that a million designs
+    fit into memory.
 
     Args:
         posterior: what is known.
@@ -35,10 +36,11 @@ def bands(
         progress: show a bar with the time left on standard error, if it takes long.
 
     Returns:
-        Column → values, one row a design and target, targets running fastest; `pandas.DataFrame` and `write_table` take
-        it. `mean`, `sd`, `q05`, `q25`, `q50`, `q75`, `q95` are of the loss a run would measure, in nats; `law_q05` and
-        `law_q95` leave out the scatter of runs; `params_beyond`, `tokens_beyond` and `mixture_outside` say how far the
-        design lies from the fitted runs.
+        Column → values, one row a design and target, targets running fastest; `pandas.DataFrame`
+        and `write_table` take it. `mean`, `sd`, `q05`, `q25`, `q50`, `q75`, `q95` are of the loss a
+        run would measure, in nats; `law_q05` and `law_q95` leave out the scatter of runs;
+        `params_beyond`, `tokens_beyond` and `mixture_outside` say how far the design lies from the
+        fitted runs.
 
     Raises:
         InputError: the designs have other domains than the runs.

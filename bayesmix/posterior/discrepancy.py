@@ -136,7 +136,8 @@ def paths(
         cells: of the runs.
         sites: the drift of the draws (draw, target, ...).
         scale: `drift_mix` (draw, target).
-        seed: of the rises beyond the runs; they belong to the draws, so the same seed is used for every design.
+        seed: of the rises beyond the runs; they belong to the draws, so the same seed is used for
+            every design.
     """
     directions = cells.directions.shape[1]
     fresh = np.random.default_rng(seed).normal(size=(*scale.shape, directions, len(cells.steps)))
@@ -157,8 +158,8 @@ def surface(
 ) -> np.ndarray:
     """(1 + f + c) e^(t φ) − 1 (draw, run, target) at new designs; designs of one (N, D) share a value of f.
 
-    Beyond the runs f is what it is where they end: how far laws miss there is in t, whose prior was learned from whole
-    misses, and would count twice.
+    Beyond the runs f is what it is where they end: how far laws miss there is in t, whose prior was
+    learned from whole misses, and would count twice.
 
     Args:
         cells: of the runs.
@@ -187,8 +188,9 @@ def trend_remarks(
 ) -> tuple[tuple[str, ...], ...]:
     """What there is to say (target, remark) of laws that miss the trend of losses over the sizes of the runs.
 
-    A law misses it where the surface, which is orthogonal to what the law can bend to, is more than twice its own
-    standard deviation and more than `TREND` of the range of the mean losses of the cells, both as root mean squares.
+    A law misses it where the surface, which is orthogonal to what the law can bend to, is more than
+    twice its own standard deviation and more than `TREND` of the range of the mean losses of the
+    cells, both as root mean squares.
 
     Args:
         cells: of the runs.

@@ -23,10 +23,13 @@ class Extrapolation:
     """Distances of designs from the fitted runs.
 
     Attributes:
-        params: N over the largest fitted N where it is above, or over the smallest where it is below; 1 inside (run).
+        params: N over the largest fitted N where it is above, or over the smallest where it is
+            below; 1 inside (run).
         tokens: likewise for D (run).
-        mixture: smallest total variation between h and a mixture of fitted mixtures; 0 inside their hull (run).
-        sparse: D/N where it is below two and below that of every fitted run, where laws break; else infinite (run).
+        mixture: smallest total variation between h and a mixture of fitted mixtures; 0 inside their
+            hull (run).
+        sparse: D/N where it is below two and below that of every fitted run, where laws break; else
+            infinite (run).
     """
 
     params: np.ndarray

@@ -41,7 +41,8 @@ class Posterior:
         seed: the seed it was sampled with.
         versions: of the packages it was made with.
         natural: the corpus' own proportions, where they are known; `dataclasses.replace` adds them.
-        drift: how the law is wrong in every draw: site → values (chain, draw, target, ...); empty without discrepancy.
+        drift: how the law is wrong in every draw: site → values (chain, draw, target, ...); empty
+            without discrepancy.
     """
 
     model: BoundModel
@@ -126,22 +127,23 @@ class Posterior:
     ) -> Prediction:
         """The loss that a run of each design would measure.
 
-        A band contains the uncertainty of the law's parameters, what the law misses there (its discrepancy), and the
-        scatter of a new run. Every design is a run of its own.
+        A band contains the uncertainty of the law's parameters, what the law misses there (its
+        discrepancy), and the scatter of a new run. Every design is a run of its own.
 
         Args:
             designs: where to look, one design or more; domains are matched by name.
             seed: of the discrepancy beyond the runs and of the scatter.
             noise: whether to add the scatter of a run; without it, the expected loss of such runs.
-            octaves_left: octaves of D (run) from each design to the end of its schedule, as `Runs.octaves_left`: an
-                unfinished run is worse than one that was planned for so many tokens, unless the model has no
-                discrepancy. By default all runs are finished.
+            octaves_left: octaves of D (run) from each design to the end of its schedule, as
+                `Runs.octaves_left`: an unfinished run is worse than one that was planned for so
+                many tokens, unless the model has no discrepancy. By default all runs are finished.
 
         Returns:
             Draws (draw, run, target) in the unit of the measured losses.
 
         Raises:
-            InputError: the designs have other domains than the runs, or `octaves_left` is not one number a design.
+            InputError: the designs have other domains than the runs, or `octaves_left` is not one
+                number a design.
         """
         designs = self._on_domains(designs)
         if octaves_left is not None and np.shape(octaves_left) != (len(designs),):
@@ -166,13 +168,15 @@ class Posterior:
     ) -> LossSurface:
         """Loss as a function of the mixture at one scale, for every draw: what decisions are made on.
 
-        The law's own uncertainty and its discrepancy count. A draw is the same state of the world at every scale.
+        The law's own uncertainty and its discrepancy count. A draw is the same state of the world
+        at every scale.
 
         Args:
             scale: N and D of the run to decide on.
             max_draws: at most so many draws, evenly spaced.
-            noise: whether the scatter of runs is added: one factor a draw and target, the same at every mixture and
-                scale, so that it counts as a risk and makes no difference between mixtures.
+            noise: whether the scatter of runs is added: one factor a draw and target, the same at
+                every mixture and scale, so that it counts as a risk and makes no difference between
+                mixtures.
         """
         keep = (
             np.linspace(0, self.n_draws - 1, min(max_draws or self.n_draws, self.n_draws))
@@ -242,10 +246,12 @@ class Posterior:
     def fall(self, designs: Designs) -> np.ndarray:
         """φ (draw, run, target): log of the law's loss where the runs end over its loss at the designs.
 
-        Of the reference mixture. 0 among the runs, above 0 for larger N and D, below for smaller ones.
+        Of the reference mixture. 0 among the runs, above 0 for larger N and D, below for smaller
+        ones.
 
         Raises:
-            InputError: the model has no discrepancy, so that nothing counts beyond the runs but the law.
+            InputError: the model has no discrepancy, so that nothing counts beyond the runs but the
+                law.
         """
         if not self.drift:
             raise InputError(

@@ -37,7 +37,8 @@ def smoothed(log_ratios: np.ndarray) -> Smoothed:
     )  # nothing to smooth, and a Pareto tail cannot be fitted to it
     log_weights, khat = np.zeros_like(flat), np.zeros(len(flat))
     if not constant.all():
-        # it is written for leave-one-out, where the log ratio is minus the log-likelihood it is given
+        # it is written for leave-one-out, where the log ratio is minus the log-likelihood it is
+        # given
         with np.errstate(over="ignore"):  # of a tail so heavy that k̂ says all there is to say
             log_weights[~constant], khat[~constant] = BaseArray().psislw(-flat[~constant], axis=-1)
         khat = np.where(np.isnan(khat), np.inf, khat)
@@ -76,8 +77,8 @@ def with_draws(
 def reweighted(posterior: Posterior, new: Runs, seed: int = 0) -> tuple[Posterior, float]:
     """The posterior after further runs, by weighting its draws with their likelihood and drawing again.
 
-    Each target is weighted by itself, since targets are independent of each other. The draws are only as good as k̂:
-    from 0.7 on they must not be used, and the model has to be fitted again.
+    Each target is weighted by itself, since targets are independent of each other. The draws are
+    only as good as k̂: from 0.7 on they must not be used, and the model has to be fitted again.
 
     Args:
         posterior: fitted to the runs before; its `runs` stay as they are.

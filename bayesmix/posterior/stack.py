@@ -25,9 +25,10 @@ from bayesmix.runtime.compute import enable_x64
 class Stack:
     """A mixture of posteriors: a share of the draws says that one law holds, another share that another does.
 
-    Draws of a law are spread over the stack, so that any stretch of them holds all laws. Where weights differ by
-    target, the laws of two targets agree in as many draws as the weights allow. Predict, optimize and save take a
-    stack like any other posterior; what it has no single one of, a model and parameters, its members have.
+    Draws of a law are spread over the stack, so that any stretch of them holds all laws. Where
+    weights differ by target, the laws of two targets agree in as many draws as the weights allow.
+    Predict, optimize and save take a stack like any other posterior; what it has no single one of,
+    a model and parameters, its members have.
 
     Attributes:
         members: name → posterior, all of the same runs.
@@ -223,11 +224,13 @@ def stack(posteriors: Mapping[str, Posterior], weights: Mapping[str, Any]) -> St
 
     Args:
         posteriors: name → posterior.
-        weights: name → weight, or weights (target); of `Comparison.weights` or `.weights_by_target`, for example. They
-            are divided by their sum. A posterior that gets less than a thousandth of every target is left out.
+        weights: name → weight, or weights (target); of `Comparison.weights` or
+            `.weights_by_target`, for example. They are divided by their sum. A posterior that gets
+            less than a thousandth of every target is left out.
 
     Raises:
-        InputError: names differ, a weight is not a share, or the posteriors are of different domains or targets.
+        InputError: names differ, a weight is not a share, or the posteriors are of different
+            domains or targets.
     """
     if not posteriors or set(posteriors) != set(weights):
         raise InputError(

@@ -76,8 +76,9 @@ def to_datatree(posterior: Posterior, log_likelihood: bool = True) -> xr.DataTre
 def save_posterior(posterior: Posterior | Stack, path: str | os.PathLike[str]) -> None:
     """Write the posterior to one netCDF file; the file appears whole or not at all.
 
-    The log-likelihood is stored in single precision, and thinned along the draws beyond 16 million values. Of a stack
-    the file has one group a member, each what the file of that posterior would have.
+    The log-likelihood is stored in single precision, and thinned along the draws beyond 16 million
+    values. Of a stack the file has one group a member, each what the file of that posterior would
+    have.
 
     Raises:
         InputError: the path cannot be written to.
@@ -91,8 +92,8 @@ def load_posterior(path: str | os.PathLike[str]) -> Posterior:
     """Read the posterior of one law that `save_posterior` wrote.
 
     Raises:
-        InputError: there is no such file, it is broken, it is not a bayesmix posterior of a known schema, or it is a
-            stack of several.
+        InputError: there is no such file, it is broken, it is not a bayesmix posterior of a known
+            schema, or it is a stack of several.
     """
     posterior = load_any(path)
     if isinstance(posterior, Stack):
@@ -110,7 +111,8 @@ def load_any(path: str | os.PathLike[str]) -> Posterior | Stack:
     """Read what `save_posterior` wrote, be it one posterior or a stack of them.
 
     Raises:
-        InputError: there is no such file, it is broken, or it is not a bayesmix posterior of a known schema.
+        InputError: there is no such file, it is broken, or it is not a bayesmix posterior of a
+            known schema.
     """
     advice = "Fit again with `bayesmix fit`, or give the path of a file that it wrote."
     if not Path(path).is_file():

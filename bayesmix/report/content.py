@@ -208,7 +208,8 @@ def make_report(
     Args:
         posterior: what is believed.
         scale: N and D of the run the mixture is for.
-        pilots: sizes that further runs may have; by default the smallest, the middle and the largest that were run.
+        pilots: sizes that further runs may have; by default the smallest, the middle and the
+            largest that were run.
         epsilon: regret that counts as nothing, in nats; see `near_optimal`.
         source: where the posterior came from, for the page.
         **options: those of `optimize`.

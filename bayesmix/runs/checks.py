@@ -14,7 +14,8 @@ from bayesmix.runs.robust import robust_trend, trend_terms
 from bayesmix.runs.runs import PLANNED
 
 TIED_REVIEW, TIED_INFO = 0.9, 0.7
-OUTLYING = 8.0  # robust standard deviations; the trend it is measured from is crude, so only gross errors may show
+# robust standard deviations; the trend it is measured from is crude, so only gross errors may show
+OUTLYING = 8.0
 
 
 def all_findings(table: LenientTable) -> list[Finding]:
@@ -158,7 +159,8 @@ def duplicate_checkpoints(table: LenientTable) -> Finding | None:
     rows = np.sort(order[1:][repeat])
     if not rows.size:
         return None
-    # Equality of several losses is a copy; equality of one may come of rounding or of a figure read off.
+    # Equality of several losses is a copy; equality of one may come of rounding or of a figure read
+    # off.
     sure = bool((shared[repeat] > 1).any())
     message = (
         f"{rows.size} checkpoint(s) have exactly the losses of the one before: {table.names(rows)}."

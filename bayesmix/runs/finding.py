@@ -14,7 +14,8 @@ class Finding:
 
     Attributes:
         code: a short name that stays the same from version to version.
-        severity: `fail` (refused or misleading as it is), `review` (decide whether it matters) or `info`.
+        severity: `fail` (refused or misleading as it is), `review` (decide whether it matters) or
+            `info`.
         message: what was found.
         advice: what to do about it.
         count: how many rows, values, domains or targets it concerns.

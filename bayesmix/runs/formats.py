@@ -22,17 +22,20 @@ class Preset:
     Attributes:
         name: what a user writes.
         layout: the layout in one line, for messages.
-        run_id: names the run id may have, the preferred one first; likewise `params`, `tokens` and `train_run`.
+        run_id: names the run id may have, the preferred one first; likewise `params`, `tokens` and
+            `train_run`.
         params: names of N.
         tokens: names of D.
         train_run: names of the label that checkpoints of one training run share.
         weight: pattern of a weight column; its group is the domain.
         loss: pattern of a loss column; its group is the target.
         metadata: pattern of columns that are neither, whatever the other patterns say.
-        files: file-name patterns (mixtures, losses) where the layout is a pair of tables in a folder.
+        files: file-name patterns (mixtures, losses) where the layout is a pair of tables in a
+            folder.
         single: whether mixtures and losses may stand in one table.
         numbered: whether rows without a run id are named by their position in the file.
-        checkpoints: whether rows of equal mixture, N and seed are checkpoints of one training run unless a column says.
+        checkpoints: whether rows of equal mixture, N and seed are checkpoints of one training run
+            unless a column says.
     """
 
     name: str
@@ -142,7 +145,8 @@ def join(mixtures: pd.DataFrame, losses: pd.DataFrame, preset: Preset) -> pd.Dat
     """Mixtures and losses of the same runs as one wide table, matched by run id and never by position.
 
     Raises:
-        InputError: no common id column, an id stands twice or in one table only, or the tables contradict each other.
+        InputError: no common id column, an id stands twice or in one table only, or the tables
+            contradict each other.
     """
     key = next((name for name in preset.run_id if name in mixtures and name in losses), None)
     if key is None:

@@ -41,10 +41,12 @@ def shipped() -> tuple[str, ...]:
 def read_frame(source: str | os.PathLike[str] | pd.DataFrame) -> pd.DataFrame:
     """A table as it is: a DataFrame, the path of a CSV, TSV or Parquet file, or the name of a shipped set.
 
-    A bare name (no folder, no suffix) that is a shipped set means that set; write `./name` for a file of that name.
+    A bare name (no folder, no suffix) that is a shipped set means that set; write `./name` for a
+    file of that name.
 
     Returns:
-        A new frame with text column names and rows numbered from 0. A named index has become a column.
+        A new frame with text column names and rows numbered from 0. A named index has become a
+        column.
 
     Raises:
         InputError: the file is missing, empty, truncated, not a table, or names a column twice.
@@ -74,7 +76,8 @@ def query(frame: pd.DataFrame, where: str | Iterable[str]) -> pd.Series:
     """Which rows satisfy all of the pandas queries `where`, e.g. ``"params < 1e9"`` or ``"`weight.web` > 0"``.
 
     Raises:
-        InputError: a query does not parse, names an unknown column, or is not true or false for every row.
+        InputError: a query does not parse, names an unknown column, or is not true or false for
+            every row.
     """
     keep = pd.Series(True, index=frame.index)
     for expression in [where] if isinstance(where, str) else where:
@@ -98,10 +101,12 @@ def write_table(
 ) -> None:
     """Write columns of equal length to a CSV, TSV, Parquet or JSON file (a list of records), whole or not at all.
 
-    Floats are written so that reading them gives the same bits back; JSON writes null for NaN and infinity.
+    Floats are written so that reading them gives the same bits back; JSON writes null for NaN and
+    infinity.
 
     Raises:
-        InputError: the suffix names no format, the columns differ in length, or the place cannot be written to.
+        InputError: the suffix names no format, the columns differ in length, or the place cannot be
+            written to.
     """
     suffix = _suffix(Path(path))
     if suffix not in CSV + PARQUET + JSON:

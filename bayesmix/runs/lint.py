@@ -75,8 +75,8 @@ def lint(runs: Runs | pd.DataFrame) -> LintReport:
         runs: loaded runs, or a table with the contract's column names as `read_table` gives it.
 
     Returns:
-        The findings. `fail`: the table would be refused or would mislead the fit; `review`: decide whether it matters;
-        `info`: worth knowing.
+        The findings. `fail`: the table would be refused or would mislead the fit; `review`: decide
+        whether it matters; `info`: worth knowing.
     """
     frame = (
         pd.DataFrame(runs_columns(runs)) if isinstance(runs, Runs) else runs.reset_index(drop=True)

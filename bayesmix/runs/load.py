@@ -45,24 +45,29 @@ def load_runs(
 ) -> Runs:
     """Read a table of training runs.
 
-    Columns are matched by name: `run_id`, `params` (N), `tokens` (D), `weight.<domain>` (rows sum to 1; none at all
-    for runs without a mixture), `loss.<target>` (blank is not measured); optional `train_run` (rows of one training
-    run), `seed`, `tokens_planned` (tokens that the run's schedule was made for; by default the most that a row of the
-    run has, filtered out or not), `loss_se.<target>` (standard error of the evaluation) or `loss_se95.<target>` (half
-    width of its 95 % interval). Other columns are ignored, save those that look like one of these written wrongly.
+    Columns are matched by name: `run_id`, `params` (N), `tokens` (D), `weight.<domain>` (rows sum
+    to 1; none at all for runs without a mixture), `loss.<target>` (blank is not measured); optional
+    `train_run` (rows of one training run), `seed`, `tokens_planned` (tokens that the run's schedule
+    was made for; by default the most that a row of the run has, filtered out or not),
+    `loss_se.<target>` (standard error of the evaluation) or `loss_se95.<target>` (half width of its
+    95 % interval). Other columns are ignored, save those that look like one of these written
+    wrongly.
 
     Args:
-        source: path of a CSV, TSV or Parquet file, a DataFrame, the name of a set in the package, or for the presets
-            that are a pair of tables the folder that holds both or the pair (mixtures, losses).
+        source: path of a CSV, TSV or Parquet file, a DataFrame, the name of a set in the package,
+            or for the presets that are a pair of tables the folder that holds both or the pair
+            (mixtures, losses).
         preset: layout of the table: `wide` (default), `olmix`, `regmix` or `columns`.
-        where: pandas queries that a row must all satisfy, e.g. ``["params < 1e9", "`weight.web` > 0"]``. They see the
-            table's own columns and the contract's.
-        targets: the targets to keep, in this order, after `rename`; a text is split at commas. Default: all.
+        where: pandas queries that a row must all satisfy, e.g. ``["params < 1e9", "`weight.web` >
+            0"]``. They see the table's own columns and the contract's.
+        targets: the targets to keep, in this order, after `rename`; a text is split at commas.
+            Default: all.
         normalize: divide each row of weights by its sum.
         params: N of every run, where the table does not say.
         tokens: D of every run, where the table does not say.
-        rename: old → new name of domains and targets. Domains given one name are merged and their weights add. Write
-            ``weight.old`` or ``loss.old`` to rename only the domain or only the target.
+        rename: old → new name of domains and targets. Domains given one name are merged and their
+            weights add. Write ``weight.old`` or ``loss.old`` to rename only the domain or only the
+            target.
 
     Returns:
         The runs in the order of the table.
@@ -129,8 +134,8 @@ def read_table(
     Arguments as in `load_runs`.
 
     Raises:
-        InputError: the table cannot be read, the tables of a pair do not match, a filter or a rename is wrong, or no
-            row is left.
+        InputError: the table cannot be read, the tables of a pair do not match, a filter or a
+            rename is wrong, or no row is left.
     """
     layout = find_preset(preset)
     raw, frame = _read(source, layout)

@@ -47,7 +47,8 @@ def robust_trend(terms: np.ndarray, log_loss: np.ndarray) -> tuple[np.ndarray, f
     keep = np.ones(sample.size, dtype=bool)
     for _ in range(3):
         gram = x[keep].T @ x[keep]
-        # Weights sum to 1 like the constant, and N may be constant: a trace of ridge makes the fit unique.
+        # Weights sum to 1 like the constant, and N may be constant: a trace of ridge makes the fit
+        # unique.
         gram += 1e-9 * np.trace(gram) * np.eye(plane.size)
         plane = np.linalg.solve(gram, x[keep].T @ y[keep])
         residual = np.abs(y - x @ plane)

@@ -21,18 +21,23 @@ class Runs:
     """Measured points: one row per (design, checkpoint), one loss per target.
 
     Attributes:
-        designs: mixture, params and tokens of every row; `designs.ids` are the run ids, which are unique.
+        designs: mixture, params and tokens of every row; `designs.ids` are the run ids, which are
+            unique.
         targets: names of the distributions the loss is measured on.
-        loss: measured loss (run, target) in nats per token unless the table says otherwise; NaN is not measured.
-        train_run: label (run) of the training run a row is a checkpoint of; by default every row is its own.
+        loss: measured loss (run, target) in nats per token unless the table says otherwise; NaN is
+            not measured.
+        train_run: label (run) of the training run a row is a checkpoint of; by default every row is
+            its own.
         seed: label (run) of the random seed of the training run, or empty.
-        loss_se: standard error (run, target) of the evaluation, in the unit of the loss; 0 is exact or unknown.
-        planned: tokens (run) that the schedule of the training run was made for; by default, and where it is NaN, the
-            most that any of its rows has. A row with fewer is a checkpoint before the end.
+        loss_se: standard error (run, target) of the evaluation, in the unit of the loss; 0 is exact
+            or unknown.
+        planned: tokens (run) that the schedule of the training run was made for; by default, and
+            where it is NaN, the most that any of its rows has. A row with fewer is a checkpoint
+            before the end.
 
     Raises:
-        InputError: a run id or target stands twice, a loss is not positive, a standard error is negative, a run has
-            more tokens than were planned, or shapes disagree.
+        InputError: a run id or target stands twice, a loss is not positive, a standard error is
+            negative, a run has more tokens than were planned, or shapes disagree.
     """
 
     designs: Designs
@@ -194,7 +199,8 @@ class Runs:
     def fingerprint(self) -> str:
         """sha256 over names and values; the order of rows, domains and targets does not count.
 
-        Equal fingerprints therefore do not mean equal arrays: match rows by `designs.ids` and columns by name.
+        Equal fingerprints therefore do not mean equal arrays: match rows by `designs.ids` and
+        columns by name.
         """
         digest = hashlib.sha256()
         rows = sorted(range(len(self)), key=self.designs.ids.__getitem__)

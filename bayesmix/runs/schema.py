@@ -1,8 +1,9 @@
 """The column contract of a table of runs, and the misspellings of it that would lose data in silence.
 
-One row per measured point: `run_id`, `params`, `tokens`, `weight.<domain>`…, `loss.<target>`…; optional `train_run`,
-`seed`, `tokens_planned`, `loss_se.<target>` (standard error) or `loss_se95.<target>` (half width of the 95 % interval).
-Every other column is the user's own and is left alone, unless it reads like one of these written wrongly.
+One row per measured point: `run_id`, `params`, `tokens`, `weight.<domain>`…, `loss.<target>`…;
+optional `train_run`, `seed`, `tokens_planned`, `loss_se.<target>` (standard error) or
+`loss_se95.<target>` (half width of the 95 % interval). Every other column is the user's own and is
+left alone, unless it reads like one of these written wrongly.
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ def misspelt(frame: pd.DataFrame) -> dict[str, str]:
     """Column → the name it was probably meant to have, for columns whose loss would matter.
 
     * a dotted name whose head is nearly one of the contract's (``weights.web``, ``Loss.code``);
-    * ``weight_web`` or ``loss_web`` when `web` is a known domain or target, or when the whole family is absent (for
-      weights: and the columns look like shares);
+    * ``weight_web`` or ``loss_web`` when `web` is a known domain or target, or when the whole
+      family is absent (for weights: and the columns look like shares);
     * `train_run` or `seed` in another spelling (``TrainRun``, ``seeds``).
     """
     columns = list(frame.columns)

@@ -27,8 +27,8 @@ def enable_x64() -> AbstractContextManager[None]:
 def one_blas_thread[**P, R](function: Callable[P, R]) -> Callable[P, R]:
     """The function with BLAS and LAPACK kept to one thread while it runs.
 
-    Matrices of a few dozen rows are factored thousands of times a second; several threads wait for each other much
-    longer than they compute, the more so as chains run beside each other.
+    Matrices of a few dozen rows are factored thousands of times a second; several threads wait for
+    each other much longer than they compute, the more so as chains run beside each other.
     """
 
     @wraps(function)
@@ -73,8 +73,9 @@ def over_devices(array: jax.Array) -> jax.Array:
 def keep_compiled_programs(folder: str | None = None) -> None:
     """Keep compiled programs in a folder, the user's cache if none is given, so that no process compiles them again.
 
-    Does nothing where JAX_COMPILATION_CACHE_DIR is set already: then the user has chosen a place. It works where JAX
-    has compiled nothing in this process yet; the command line calls it first, and `fit` in any case.
+    Does nothing where JAX_COMPILATION_CACHE_DIR is set already: then the user has chosen a place.
+    It works where JAX has compiled nothing in this process yet; the command line calls it first,
+    and `fit` in any case.
     """
     import jax
 

@@ -17,18 +17,21 @@ from bayesmix.errors import InputError
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Lend a temporary path; when the block ends well the file there becomes `path` in one step.
 
-    The temporary file is empty, lies in the folder of `path` and keeps its suffix, so writers that choose the format by
-    suffix work. Whatever ends the block early, Ctrl-C included, leaves `path` as it was and removes the temporary file.
-    Missing folders are made and an existing file is replaced.
+    The temporary file is empty, lies in the folder of `path` and keeps its suffix, so writers that
+    choose the format by suffix work. Whatever ends the block early, Ctrl-C included, leaves `path`
+    as it was and removes the temporary file. Missing folders are made and an existing file is
+    replaced.
 
     Args:
-        path: where the finished file shall be; a link is followed, and a pipe or device is written to at the end.
+        path: where the finished file shall be; a link is followed, and a pipe or device is written
+            to at the end.
 
     Yields:
         The path to write to.
 
     Raises:
-        InputError: `path` is a folder, or nothing can be written in its folder. Raised before the block runs.
+        InputError: `path` is a folder, or nothing can be written in its folder. Raised before the
+            block runs.
     """
     target = Path(path) if _is_stream(Path(path)) else Path(os.path.realpath(path))
     draft = _empty_beside(target)

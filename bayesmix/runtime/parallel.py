@@ -34,12 +34,13 @@ def parallel_map[Item, Result](
 ) -> list[Result]:
     """The result of every item, in the order of the items, the same with any executor or none.
 
-    Workers share the folder of compiled programs with this process. An item whose worker died is given out once more
-    where the executor still takes work, with a warning; the first error, or Ctrl-C, cancels what has not begun.
+    Workers share the folder of compiled programs with this process. An item whose worker died is
+    given out once more where the executor still takes work, with a warning; the first error, or
+    Ctrl-C, cancels what has not begun.
 
     Args:
-        task: what is done; for workers in other processes it must pickle, as a function of a module does, or a
-            `functools.partial` of one.
+        task: what is done; for workers in other processes it must pickle, as a function of a module
+            does, or a `functools.partial` of one.
         items: each the argument of one task; they must pickle, too.
         executor: where to run; None for this thread, one item after the other.
         on_result: called with every result as it comes, in any order.
@@ -106,7 +107,9 @@ def _round[Result](
     reason: BaseException | None = None
     try:
         for position, item in items.items():
-            try:  # the attempt makes it another task, else Dask would answer with the failure it remembers
+            # the attempt makes it another task, else Dask would answer with the failure it
+            # remembers
+            try:
                 futures[executor.submit(call, item, attempt)] = position
             except Exception as error:
                 if not (

@@ -37,8 +37,8 @@ def bar(
         doing: what takes so long, as "refits".
         total: how many steps there are, where `items` cannot say.
         unit: of what there are so many.
-        visible: whether to show it at once, and leave it when it is full; by default as `bars` says, after two
-            seconds, and gone when it is full.
+        visible: whether to show it at once, and leave it when it is full; by default as `bars`
+            says, after two seconds, and gone when it is full.
     """
     from tqdm import tqdm
 

@@ -1,8 +1,9 @@
 """Make docs/active.md: which run next, replayed on recorded runs. Run `uv run python -m tests.benchmarks.active`.
 
-Every replay is kept in the folder given with --cache, so that an interrupted run goes on where it stopped; `--only` and
-`--seeds` make pieces, and the page is written from the pieces there are. The Gaussian process is a script of its own,
-because it needs PyTorch: `--tasks` writes what it reads, and its picks are replayed where they are there.
+Every replay is kept in the folder given with --cache, so that an interrupted run goes on where it
+stopped; `--only` and `--seeds` make pieces, and the page is written from the pieces there are. The
+Gaussian process is a script of its own, because it needs PyTorch: `--tasks` writes what it reads,
+and its picks are replayed where they are there.
 """
 
 from __future__ import annotations

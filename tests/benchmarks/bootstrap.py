@@ -54,7 +54,8 @@ def conformal(
 ) -> np.ndarray:
     """Losses (draw, run, target) of the designs: a fit to two thirds of the runs, plus residuals of the others.
 
-    Quantiles of the draws are the one-sided split conformal bounds, which are right for runs exchangeable with these.
+    Quantiles of the draws are the one-sided split conformal bounds, which are right for runs
+    exchangeable with these.
     """
     rng = np.random.default_rng(seed)
     labels, index = np.unique(runs.train_run, return_inverse=True)

@@ -1,8 +1,9 @@
 """Make docs/calibration.md: predictive bands scored on larger sizes, more tokens and other mixtures than were fitted.
 
-Run with `uv run python -m tests.benchmarks.calibration`. It needs the tables of ../shared/data, which are not part of
-the project. What every split gave is kept in the folder given with --cache, so that an interrupted run goes on where it
-stopped; --only makes some of the splits, --page-only none.
+Run with `uv run python -m tests.benchmarks.calibration`. It needs the tables of ../shared/data,
+which are not part of the project. What every split gave is kept in the folder given with --cache,
+so that an interrupted run goes on where it stopped; --only makes some of the splits, --page-only
+none.
 """
 
 from __future__ import annotations
@@ -73,7 +74,8 @@ class Split:
         law: that is fitted.
         runs: makes the table.
         fitted, held_out: rows.
-        octaves: how far the farthest design is beyond the runs, in N and D together; 0 for other mixtures.
+        octaves: how far the farthest design is beyond the runs, in N and D together; 0 for other
+            mixtures.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """Make docs/decisions-guide.md from docs' words and real fits. Run with `uv run python -m tests.benchmarks.decisions`.
 
-Every fit and every part of the page is kept in the folder given with --cache, so that an interrupted run goes on where
-it stopped and leaves no part empty that was there.
+Every fit and every part of the page is kept in the folder given with --cache, so that an
+interrupted run goes on where it stopped and leaves no part empty that was there.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Make docs/extrapolation.md: how far laws have missed beyond the sizes they were fitted to, and the prior of that.
 
-Run with `uv run python -m tests.benchmarks.extrapolation`. It needs the tables of ../shared/data, which are not part of
-the project. Refits are those of `bayesmix.misses`, which the model makes of the user's own table too. What each table
-gave is kept in the folder given with --cache.
+Run with `uv run python -m tests.benchmarks.extrapolation`. It needs the tables of ../shared/data,
+which are not part of the project. Refits are those of `bayesmix.misses`, which the model makes of
+the user's own table too. What each table gave is kept in the folder given with --cache.
 """
 
 from __future__ import annotations

@@ -4,12 +4,14 @@
 # ///
 """Bayesian optimisation of a recorded pool with a BoTorch Gaussian process: what it buys, and what it decides.
 
-A script of its own, so that PyTorch is no dependency of the project: `uv run --script gaussian_process.py TASK.json
-PICKS.json`. The task is written by `tests.benchmarks.active`, which reads the picks.
+A script of its own, so that PyTorch is no dependency of the project:
+`uv run --script gaussian_process.py TASK.json PICKS.json`. The task is written by
+`tests.benchmarks.active`, which reads the picks.
 
-The surface is loss(mixture, log N, log D), an RBF kernel with a length for every input and BoTorch's priors. A run is
-worth its knowledge gradient: by how much the lowest posterior mean among the decisions at the flagship is expected to
-fall, exact for a finite set of decisions up to the quadrature, per FLOP.
+The surface is loss(mixture, log N, log D), an RBF kernel with a length for every input and
+BoTorch's priors. A run is worth its knowledge gradient: by how much the lowest posterior mean among
+the decisions at the flagship is expected to fall, exact for a finite set of decisions up to the
+quadrature, per FLOP.
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
 """Make docs/performance.md and docs/performance.json: how fast, against whom, and how cost grows.
 
-Run with `uv run --group benchmark python -m tests.benchmarks.performance`; --only makes some of the parts. Every step
-runs in a process of its own, with an empty cache of compiled programs, and is kept as a JSON file in the folder given
-with --cache, so that an interrupted run goes on where it stopped. The page is written from what that folder holds, and
-says what was not measured. Nothing else should run on the machine meanwhile.
+Run with `uv run --group benchmark python -m tests.benchmarks.performance`; --only makes some of the
+parts. Every step runs in a process of its own, with an empty cache of compiled programs, and is
+kept as a JSON file in the folder given with --cache, so that an interrupted run goes on where it
+stopped. The page is written from what that folder holds, and says what was not measured. Nothing
+else should run on the machine meanwhile.
 
-This file imports nothing but the standard library: a process inherits the peak memory of the one that starts it.
+This file imports nothing but the standard library: a process inherits the peak memory of the one
+that starts it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The peers of the performance page: the same posterior sampled by others, and what people do without one.
 
-The parametric model (Student-t scatter, no discrepancy) is written anew from its formula, in the law's own parameters;
-that its density agrees with ours up to a constant is checked before anything is timed. Both samplers compute the terms
-of a mixture once, as ours does, so that coordinates and samplers are compared and not who wrote the formula with care.
+The parametric model (Student-t scatter, no discrepancy) is written anew from its formula, in the
+law's own parameters; that its density agrees with ours up to a constant is checked before anything
+is timed. Both samplers compute the terms of a mixture once, as ours does, so that coordinates and
+samplers are compared and not who wrote the formula with care.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Make docs/pocket.md and its figures from the shipped tables. Run with `uv run python -m tests.benchmarks.pocket`.
 
-With `--optimum SETTING --out PLAN.csv` it writes instead the plan of the runs that put the recommended mixture to the
-test; sweep it, and write its table as bayesmix/runs/data/pocket-SETTING-optimum.csv. Fits are kept in --cache.
+With `--optimum SETTING --out PLAN.csv` it writes instead the plan of the runs that put the
+recommended mixture to the test; sweep it, and write its table as
+bayesmix/runs/data/pocket-SETTING-optimum.csv. Fits are kept in --cache.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ from tests.benchmarks.results import diagnostics_table, fitted, pointed
 
 ROOT = Path(__file__).resolve().parents[2]
 LAWS = {"additive": Additive(), "joint": Joint()}
-PAPER = {  # arXiv 2507.09404, table of errors: lowest and highest MRE in percent of the additive and the joint law
+# arXiv 2507.09404, table of errors: lowest and highest MRE in percent of the additive and the joint
+# law
+PAPER = {
     "multimodal": ("native multimodal, 8B", "0.51 to 1.23", "0.32 to 1.17"),
     "language": ("LLM, 3B and 7B", "0.31 to 4.45", "0.34 to 2.51"),
     "vision": ("large vision, 1.1B", "0.79 to 6.19", "0.63 to 5.94"),

@@ -1,7 +1,7 @@
 """The procedure of arXiv 2507.09404, as a baseline: Huber loss of the raw residual, basin-hopping around L-BFGS.
 
-One point, no interval. The mean Huber loss with δ = 1e-3 is minimised over the paper's laws in unconstrained
-parameters; SciPy does the minimising, JAX the gradient.
+One point, no interval. The mean Huber loss with δ = 1e-3 is minimised over the paper's laws in
+unconstrained parameters; SciPy does the minimising, JAX the gradient.
 """
 
 from __future__ import annotations

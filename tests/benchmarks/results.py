@@ -1,6 +1,7 @@
 """Make docs/results.md: the laws on published runs. Run with `uv run python -m tests.benchmarks.results`.
 
-Every fit is kept in the folder given with --cache, so that an interrupted run goes on where it stopped.
+Every fit is kept in the folder given with --cache, so that an interrupted run goes on where it
+stopped.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ TRAIN = {  # the same paper: MRE in percent on its training runs, additive and j
     "wikipedia": (0.92, 0.57),
 }
 LAWS = {"additive": Additive(), "joint": Joint()}
-PAPER = {  # arXiv 2507.09404: MRE in percent on larger scales and unseen mixtures, additive and joint
+# arXiv 2507.09404: MRE in percent on larger scales and unseen mixtures, additive and joint
+PAPER = {
     "arxiv": (2.09, 1.62),
     "book": (0.80, 1.19),
     "c4": (0.31, 0.34),

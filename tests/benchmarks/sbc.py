@@ -1,9 +1,10 @@
 """Make docs/sbc.md and docs/sbc.json: simulation-based calibration. Run with `uv run python -m tests.benchmarks.sbc`.
 
-Parameters are drawn from the prior, runs are simulated under them, and the model is fitted to the runs. If model,
-sampler and fit agree, the rank of each true value among its posterior draws is uniform (Talts et al. 2018, arXiv
-1804.06788). Targets are independent of each other, so the simulations of a batch are the targets of one table.
-Batches are kept in the folder given with --cache, so that an interrupted run goes on where it stopped.
+Parameters are drawn from the prior, runs are simulated under them, and the model is fitted to the
+runs. If model, sampler and fit agree, the rank of each true value among its posterior draws is
+uniform (Talts et al. 2018, arXiv 1804.06788). Targets are independent of each other, so the
+simulations of a batch are the targets of one table. Batches are kept in the folder given with
+--cache, so that an interrupted run goes on where it stopped.
 """
 
 from __future__ import annotations

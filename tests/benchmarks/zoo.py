@@ -1,7 +1,8 @@
 """Make docs/zoo.md: the laws of other papers on published runs. Run with `uv run python -m tests.benchmarks.zoo`.
 
-Every fit is kept in the folder given with --cache, so that an interrupted run goes on where it stopped. Where laws are
-named, theirs are the rows made anew; those of the others stay as the page has them.
+Every fit is kept in the folder given with --cache, so that an interrupted run goes on where it
+stopped. Where laws are named, theirs are the rows made anew; those of the others stay as the page
+has them.
 """
 
 from __future__ import annotations

@@ -278,7 +278,8 @@ with interrupts_heard():
 
 
 def test_ctrl_c_is_exit_130_and_leaves_nothing(runs_csv: Path, tmp_path: Path) -> None:
-    # a shell that starts the tests in the background leaves SIGINT ignored, and children inherit that
+    # a shell that starts the tests in the background leaves SIGINT ignored, and children inherit
+    # that
     heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     program = [
         sys.executable,

@@ -1,7 +1,7 @@
 """The code blocks of a page, run one after the other in one namespace.
 
-`python -m tests.docs.pages docs/tutorial.md` runs them with the real settings, and puts what each prints in the `text`
-block behind it.
+`python -m tests.docs.pages docs/tutorial.md` runs them with the real settings, and puts what each
+prints in the `text` block behind it.
 """
 
 from __future__ import annotations

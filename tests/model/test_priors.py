@@ -8,7 +8,8 @@ import sys
 
 
 def test_leaves_come_in_the_same_order_in_every_process() -> None:
-    # NumPyro's order depends on hashes: the cache of compiled programs would be of no use to the next process
+    # NumPyro's order depends on hashes: the cache of compiled programs would be of no use to the
+    # next process
     program = """
 import jax
 import numpyro.distributions as dist

@@ -13,7 +13,8 @@ from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
-# The page in a frame of a given width, so that widths are possible that no window has, and a probe beside it.
+# The page in a frame of a given width, so that widths are possible that no window has, and a probe
+# beside it.
 FRAME = """<!doctype html>
 <meta charset="utf-8">
 <body style="margin:0">

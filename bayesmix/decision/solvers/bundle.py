@@ -16,11 +16,11 @@ def minimise_locally(
 ) -> Minimum:
     r"""Mirror descent on a bundle of slopes: a proximal bundle method in the manner of Kiwiel.
 
-    The model of f around the best mixture h₀ is the highest of the tangent planes seen lately, each lowered where it
-    would pass above f(h₀), which can only happen without convexity. The next mixture minimises the model plus
-    t KL(h‖h₀); when it keeps a tenth of the promise it is the new h₀ and t halves, else its plane joins the model, and
-    t doubles where the plane had to be lowered. The search ends when the promise stays below the tolerance while t
-    halves three times.
+    The model of f around the best mixture h₀ is the highest of the tangent planes seen lately, each
+    lowered where it would pass above f(h₀), which can only happen without convexity. The next
+    mixture minimises the model plus t KL(h‖h₀); when it keeps a tenth of the promise it is the new
+    h₀ and t halves, else its plane joins the model, and t doubles where the plane had to be
+    lowered. The search ends when the promise stays below the tolerance while t halves three times.
 
     Args:
         evaluate: mixture (domain) → value and (sub)gradient (domain).

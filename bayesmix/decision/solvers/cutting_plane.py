@@ -25,7 +25,8 @@ class Minimum:
         gap: an upper bound on `value` minus the lowest possible value; None without convexity.
         evaluations: how often the objective was evaluated.
         converged: whether the tolerance was reached.
-        spread: highest minus lowest value that the three best of several starts ended in; None with one start.
+        spread: highest minus lowest value that the three best of several starts ended in; None with
+            one start.
     """
 
     mixture: np.ndarray
@@ -46,18 +47,21 @@ def minimise_convex(
 ) -> Minimum:
     r"""Mirror descent that remembers: the entropic level method of Ben-Tal and Nemirovski (2005), *Math. Program.* 102.
 
-    Every evaluation of a convex f gives a supporting plane f(hₖ) + gₖ·(h − hₖ) ≤ f(h). The lowest point of all planes
-    over the allowed mixtures, a linear program, bounds the optimum from below: the Frank–Wolfe gap is this bound with
-    one plane. The next mixture is the Kullback–Leibler projection of the best one so far onto the mixtures where all
-    planes lie at most half-way between the bound and the best value. There is no step size, kinks (CVaR, worst target)
-    do no harm, and weights stay positive, so a slope that is infinite at weight 0 is never asked for.
+    Every evaluation of a convex f gives a supporting plane f(hₖ) + gₖ·(h − hₖ) ≤ f(h). The lowest
+    point of all planes over the allowed mixtures, a linear program, bounds the optimum from below:
+    the Frank–Wolfe gap is this bound with one plane. The next mixture is the Kullback–Leibler
+    projection of the best one so far onto the mixtures where all planes lie at most half-way
+    between the bound and the best value. There is no step size, kinks (CVaR, worst target) do no
+    harm, and weights stay positive, so a slope that is infinite at weight 0 is never asked for.
 
     Args:
-        evaluate: mixture (domain) → value and subgradient (domain); convex and finite inside the region.
+        evaluate: mixture (domain) → value and subgradient (domain); convex and finite inside the
+            region.
         region: the allowed mixtures.
         tolerance: the gap to reach, in nats.
         budget: the most evaluations.
-        start: an allowed mixture (domain), positive where it may be; the centre of the region when not given.
+        start: an allowed mixture (domain), positive where it may be; the centre of the region when
+            not given.
 
     Returns:
         The best mixture with a certified gap.
@@ -94,8 +98,9 @@ def _with_tangent(
 ) -> Polytope:
     """`relaxation` with one more half-space that holds a Kullback–Leibler ball, where it makes the bound tight.
 
-    A linear program knows a ball by its tangents. The planes are minimised over the ball itself by the interior-point
-    method; with the tangent at that mixture the linear program gives the same answer, and its bound is exact.
+    A linear program knows a ball by its tangents. The planes are minimised over the ball itself by
+    the interior-point method; with the tangent at that mixture the linear program gives the same
+    answer, and its bound is exact.
     """
     ball = region.polytope.ball
     if ball is None:

@@ -23,20 +23,23 @@ def entropic_step(
 ) -> np.ndarray:
     r"""Minimise Σ slopeᵢ xᵢ + Σ stiffnessᵢ (xᵢ log(xᵢ/centreᵢ) − xᵢ) over a polytope, for a batch of problems at once.
 
-    With ``slope = 0`` this is the Kullback–Leibler projection of `centre`; with ``slope = ∇f`` and ``stiffness = 1/η``
-    it is one step of entropic mirror descent. With nothing but bounds and a given sum only the multiplier of the sum is
-    unknown. Else a primal–dual method (Boyd and Vandenberghe, *Convex Optimization*, 11.7): Newton on the perturbed
-    optimality conditions, reduced to one dense system in the multipliers, which stays small however many variables
-    there are.
+    With ``slope = 0`` this is the Kullback–Leibler projection of `centre`; with ``slope = ∇f`` and
+    ``stiffness = 1/η`` it is one step of entropic mirror descent. With nothing but bounds and a
+    given sum only the multiplier of the sum is unknown. Else a primal–dual method (Boyd and
+    Vandenberghe, *Convex Optimization*, 11.7): Newton on the perturbed optimality conditions,
+    reduced to one dense system in the multipliers, which stays small however many variables there
+    are.
 
     Args:
         slope: (batch, variable).
         centre: (batch, variable), positive where `stiffness` is.
-        stiffness: (batch, variable), at least 0; 0 leaves a variable without entropy (a lifted one).
+        stiffness: (batch, variable), at least 0; 0 leaves a variable without entropy (a lifted
+            one).
         polytope: the polytope; it must hold a point.
 
     Returns:
-        The minimisers (batch, variable). Where a weight would be 0 the answer is a positive number, at most near 1e-12.
+        The minimisers (batch, variable). Where a weight would be 0 the answer is a positive number,
+        at most near 1e-12.
     """
     free = polytope.free
     if not free.any():
@@ -72,8 +75,9 @@ def _scale_and_clip(
 ) -> np.ndarray:
     """xᵢ = clip(centreᵢ exp(μ − slopeᵢ/stiffness), lowerᵢ, upperᵢ) with the μ that gives the sum.
 
-    The sum grows with μ, and bends where a variable leaves its lower bound or meets its upper one. Bisection finds the
-    two of these edges that μ lies between; the variables that move there then share what the others leave.
+    The sum grows with μ, and bends where a variable leaves its lower bound or meets its upper one.
+    Bisection finds the two of these edges that μ lies between; the variables that move there then
+    share what the others leave.
     """
     total = p.total[0]
     log_lower, log_upper = (
@@ -170,7 +174,8 @@ def _solve(slope: np.ndarray, centre: np.ndarray, stiffness: np.ndarray, p: Poly
         outside = np.maximum(
             np.abs(balance).max(1, initial=0.0), np.abs(excess).max(1, initial=0.0)
         )
-        # A weight on its way to exp(−1000) never meets its own optimality condition; it no longer matters either.
+        # A weight on its way to exp(−1000) never meets its own optimality condition; it no longer
+        # matters either.
         settled = (np.abs(dual).max(1) < TOLERANCE * scale) | (mean_pair < 1e-3 * TOLERANCE * scale)
         converged = (outside < 100 * TOLERANCE) & (mean_pair < TOLERANCE * scale) & settled
         converged |= mean_pair < 1e-6 * TOLERANCE * scale
@@ -228,7 +233,8 @@ def _newton(
     diagonal = stiffness / iterate.x + iterate.low / lower_room + iterate.high / upper_room
     if iterate.price.shape[1]:
         diagonal = diagonal + bend * iterate.price[:, -1:]
-    # Where neither entropy nor a bound curves, a little of the last step's distance is charged (a proximal step): the
+    # Where neither entropy nor a bound curves, a little of the last step's distance is charged (a
+    # proximal step): the
     # multipliers' system would otherwise lose every digit to cancellation.
     diagonal = np.maximum(diagonal, FLATTEST * scale[:, None])
     right = (

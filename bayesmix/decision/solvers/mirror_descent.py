@@ -33,9 +33,9 @@ def descend(
 ) -> Descent:
     r"""Entropic mirror descent h ← argmin g·h + t KL(h‖hₖ) over the allowed mixtures, with t found by backtracking.
 
-    A step is taken when f(h) ≤ f(hₖ) + g·(h − hₖ) + t KL(h‖hₖ) (relative smoothness: Lu, Freund and Nesterov 2018); t
-    halves after a success and grows fourfold after a failure. A problem is settled when three steps together promise
-    less than the tolerance.
+    A step is taken when f(h) ≤ f(hₖ) + g·(h − hₖ) + t KL(h‖hₖ) (relative smoothness: Lu, Freund and
+    Nesterov 2018); t halves after a success and grows fourfold after a failure. A problem is
+    settled when three steps together promise less than the tolerance.
 
     Args:
         evaluate: mixtures (batch, domain) → values (batch) and slopes (batch, domain).

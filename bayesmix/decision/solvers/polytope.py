@@ -23,8 +23,8 @@ class Polytope:
         total: (equation).
         rows: (row, variable).
         limit: (row).
-        ball: reference point (variable) and radius of a Kullback–Leibler ball Σ xᵢ log(xᵢ/rᵢ) ≤ radius; variables
-            with rᵢ = 0 do not count.
+        ball: reference point (variable) and radius of a Kullback–Leibler ball Σ xᵢ log(xᵢ/rᵢ) ≤
+            radius; variables with rᵢ = 0 do not count.
     """
 
     lower: np.ndarray
@@ -76,8 +76,8 @@ def linear_program(slope: np.ndarray, p: Polytope) -> OptimizeResult:
 def lowest(polytope: Polytope, slopes: np.ndarray, offsets: np.ndarray) -> tuple[float, np.ndarray]:
     """The lowest value over a polytope of the highest of some linear functions, maxₖ offsetₖ + slopeₖ·x.
 
-    With one function and offset 0 this is the linear oracle of Frank and Wolfe. A `ball` is not seen here: give its
-    tangents as rows, or accept a bound that is too low.
+    With one function and offset 0 this is the linear oracle of Frank and Wolfe. A `ball` is not
+    seen here: give its tangents as rows, or accept a bound that is too low.
 
     Args:
         polytope: a polytope with at least one point.
