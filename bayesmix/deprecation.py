@@ -44,7 +44,8 @@ def renamed[T: Callable[..., Any]](**names: str) -> Callable[[T], T]:
                 new = names[old]
                 if new in options:
                     raise TypeError(
-                        f"{target.__name__}() got both {old}= and {new}=, which are the same argument"
+                        f"{target.__name__}() got both {old}= and {new}=, which are the same"
+                        " argument"
                     )
                 warn(f"{target.__name__}({old}=) is now called {new}=", DeprecationWarning)
                 options[new] = options.pop(old)

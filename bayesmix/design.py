@@ -296,7 +296,10 @@ def require_simplex(
             f"the weights of {where(int(wrong[0]))} do not sum to 1 ({wrong.size} row(s) are off)",
             expected="a sum of 1",
             got=f"{total[wrong[0]]:.6g}",
-            advice="Correct the row, or pass normalize=True (--normalize) to divide each row by its sum.",
+            advice=(
+                "Correct the row, or pass normalize=True (--normalize) to divide each row by its"
+                " sum."
+            ),
         )
 
 

@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "bayesmix"
-WORDS = frozenset("""
-    at by per among near within against than of on off to onto into over under above below between before after since
-    until beyond beside around about towards
-    found told said few begin known given seen made kept held taken done drawn shown listed named asked judged wanted
-    needed tried allowed heard unheard left
-    here there this that it they both each every which what why how who whose
-    some most more least less own same alike alone again enough others never once still
-""".split())  # noqa: SIM905  # fmt: skip
+WORDS = frozenset(
+    """
+    at by per among near within against than of on off to onto into over under above below
+    between before after since until beyond beside around about towards found told said few
+    begin known given seen made kept held taken done drawn shown listed named asked judged
+    wanted needed tried allowed heard unheard left here there this that it they both each
+    every which what why how who whose some most more least less own same alike alone again
+    enough others never once still
+    """.split()  # noqa: SIM905
+)
 
 
 def names(tree: ast.AST) -> Iterator[tuple[str, int]]:

@@ -67,8 +67,10 @@ class Cost:
         ratios = np.asarray(actual, float) / np.asarray(planned, float)
         if not (np.isfinite(ratios).all() and (ratios > 0).all()):
             raise InputError(
-                "a cost is not a number of FLOPs", expected="finite numbers above 0", got=ratios.tolist(),
+                "a cost is not a number of FLOPs",
+                expected="finite numbers above 0",
+                got=ratios.tolist(),
                 advice="Leave out runs whose cost is not known.",
-            )  # fmt: skip
+            )
         logs = np.log(ratios).sum() + PRIOR_RUNS * np.log(self.ratio)
         return replace(self, ratio=float(np.exp(logs / (len(ratios) + PRIOR_RUNS))))

@@ -118,9 +118,11 @@ def checkpointed(designs: Designs, origin: Sequence[str], fractions: Sequence[fl
     stops = np.array(sorted({*fractions, 1.0}))
     if not (stops[0] > 0 and stops[-1] == 1):
         raise InputError(
-            "checkpoints are not fractions of a run", expected="above 0 and at most 1", got=list(fractions),
+            "checkpoints are not fractions of a run",
+            expected="above 0 and at most 1",
+            got=list(fractions),
             advice="Give for example [0.25, 0.5].",
-        )  # fmt: skip
+        )
     points = Designs(
         designs.domains,
         np.repeat(designs.mixture, len(stops), axis=0),

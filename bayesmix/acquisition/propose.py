@@ -247,7 +247,10 @@ def _alike(designs: Designs) -> np.ndarray:
 def _nothing(
     pool: Pool, acquisition: Acquisition, cost: np.ndarray, budget: float | None
 ) -> Proposal:
-    reason = f"no candidate is affordable: the cheapest costs {cost.min():.3g}, and {budget or 0:.3g} is left"
+    reason = (
+        f"no candidate is affordable: the cheapest costs {cost.min():.3g}, and {budget or 0:.3g} is"
+        " left"
+    )
     none = np.zeros(0)
     return Proposal(
         pool.take(np.zeros(0, dtype=int)),
@@ -361,5 +364,8 @@ def _reason(
     worth = f"as much as {decision.worth:.2g} more FLOPs would gain there"
     if stop:
         item = "affordable set of runs" if np.isfinite(search.budget) else "run"
-        return f"no {item} is worth its cost; the best costs {cost:.2g} FLOPs and lowers the {regret} {where}, {worth}"
+        return (
+            f"no {item} is worth its cost; the best costs {cost:.2g} FLOPs and lowers the {regret}"
+            f" {where}, {worth}"
+        )
     return f"{runs} {effect} {where}: {regret}{price}; {worth}"

@@ -99,8 +99,10 @@ class Campaign:
         unknown = [t for t in spec.targets or {} if t not in posterior.targets]
         if unknown:
             raise InputError(
-                "the campaign names unknown targets", expected=f"among {list(posterior.targets)}", got=unknown,
-            )  # fmt: skip
+                "the campaign names unknown targets",
+                expected=f"among {list(posterior.targets)}",
+                got=unknown,
+            )
         absolute = replace(
             spec, posterior=os.path.abspath(spec.posterior), measured=posterior.targets
         )
@@ -165,9 +167,11 @@ class Campaign:
             except Changed:
                 continue
         raise InputError(
-            "the ledger kept changing while the next run was chosen", expected="a pause of a few seconds",
-            got=f"{ATTEMPTS} changes", advice="Ask again, or ask for several runs at once.",
-        )  # fmt: skip
+            "the ledger kept changing while the next run was chosen",
+            expected="a pause of a few seconds",
+            got=f"{ATTEMPTS} changes",
+            advice="Ask again, or ask for several runs at once.",
+        )
 
     def tell(
         self,
@@ -220,9 +224,11 @@ class Campaign:
         for tokens in checkpoints:
             if not 0 < tokens < end:
                 raise InputError(
-                    "a checkpoint is not on the way", expected=f"tokens above 0 and below {end:g}", got=tokens,
+                    "a checkpoint is not on the way",
+                    expected=f"tokens above 0 and below {end:g}",
+                    got=tokens,
                     advice="The losses at the end are told without tokens.",
-                )  # fmt: skip
+                )
         return {float(tokens): checkpoints[tokens] for tokens in sorted(checkpoints)}
 
     @renamed(why="reason")

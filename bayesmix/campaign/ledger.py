@@ -37,8 +37,10 @@ CREATE TABLE event (
 );
 CREATE UNIQUE INDEX asked_once ON event (trial) WHERE kind = 'asked';
 CREATE UNIQUE INDEX ended_once ON event (trial) WHERE kind <> 'asked';
-CREATE TRIGGER no_change BEFORE UPDATE ON event BEGIN SELECT RAISE(ABORT, 'events are not changed'); END;
-CREATE TRIGGER no_removal BEFORE DELETE ON event BEGIN SELECT RAISE(ABORT, 'events are not removed'); END;
+CREATE TRIGGER no_change BEFORE UPDATE ON event
+    BEGIN SELECT RAISE(ABORT, 'events are not changed'); END;
+CREATE TRIGGER no_removal BEFORE DELETE ON event
+    BEGIN SELECT RAISE(ABORT, 'events are not removed'); END;
 PRAGMA application_id = {APPLICATION};
 PRAGMA user_version = {SCHEMA};
 """
@@ -68,9 +70,11 @@ class Ledger:
         target = Path(path)
         if target.exists():
             raise InputError(
-                f"cannot begin a campaign in {target}", expected="a new file", got="a file that exists",
+                f"cannot begin a campaign in {target}",
+                expected="a new file",
+                got="a file that exists",
                 advice="Choose another name; a ledger is never overwritten.",
-            )  # fmt: skip
+            )
         with atomic_write(target) as draft:
             connection = sqlite3.connect(draft, isolation_level=None)
             try:
@@ -122,14 +126,18 @@ class Ledger:
             trials = {t.id: t for t in _state(connection).trials}
             if trial not in trials:
                 raise InputError(
-                    "there is no such trial", expected=f"one of {list(trials) or 'none yet'}", got=trial,
+                    "there is no such trial",
+                    expected=f"one of {list(trials) or 'none yet'}",
+                    got=trial,
                     advice="`bayesmix campaign status` lists them.",
-                )  # fmt: skip
+                )
             if trials[trial].status != "pending":
                 raise InputError(
-                    f"{trial} has ended already", expected="a pending trial", got=trials[trial].status,
+                    f"{trial} has ended already",
+                    expected="a pending trial",
+                    got=trials[trial].status,
                     advice="Events are never changed; what was told stays.",
-                )  # fmt: skip
+                )
             _append(connection, trials[trial].number, status, result)
             return Trial(trials[trial].number, trials[trial].job, status, result)
 
@@ -137,9 +145,11 @@ class Ledger:
     def _open(self) -> Iterator[sqlite3.Connection]:
         if not self.path.is_file():
             raise InputError(
-                f"cannot open {self.path}", expected="a campaign's ledger", got="no such file",
+                f"cannot open {self.path}",
+                expected="a campaign's ledger",
+                got="no such file",
                 advice="Begin one with `bayesmix campaign init`.",
-            )  # fmt: skip
+            )
         connection = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)
         try:
             self._require_ours(connection)
@@ -171,9 +181,11 @@ class Ledger:
             application, schema = 0, str(error)
         if (application, schema) != (APPLICATION, SCHEMA):
             raise InputError(
-                f"{self.path} is no ledger of this version", expected=f"a campaign of schema {SCHEMA}",
-                got=f"schema {schema}" if application == APPLICATION else "another file", advice="Check the path.",
-            )  # fmt: skip
+                f"{self.path} is no ledger of this version",
+                expected=f"a campaign of schema {SCHEMA}",
+                got=f"schema {schema}" if application == APPLICATION else "another file",
+                advice="Check the path.",
+            )
 
 
 def _append(connection: sqlite3.Connection, trial: int, kind: str, body: dict[str, Any]) -> None:

@@ -265,8 +265,12 @@ def paired(mine: Sequence[float], theirs: Sequence[float]) -> Paired:
     difference = np.asarray(mine, float) - np.asarray(theirs, float)
     if len(difference) < 2 or np.ptp(difference) == 0:
         value = float(difference.mean())
-        return Paired(value, value if len(difference) > 1 else -np.inf, value if len(difference) > 1 else np.inf,
-                      len(difference))  # fmt: skip
+        return Paired(
+            value,
+            value if len(difference) > 1 else -np.inf,
+            value if len(difference) > 1 else np.inf,
+            len(difference),
+        )
     interval = bootstrap((difference,), np.mean, rng=0, n_resamples=4999).confidence_interval
     return Paired(
         float(difference.mean()), float(interval.low), float(interval.high), len(difference)
@@ -338,7 +342,10 @@ class Replays:
         if doubtful > 0:
             lines += [
                 "",
-                f"k̂ was {KHAT} or more in {100 * doubtful:.0f}% of the looks: --refit laplace-or-nuts is safer",
+                (
+                    f"k̂ was {KHAT} or more in {100 * doubtful:.0f}% of the looks: --refit"
+                    " laplace-or-nuts is safer"
+                ),
             ]
         return "\n".join(lines)
 

@@ -205,7 +205,10 @@ def belief_from(table: Mapping[str, Any], label: str) -> Belief:
             f"{label} does not have the arguments of {name}",
             expected=", ".join(arguments),
             got=", ".join(keys) or "none",
-            advice=f"Write for example {name.lower()}'s {arguments[0]} = 1.0, and remove what is not listed.",
+            advice=(
+                f"Write for example {name.lower()}'s {arguments[0]} = 1.0, and remove what is not"
+                " listed."
+            ),
         )
     belief = Belief(
         name,

@@ -35,10 +35,15 @@ OURS = "This is a fault of bayesmix, not of your input."
 
 app = typer.Typer(
     name="bayesmix",
-    help="Bayesian scaling laws for data mixtures: loss bands, risk-aware mixtures, and which run to do next.",
-    epilog="Exit codes: 0 done; 1 internal failure; 2 bad usage or input; 3 the diagnostics fail (the output is "
-    "written, and says so); 4 infeasible constraints; "
-    "5 no run is worth its cost; 130 interrupted.",
+    help=(
+        "Bayesian scaling laws for data mixtures: loss bands, risk-aware mixtures, and which run to"
+        " do next."
+    ),
+    epilog=(
+        "Exit codes: 0 done; 1 internal failure; 2 bad usage or input; 3 the diagnostics fail (the"
+        " output is written, and says so); 4 infeasible constraints; 5 no run is worth its cost;"
+        " 130 interrupted."
+    ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help starts in half the time

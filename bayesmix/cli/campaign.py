@@ -15,7 +15,10 @@ from bayesmix.errors import InputError
 NOTHING_TO_RUN = 5
 
 app = typer.Typer(
-    help="Choose runs one after the other: init, ask, tell, ask again. A killed process cannot break its ledger.",
+    help=(
+        "Choose runs one after the other: init, ask, tell, ask again. A killed process cannot break"
+        " its ledger."
+    ),
     epilog=options.examples(
         "bayesmix campaign init pilots.db posterior.nc --params 7e9 --tokens 150e9 \\",
         "    --scale 190M:4B --scale 190M:16B --budget 1e21",
@@ -224,9 +227,11 @@ def export(
     runs = campaign.runs()
     if runs is None:
         raise InputError(
-            "there is nothing to export", expected="a trial that was told", got="none",
+            "there is nothing to export",
+            expected="a trial that was told",
+            got="none",
             advice="Tell one first, or export everything to a .json file.",
-        )  # fmt: skip
+        )
     columns = {
         "run_id": list(runs.designs.ids),
         "train_run": list(runs.train_run),

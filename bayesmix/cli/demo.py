@@ -52,7 +52,8 @@ def demo(
         _choose(folder, large),
     ]
     print(
-        f"\nThe same commands work on your own runs, in a table with the columns of\n{folder / 'runs.csv'}"
+        "\nThe same commands work on your own runs, in a table with the columns"
+        f" of\n{folder / 'runs.csv'}"
     )
     print(f'All runs of this set, and more targets: bm.load_runs("{SET}")')
     if any(codes):
@@ -127,13 +128,15 @@ def _predict(folder: Path, large: Runs) -> int:
         inside, undershoots = inside + hit, undershoots + (loss < row["q05"])
         band = f"[{row['q05']:.3f}, {row['q95']:.3f}]"
         print(
-            f"{row['id']:<13} {row['target']:<8} {row['mean']:6.3f}  {band:<16} {loss:8.3f}  {'yes' if hit else 'no'}"
+            f"{row['id']:<13} {row['target']:<8} {row['mean']:6.3f}  {band:<16} {loss:8.3f} "
+            f" {'yes' if hit else 'no'}"
         )
     print(
         f"\nNone of these runs was fitted. {inside} of {len(rows)} lie inside; nine of ten should."
     )
     print(
-        f"Outside: {undershoots} measured below their band, {len(rows) - inside - undershoots} above it."
+        f"Outside: {undershoots} measured below their band, {len(rows) - inside - undershoots}"
+        " above it."
     )
     print("Largest N and largest D at once is the hardest of the checks in docs/pocket.md.")
     return code
@@ -151,7 +154,8 @@ def _choose(folder: Path, large: Runs) -> int:
     spelt = " ".join(f"--bounds {bound}" for bound in bounds)
     _step(4, "The mixture for that size, with an eye on the bad tenth of what may be true")
     print(
-        f"$ bayesmix optimize posterior.nc --params {params:.0f} --tokens {tokens:.0f} --risk cvar:0.9 \\"
+        f"$ bayesmix optimize posterior.nc --params {params:.0f} --tokens {tokens:.0f} --risk"
+        " cvar:0.9 \\"
     )
     print(f"    {spelt} --out optimum.json\n", flush=True)
     file = folder / "optimum.json"
@@ -169,10 +173,12 @@ def _choose(folder: Path, large: Runs) -> int:
     best = int(np.argmin(measured))
     name, minimum = _names(large)[best], measured[best]
     print(
-        f"\nOf the {len(large)} mixtures really trained at {count(params)} parameters, {name} measured"
+        f"\nOf the {len(large)} mixtures really trained at {count(params)} parameters, {name}"
+        " measured"
     )
     print(
-        f"the lowest mean loss, {minimum:.3f}. The posterior expects {expected:.3f} of the mixture above."
+        f"the lowest mean loss, {minimum:.3f}. The posterior expects {expected:.3f} of the mixture"
+        " above."
     )
     return code
 

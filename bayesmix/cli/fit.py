@@ -93,7 +93,8 @@ def fit(
     echo(posterior.diagnostics, _summary(posterior, out) if json else None)
     if len(data.targets) > 1:
         hint(
-            "Targets have independent posteriors: draws of two targets say nothing about their correlation."
+            "Targets have independent posteriors: draws of two targets say nothing about their"
+            " correlation."
         )
     hint(f"wrote {out}")
     if not posterior.diagnostics.passed:

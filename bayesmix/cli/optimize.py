@@ -44,7 +44,10 @@ def optimize(
         list[str] | None,
         typer.Option(
             metavar="FORMAT=FILE",
-            help="Write the weights for a data loader: json, yaml, olmix, megatron or hugging-face; repeatable.",
+            help=(
+                "Write the weights for a data loader: json, yaml, olmix, megatron or hugging-face;"
+                " repeatable."
+            ),
         ),
     ] = None,
     units: Annotated[
@@ -73,10 +76,22 @@ def optimize(
 
     posterior = decision_options.open_posterior(posterior_file, natural)
     arguments = decision_options.optimize_arguments(
-        posterior, risk=risk, weights=weights, targets=targets, bounds=bounds, stock=stock, epochs=epochs,
-        trust_region=trust_region, support=support, constraints=constraints, promise=promise,
-        baseline_files=baseline_files, run_noise=run_noise, max_draws=max_draws, seed=seed,
-    )  # fmt: skip
+        posterior,
+        risk=risk,
+        weights=weights,
+        targets=targets,
+        bounds=bounds,
+        stock=stock,
+        epochs=epochs,
+        trust_region=trust_region,
+        support=support,
+        constraints=constraints,
+        promise=promise,
+        baseline_files=baseline_files,
+        run_noise=run_noise,
+        max_draws=max_draws,
+        seed=seed,
+    )
     scale = Scale(number, budget)
     if quick:
         answer = best = minimise(posterior, scale, **arguments)

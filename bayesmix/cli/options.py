@@ -16,7 +16,10 @@ Table = Annotated[
     list[str],
     typer.Argument(
         metavar="RUNS",
-        help="CSV or Parquet table, the name of a set in the package, or for --preset olmix a folder or two files.",
+        help=(
+            "CSV or Parquet table, the name of a set in the package, or for --preset olmix a folder"
+            " or two files."
+        ),
     ),
 ]
 PosteriorFile = Annotated[
@@ -72,9 +75,11 @@ Criterion = Annotated[
     str,
     typer.Option(
         metavar="CRITERION",
-        help="RISK of the weighted loss: mean, quantile:P, cvar:P, entropic:A, deviation:A or worst-draw; or "
-        "worst-target, max-regret (over targets), regret (in each draw), each with /RISK if not the mean; or "
-        "minimax-regret.",
+        help=(
+            "RISK of the weighted loss: mean, quantile:P, cvar:P, entropic:A, deviation:A or"
+            " worst-draw; or worst-target, max-regret (over targets), regret (in each draw), each"
+            " with /RISK if not the mean; or minimax-regret."
+        ),
     ),
 ]
 TargetWeights = Annotated[
@@ -117,15 +122,20 @@ Constraints = Annotated[
     str | None,
     typer.Option(
         metavar="FILE",
-        help="TOML: bounds, groups, linear, stock, epochs, fixed, near, support, promises (docs/decisions-guide.md).",
+        help=(
+            "TOML: bounds, groups, linear, stock, epochs, fixed, near, support, promises"
+            " (docs/decisions-guide.md)."
+        ),
     ),
 ]
 Promise = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME=MARGIN:P",
-        help="No target may be worse than under a named mixture by more than MARGIN (1%), with probability P; "
-        "repeatable.",
+        help=(
+            "No target may be worse than under a named mixture by more than MARGIN (1%), with"
+            " probability P; repeatable."
+        ),
     ),
 ]
 Against = Annotated[
@@ -283,6 +293,8 @@ def scale(text: str) -> Scale:
     params, colon, tokens = text.partition(":")
     if not colon:
         raise InputError(
-            f"--scale {text!r} is not understood", expected="params:tokens, as in --scale 190M:4B", got=repr(text),
-        )  # fmt: skip
+            f"--scale {text!r} is not understood",
+            expected="params:tokens, as in --scale 190M:4B",
+            got=repr(text),
+        )
     return Scale(size(params, "--scale"), size(tokens, "--scale"))

@@ -99,10 +99,22 @@ def path(
 
     posterior = decision_options.open_posterior(posterior_file, natural)
     arguments = decision_options.optimize_arguments(
-        posterior, risk=risk, weights=weights, targets=targets, bounds=bounds, stock=stock, epochs=epochs,
-        trust_region=trust_region, support=support, constraints=constraints, promise=promise,
-        baseline_files=baseline_files, run_noise=run_noise, max_draws=max_draws, seed=seed,
-    )  # fmt: skip
+        posterior,
+        risk=risk,
+        weights=weights,
+        targets=targets,
+        bounds=bounds,
+        stock=stock,
+        epochs=epochs,
+        trust_region=trust_region,
+        support=support,
+        constraints=constraints,
+        promise=promise,
+        baseline_files=baseline_files,
+        run_noise=run_noise,
+        max_draws=max_draws,
+        seed=seed,
+    )
     start = (params, tokens)
     if flops is not None:
         answer, converged = _for_budget(posterior, params, flops, points, arguments)

@@ -55,7 +55,8 @@ def predict(
         _print_table(columns) if sys.stdout.isatty() else _print_csv(columns)
     if not posterior.diagnostics.passed:
         hint(
-            f"warning: the diagnostics of {posterior_file} fail, so these bands are not to be trusted"
+            f"warning: the diagnostics of {posterior_file} fail, so these bands are not to be"
+            " trusted"
         )
         raise typer.Exit(3)
 
@@ -68,7 +69,8 @@ def _print_table(columns: dict[str, Any]) -> None:
     ids, targets = ([str(value)[:24] for value in columns[name]] for name in (label, "target"))
     wide, narrow = max(map(len, [*ids, label])), max(map(len, [*targets, "target"]))
     print(
-        f"{label:<{wide}}  {'params':>7}  {'tokens':>7}  {'target':<{narrow}}  {'loss':>6}  90 % band"
+        f"{label:<{wide}}  {'params':>7}  {'tokens':>7}  {'target':<{narrow}}  {'loss':>6}  90 %"
+        " band"
     )
     numbers = zip(
         *(columns[name] for name in ("params", "tokens", "mean", "q05", "q95")), strict=True

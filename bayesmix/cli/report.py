@@ -48,7 +48,7 @@ def report(
     Below the verdict stands the evidence: the runs, the diagnostics, loss bands, the decision, the
     next run, the card. The file needs no network and no script. Exit code 3 when the diagnostics
     fail: the page then says that no answer can be given.
-    """  # fmt: skip
+    """
     number, budget = options.size(params, "--params"), options.size(tokens, "--tokens")
     pilots = [options.scale(text) for text in scale or []]
 
@@ -60,10 +60,22 @@ def report(
 
     posterior = decision_options.open_posterior(posterior_file, natural)
     arguments = decision_options.optimize_arguments(
-        posterior, risk=risk, weights=weights, targets=targets, bounds=bounds, stock=stock, epochs=epochs,
-        trust_region=trust_region, support=support, constraints=constraints, promise=promise,
-        baseline_files=baseline_files, run_noise=run_noise, max_draws=max_draws, seed=seed,
-    )  # fmt: skip
+        posterior,
+        risk=risk,
+        weights=weights,
+        targets=targets,
+        bounds=bounds,
+        stock=stock,
+        epochs=epochs,
+        trust_region=trust_region,
+        support=support,
+        constraints=constraints,
+        promise=promise,
+        baseline_files=baseline_files,
+        run_noise=run_noise,
+        max_draws=max_draws,
+        seed=seed,
+    )
     with atomic_write(out) as draft:  # the place is tried before the work is done
         hint("weighing mixtures and further runs; a table of many domains takes minutes")
         content = make_report(

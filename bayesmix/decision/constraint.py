@@ -92,9 +92,11 @@ def parse_bounds(texts: Iterable[str]) -> dict[str, Bounds]:
             pair = (0.0, 1.0)
         if not equals or not domain or domain.strip() in bounds:
             raise InputError(
-                f"{text!r} is not a bound", expected="domain=lowest:highest, once a domain", got=repr(text),
+                f"{text!r} is not a bound",
+                expected="domain=lowest:highest, once a domain",
+                got=repr(text),
                 advice="Write for example web=0.1:0.6.",
-            )  # fmt: skip
+            )
         bounds[domain.strip()] = as_bounds(domain, pair)
     return bounds
 

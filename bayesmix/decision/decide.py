@@ -103,8 +103,9 @@ class Decision:
             as_good = [str(near_optima)]
         else:
             as_good = [
-                f"As good: within {near_optima.epsilon:.2g} nats of the best in the same draw, with probability "
-                f"{near_optima.probability:g}; each range lets the other shares move with it."
+                f"As good: within {near_optima.epsilon:.2g} nats of the best in the same draw, with"
+                f" probability {near_optima.probability:g}; each range lets the other shares move"
+                " with it."
             ]
             swaps = [
                 f"{100 * t:.0f} points from {a} to {b}"
@@ -113,12 +114,16 @@ class Decision:
             as_good += [f"All else equal one may move {'; '.join(swaps)}."] if swaps else []
         lines = [
             *as_good,
-            f"Acting now costs {cost.regret.mean:.1e} nats [{cost.regret.q05:.0e}, {cost.regret.q95:.0e}] against "
-            f"knowing the truth; perfect knowledge is worth {cost.evpi:.1e}.",
+            (
+                f"Acting now costs {cost.regret.mean:.1e} nats [{cost.regret.q05:.0e},"
+                f" {cost.regret.q95:.0e}] against knowing the truth; perfect knowledge is worth"
+                f" {cost.evpi:.1e}."
+            ),
         ]
         if self.split is not None:
             lines.append(
-                f"Risk on draws not used to choose: {self.split.honest:.5g}; on those used: {self.split.apparent:.5g}."
+                f"Risk on draws not used to choose: {self.split.honest:.5g}; on those used:"
+                f" {self.split.apparent:.5g}."
             )
         lines += [f"{name} {worth}." for name, worth in self.worth.items()]
         return [row for line in lines for row in textwrap.wrap(line, WIDTH, subsequent_indent="  ")]
@@ -159,14 +164,25 @@ def decide(
         split = None
         if plain and not options.get("chance_constraints"):
             split = split_risk(
-                posterior, scale, targets=targets, risk=options.get("risk"), feasible=feasible, max_draws=draws,
-                noise=options.get("noise", False), seed=options.get("seed", 0),
-            )  # fmt: skip
+                posterior,
+                scale,
+                targets=targets,
+                risk=options.get("risk"),
+                feasible=feasible,
+                max_draws=draws,
+                noise=options.get("noise", False),
+                seed=options.get("seed", 0),
+            )
         progress.update()
         cost = regret(
-            posterior, scale, best.mixture, targets=targets, feasible=feasible, baselines=options.get("baselines"),
+            posterior,
+            scale,
+            best.mixture,
+            targets=targets,
+            feasible=feasible,
+            baselines=options.get("baselines"),
             max_draws=capped_draws,
-        )  # fmt: skip
+        )
         progress.update()
         near_optima = near_optimal(
             posterior,

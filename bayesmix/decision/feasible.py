@@ -133,7 +133,8 @@ class FeasibleSet:
         ]
         if isinstance(self.trust_region, TrustRegion):
             lines.append(
-                f"within {self.trust_region.radius:g} ({self.trust_region.measure}) of {self.trust_region.mixture}"
+                f"within {self.trust_region.radius:g} ({self.trust_region.measure}) of"
+                f" {self.trust_region.mixture}"
             )
         if self.support is not None:
             lines.append(f"in the convex hull of {len(self.support)} runs")

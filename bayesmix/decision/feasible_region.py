@@ -126,7 +126,9 @@ def _with_ball(
     if distance >= trust_region.radius:
         raise InfeasibleError(
             "no mixture satisfies all the constraints",
-            expected=f"a mixture within {trust_region.radius:g} nats (kl) of {trust_region.mixture}",
+            expected=(
+                f"a mixture within {trust_region.radius:g} nats (kl) of {trust_region.mixture}"
+            ),
             got=f"a distance of at least {distance:.3g} under the other constraints",
             advice=f"Widen the trust region beyond {distance:.3g}, or relax the others.",
         )
@@ -147,16 +149,20 @@ def _require_feasible(base: Polytope, rows: Sequence[tuple[Constraint, np.ndarra
     count, width = len(sides), len(base.lower)
     elastic = linprog(
         np.append(np.zeros(width), np.ones(count)),
-        A_ub=np.vstack([
-            np.hstack([base.rows, np.zeros((len(base.limit), count))]),
-            np.hstack([np.array([row for _, row, _ in sides]), -np.eye(count)]),
-        ]),
+        A_ub=np.vstack(
+            [
+                np.hstack([base.rows, np.zeros((len(base.limit), count))]),
+                np.hstack([np.array([row for _, row, _ in sides]), -np.eye(count)]),
+            ]
+        ),
         b_ub=np.append(base.limit, [bound for _, _, bound in sides]),
         A_eq=np.hstack([base.equal, np.zeros((len(base.total), count))]),
         b_eq=base.total,
-        bounds=np.vstack([np.column_stack([base.lower, base.upper]), np.tile([0.0, np.inf], (count, 1))]),
+        bounds=np.vstack(
+            [np.column_stack([base.lower, base.upper]), np.tile([0.0, np.inf], (count, 1))]
+        ),
         options=LP_OPTIONS,
-    )  # fmt: skip
+    )
     if elastic.fun <= SLACK:
         return
     price = -elastic.ineqlin.marginals[len(base.limit) :]

@@ -79,7 +79,8 @@ class NearOptimalSet:
         lines = [f"mixtures with a {head}", "", f"{'domain':<{width}}  {'centre':>7}  range"]
         for domain, (low, high) in self.ranges.items():
             lines.append(
-                f"{domain:<{width}}  {100 * self.centre[domain]:6.1f}%  {100 * low:.1f}% to {100 * high:.1f}%"
+                f"{domain:<{width}}  {100 * self.centre[domain]:6.1f}%  {100 * low:.1f}% to"
+                f" {100 * high:.1f}%"
             )
         swaps = [
             f"{100 * t:.1f} points from {a} to {b}" for (a, b), t in list(self.trades.items())[:3]
@@ -185,9 +186,10 @@ class _Seek:
         def penalised(h: np.ndarray) -> tuple[float, np.ndarray]:
             (value, slope), (regret, uphill) = goal(h), self.task.value_and_slope(h)
             violation = regret > self.limit
-            return float(
-                value + violation * PRICE * (regret - self.limit)
-            ), slope + violation * PRICE * uphill
+            return (
+                float(value + violation * PRICE * (regret - self.limit)),
+                slope + violation * PRICE * uphill,
+            )
 
         start = self.region.project(np.maximum(self.centre, 1e-9)[None])[0]
         mixture = minimise_convex(

@@ -201,7 +201,10 @@ def _keep_promises(
 
 def _complain(minimum: Minimum, strict: bool) -> None:
     gap = "no certificate" if minimum.gap is None else f"a gap of {minimum.gap:.2g} nats"
-    message = f"the optimiser stopped before its tolerance, with {gap}; loosen `tolerance` or the constraints"
+    message = (
+        f"the optimiser stopped before its tolerance, with {gap}; loosen `tolerance` or the"
+        " constraints"
+    )
     if strict:
         raise DiagnosticsError(message)
     warn(message, DiagnosticsWarning)

@@ -124,7 +124,8 @@ class Optimum:
             lines.append(f"no certificate: {self.gap_reason}")
         if self.spread is not None:
             lines.append(
-                f"the three best of several starts ended within {self.spread:.2g} nats of each other"
+                f"the three best of several starts ended within {self.spread:.2g} nats of each"
+                " other"
             )
         if not self.converged:
             lines.append("NOT CONVERGED: the optimiser stopped before it reached its tolerance")

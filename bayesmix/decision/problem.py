@@ -84,7 +84,10 @@ class Problem:
     def why_not_convex(self) -> str:
         """Why no certificate can be given, or nothing when one can."""
         if not self.convex_losses:
-            return "the loss of some draws is not convex in the mixture, so no bound on the gap is known"
+            return (
+                "the loss of some draws is not convex in the mixture, so no bound on the gap is"
+                " known"
+            )
         if not self.objective.convex:
             return "the objective is not known to be convex, so no bound on the gap is known"
         if not self.risk.convex and not isinstance(self.objective, Custom):

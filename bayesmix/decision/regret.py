@@ -155,7 +155,10 @@ class SplitRisk:
         return self.honest - self.apparent
 
     def __str__(self) -> str:
-        return f"risk {self.honest:.4g} nats on draws not used to choose, {self.apparent:.4g} on those used"
+        return (
+            f"risk {self.honest:.4g} nats on draws not used to choose, {self.apparent:.4g} on those"
+            " used"
+        )
 
 
 @renamed(within="feasible")

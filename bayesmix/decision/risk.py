@@ -60,7 +60,8 @@ class Risk(ABC):
         return ":".join([name, *(f"{getattr(self, f.name):g}" for f in fields(self))])
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{getattr(self, f.name):g}' for f in fields(self))})"
+        arguments = ", ".join(f"{getattr(self, f.name):g}" for f in fields(self))
+        return f"{type(self).__name__}({arguments})"
 
 
 @dataclass(frozen=True, repr=False)
@@ -223,7 +224,9 @@ def _require(name: str, value: float, holds: bool, expected: str) -> None:
 def _unknown(text: str) -> InputError:
     return InputError(
         f"{text!r} is not a risk",
-        expected="mean, quantile:LEVEL, cvar:LEVEL, entropic:AVERSION, deviation:AVERSION or worst-draw",
+        expected=(
+            "mean, quantile:LEVEL, cvar:LEVEL, entropic:AVERSION, deviation:AVERSION or worst-draw"
+        ),
         got=repr(text),
         advice="Write for example cvar:0.9, the mean of the worst tenth.",
     )

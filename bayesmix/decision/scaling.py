@@ -151,7 +151,10 @@ class ComputeOptimum:
         edge = (
             "\nthe best N is at the edge of the range looked at: widen it" if self.at_edge else ""
         )
-        return f"{self.flops:.3g} FLOPs: best N over the draws {middle} [{low}, {high}]{edge}\n{self.optimum}"
+        return (
+            f"{self.flops:.3g} FLOPs: best N over the draws {middle} [{low},"
+            f" {high}]{edge}\n{self.optimum}"
+        )
 
 
 @renamed(within="feasible", promises="chance_constraints", against="baselines")

@@ -35,9 +35,11 @@ def baselines_by_name(
     """
     if CHOSEN in (baselines or {}):
         raise InputError(
-            f"a mixture to compare with is called {CHOSEN}", expected="another name", got=CHOSEN,
+            f"a mixture to compare with is called {CHOSEN}",
+            expected="another name",
+            got=CHOSEN,
             advice="That is what the answer itself is called in tables; rename yours.",
-        )  # fmt: skip
+        )
     mixtures = {"uniform": Mixture.uniform(posterior.domains)}
     if posterior.natural is not None:
         mixtures["natural"] = posterior.natural

@@ -112,8 +112,8 @@ class Backtest:
                 figures.pooled(v) for v in (figures.coverage[LEVELS.index(0.9)], figures.width)
             )
             lines.append(
-                f"{name:<{width}}  {count:6d}  {figures.count.sum():6d}  {cover:9.2f}  {width_90:7.2f}  "
-                f"{figures.pooled(figures.mre):5.2f}"
+                f"{name:<{width}}  {count:6d}  {figures.count.sum():6d}  {cover:9.2f} "
+                f" {width_90:7.2f}  {figures.pooled(figures.mre):5.2f}"
             )
         lines += ["", str(self.score), ""]
         lines += [f"diagnostics fail: {name}" for name in self.failed]
@@ -125,8 +125,8 @@ class Backtest:
         cover = figures.pooled(figures.coverage[LEVELS.index(0.9)])
         count = len(set(self.train_run))
         text = (
-            f"90 % bands held {100 * cover:.0f} % of the left-out losses (with {count} training runs, "
-            f"{100 * low:.0f} to {100 * high:.0f} % is what chance allows)"
+            f"90 % bands held {100 * cover:.0f} % of the left-out losses (with {count} training"
+            f" runs, {100 * low:.0f} to {100 * high:.0f} % is what chance allows)"
         )
         return (
             text

@@ -104,8 +104,8 @@ class Bases:
         for b in self.entries:
             priors = ", ".join(f"{site} {share:.0%}" for site, share in _largest(b.prior))
             lines.append(
-                f"{b.target:<{width}}  {b.width:5.1%}  {b.extrapolation:22.0%}  {b.next_width:5.1%}  "
-                f"{priors or '–'}".rstrip()
+                f"{b.target:<{width}}  {b.width:5.1%}  {b.extrapolation:22.0%}  {b.next_width:5.1%}"
+                f"  {priors or '–'}".rstrip()
             )
         return "\n".join(lines)
 

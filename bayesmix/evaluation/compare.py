@@ -179,11 +179,12 @@ class Comparison:
             f"{'target':<{max(label, 6)}}  {head}",
         ]
         for t, target in enumerate(self.targets):
-            row = [
-                f"{f'{self.weights_by_target[law][t]:.2f}  {self.difference(law, target)[0]:8.1f}':>{cells[law]}}"
-                for law in self.laws
-            ]
-            lines.append(f"{target:<{max(label, 6)}}  {'  '.join(row)}")
+            row = f"{target:<{max(label, 6)}}"
+            for law in self.laws:
+                difference, _ = self.difference(law, target)
+                cell = f"{self.weights_by_target[law][t]:.2f}  {difference:8.1f}"
+                row += f"  {cell:>{cells[law]}}"
+            lines.append(row)
         return lines
 
     __repr__ = __str__

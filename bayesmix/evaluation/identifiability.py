@@ -92,7 +92,8 @@ class Check:
             f"{n:.0f} ({target})" for target, n in list(self.effective_runs.items())[:4]
         )
         lines.append(
-            f"{self.rows} points of {self.train_runs} training runs are worth {worth} independent points"
+            f"{self.rows} points of {self.train_runs} training runs are worth {worth} independent"
+            " points"
         )
         blocks = [
             "\n".join([*lines, *self.advice]),
@@ -133,9 +134,11 @@ def _informed(posterior: Posterior, seed: int) -> tuple[Informed, ...]:
     rows = []
     for t, target in enumerate(posterior.targets):
         values = {
-            label: posterior.draws[site][:, :, t]
-            if position is None
-            else posterior.draws[site][:, :, t, position]
+            label: (
+                posterior.draws[site][:, :, t]
+                if position is None
+                else posterior.draws[site][:, :, t, position]
+            )
             for label, (site, position) in places.items()
         }
         sensitivity = _sensitivity(values, likelihood[..., t], log_prior[..., t])
@@ -216,19 +219,22 @@ def _design_advice(runs: Runs) -> list[str]:
     tie = runs.designs.tie
     if abs(tie) > TIED:
         advice.append(
-            f"D is tied to N (r = {tie:.2f}): alpha and beta are only known together; vary tokens at one size"
+            f"D is tied to N (r = {tie:.2f}): alpha and beta are only known together; vary tokens"
+            " at one size"
         )
     for name, values in sizes.items():
         if len(np.unique(values)) < 3:
             advice.append(
-                f"only {len(np.unique(values))} {name}: bands at other {name} are the prior's; run three or more"
+                f"only {len(np.unique(values))} {name}: bands at other {name} are the prior's; run"
+                " three or more"
             )
     constants = [
         d for d, spread in zip(runs.domains, runs.mixture.std(0), strict=True) if spread < 0.01
     ]
     if constants:
         advice.append(
-            f"the weight of {', '.join(constants)} hardly varies: its effect is the prior's; run mixtures with more"
+            f"the weight of {', '.join(constants)} hardly varies: its effect is the prior's; run"
+            " mixtures with more"
         )
     return advice
 
@@ -250,7 +256,8 @@ def _parameter_advice(posterior: Posterior, informed: tuple[Informed, ...]) -> l
         if uninformed:
             remainder = f" and {len(uninformed) - 4} more" if len(uninformed) > 4 else ""
             advice.append(
-                f"{target}: the runs say nothing about {', '.join(uninformed[:4])}{remainder}: do not read them"
+                f"{target}: the runs say nothing about {', '.join(uninformed[:4])}{remainder}: do"
+                " not read them"
             )
         sensitive = [
             r.parameter for r in rows if r.prior > SENSITIVE and r.contraction >= UNINFORMED
@@ -258,6 +265,7 @@ def _parameter_advice(posterior: Posterior, informed: tuple[Informed, ...]) -> l
         if sensitive:
             remainder = f" and {len(sensitive) - 4} more" if len(sensitive) > 4 else ""
             advice.append(
-                f"{target}: a stronger or weaker prior would move {', '.join(sensitive[:4])}{remainder}"
+                f"{target}: a stronger or weaker prior would move"
+                f" {', '.join(sensitive[:4])}{remainder}"
             )
     return advice

@@ -38,8 +38,8 @@ class PriorCheck:
     def problems(self) -> tuple[str, ...]:
         """What is odd about the prior, in sentences."""
         return tuple(
-            f"{t}: only {100 * share:.0f} % of the measured losses lie in the prior's 90 % band at their design; widen "
-            "the priors of E, A, B and M, or check the unit of the losses"
+            f"{t}: only {100 * share:.0f} % of the measured losses lie in the prior's 90 % band at"
+            " their design; widen the priors of E, A, B and M, or check the unit of the losses"
             for t, share in zip(self.targets, self.inside, strict=True)
             if share < 0.5
         )
@@ -66,8 +66,8 @@ class PriorCheck:
             low, mid, high = self.prior[i]
             smallest, median, largest = self.observed[i]
             lines.append(
-                f"{target:<{width}}  {low:8.3f}{mid:8.3f}{high:8.3f}   {smallest:12.3f}{median:8.3f}{largest:8.3f}"
-                f"  {100 * self.inside[i]:5.0f}%"
+                f"{target:<{width}}  {low:8.3f}{mid:8.3f}{high:8.3f}  "
+                f" {smallest:12.3f}{median:8.3f}{largest:8.3f}  {100 * self.inside[i]:5.0f}%"
             )
         return "\n".join([*lines, *self.problems])
 

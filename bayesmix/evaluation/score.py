@@ -59,8 +59,8 @@ class Score:
             shares = "  ".join(f"{pick(level):.2f}" for level in self.coverage)
             count = self.count[i] if i < len(self.targets) else self.count.sum()
             lines.append(
-                f"{target:<{width}}  {pick(self.mre):5.2f}       {shares}  {pick(self.width):7.2f}  "
-                f"{pick(self.crps):7.5f}  {count:6d}"
+                f"{target:<{width}}  {pick(self.mre):5.2f}       {shares}  {pick(self.width):7.2f} "
+                f" {pick(self.crps):7.5f}  {count:6d}"
             )
         return "\n".join(lines)
 

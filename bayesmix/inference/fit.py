@@ -209,19 +209,23 @@ def _warn_about(model: Model, runs: Runs) -> None:
                 f"too few losses of {target} for the {model.law.name} law",
                 expected=f"at least {parameters} measured losses, one a parameter",
                 got=int(measured),
-                advice="Measure more runs, choose a smaller law, or leave the target out with --targets.",
+                advice=(
+                    "Measure more runs, choose a smaller law, or leave the target out with"
+                    " --targets."
+                ),
             )
     for name, exponent, values in (("N", "alpha", runs.params), ("D", "beta", runs.tokens)):
         if len(np.unique(values)) < 3:
             warn(
-                f"the runs have {len(np.unique(values))} distinct {name}: {exponent} is not identified and keeps its "
-                f"prior; run at least three values of {name} to extrapolate in it",
+                f"the runs have {len(np.unique(values))} distinct {name}: {exponent} is not"
+                f" identified and keeps its prior; run at least three values of {name} to"
+                " extrapolate in it",
                 DataWarning,
             )
     if abs(runs.designs.tie) > TIED:
         warn(
-            f"N and D are tied (correlation of logs {runs.designs.tie:.2f}): alpha and beta are only known together; "
-            "vary tokens at one size",
+            f"N and D are tied (correlation of logs {runs.designs.tie:.2f}): alpha and beta are"
+            " only known together; vary tokens at one size",
             DataWarning,
         )
 

@@ -40,9 +40,17 @@ def plot_candidates(
         # runs of one cost lie on one line: they are spread a little, so that they can be seen
         spread = np.exp(np.random.default_rng(place).uniform(-0.02, 0.02, mask.sum()))
         ax.plot(
-            appraisal.costs[mask] * spread, scores[mask], MARKERS[place % 8], color=COLOURS[place % 8], alpha=0.5,
-            markersize=4, markeredgewidth=0, linestyle="", label=label, rasterized=bool(mask.sum() > DENSE),
-        )  # fmt: skip
+            appraisal.costs[mask] * spread,
+            scores[mask],
+            MARKERS[place % 8],
+            color=COLOURS[place % 8],
+            alpha=0.5,
+            markersize=4,
+            markeredgewidth=0,
+            linestyle="",
+            label=label,
+            rasterized=bool(mask.sum() > DENSE),
+        )
     front = appraisal.frontier
     ax.plot(
         appraisal.costs[front],
@@ -67,9 +75,16 @@ def plot_candidates(
     if proposal is not None and len(proposal.runs):
         marked = np.maximum(proposal.scores, LEAST * top)
         ax.plot(
-            proposal.costs, marked, "o", color="none", markeredgecolor=ORANGE, markersize=11,
-            markeredgewidth=1.8, linestyle="", label="proposed",
-        )  # fmt: skip
+            proposal.costs,
+            marked,
+            "o",
+            color="none",
+            markeredgecolor=ORANGE,
+            markersize=11,
+            markeredgewidth=1.8,
+            linestyle="",
+            label="proposed",
+        )
     ax.set_xlim(low, high)
     if top > 0:
         ax.set_yscale("log")

@@ -41,9 +41,17 @@ def plot_convergence(posterior: Posterior, *, ax: Axes) -> Axes:
         if not mask.any():
             continue
         ax.plot(
-            ess[mask], excess[mask], "o", color=colour, alpha=0.5, markersize=4, markeredgewidth=0, linestyle="",
-            label=f"{mask.sum()} {label}", rasterized=int(mask.sum()) > DENSE,
-        )  # fmt: skip
+            ess[mask],
+            excess[mask],
+            "o",
+            color=colour,
+            alpha=0.5,
+            markersize=4,
+            markeredgewidth=0,
+            linestyle="",
+            label=f"{mask.sum()} {label}",
+            rasterized=int(mask.sum()) > DENSE,
+        )
     ax.axhspan(RHAT - 1, high, color="0.5", alpha=0.15, linewidth=0, label="not enough")
     ax.fill_betweenx([LEAST / 1.5, RHAT - 1], low_ess, ESS, color="0.5", alpha=0.15, linewidth=0)
     worst = np.flatnonzero(finite & bad)[np.argsort(-diagnostics.rhat[finite & bad])][:NAMED]

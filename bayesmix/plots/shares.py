@@ -74,9 +74,10 @@ def _line(
     unknown = [d for d in (domain, other_domain) if d is not None and d not in domains]
     if unknown or domain == other_domain:
         raise InputError(
-            "there is no such line through the simplex", expected=f"two domains among {list(domains)}",
+            "there is no such line through the simplex",
+            expected=f"two domains among {list(domains)}",
             got=unknown or [domain, other_domain],
-        )  # fmt: skip
+        )
     vertex = np.eye(1, len(domains), domains.index(domain))[0]
     if other_domain is not None:
         other = np.eye(1, len(domains), domains.index(other_domain))[0]

@@ -168,9 +168,17 @@ def _draw_carried(
     )[index, column]
     run_loss = posterior.predict(runs, noise=False).quantile(0.5)[:, column]
     ax.plot(
-        positions, posterior.runs.loss[rows, column] * curve_loss / run_loss, "o", color=GREY, alpha=0.5, markersize=3,
-        markeredgewidth=0, label="other runs, carried here", zorder=1.5, rasterized=len(rows) > DENSE,
-    )  # fmt: skip
+        positions,
+        posterior.runs.loss[rows, column] * curve_loss / run_loss,
+        "o",
+        color=GREY,
+        alpha=0.5,
+        markersize=3,
+        markeredgewidth=0,
+        label="other runs, carried here",
+        zorder=1.5,
+        rasterized=len(rows) > DENSE,
+    )
 
 
 def _named(scale: Scale, along: Axis) -> str:

@@ -114,9 +114,11 @@ def _three(
     names = tuple(domains or largest)
     if len(set(names)) != 3 or not set(names) <= set(posterior.domains):
         raise InputError(
-            "a ternary map needs three domains", expected=f"three of {list(posterior.domains)}", got=list(names),
+            "a ternary map needs three domains",
+            expected=f"three of {list(posterior.domains)}",
+            got=list(names),
             advice="Name three.",
-        )  # fmt: skip
+        )
     if not sum(shares.get(d, 0.0) for d in names) > 0:
         raise InputError(
             "the three domains have no share to divide",
@@ -187,7 +189,14 @@ def _mark(ax: Any, names: tuple[str, ...], mixtures: Mapping[str, Mixture]) -> N
         marker, colour = MARKS.get(name, ("o", ORANGE))
         size = 9 if name == "chosen" else 6
         ax.plot(
-            *(shares / shares.sum())[:, None], marker, color=colour, markersize=size, markeredgecolor="black",
-            markeredgewidth=0.8, linestyle="", label=name, clip_on=False,
-        )  # fmt: skip
+            *(shares / shares.sum())[:, None],
+            marker,
+            color=colour,
+            markersize=size,
+            markeredgecolor="black",
+            markeredgewidth=0.8,
+            linestyle="",
+            label=name,
+            clip_on=False,
+        )
     ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(-0.2, 1.05))

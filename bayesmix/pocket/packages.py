@@ -68,7 +68,10 @@ def unpacked(name: str) -> Path:
                 f"the package {package.asked} is not the one the corpora were made of",
                 expected=f"sha256 {package.sha256}",
                 got=digest,
-                advice="Fetch that version from an archive of the distribution; other contents give other losses.",
+                advice=(
+                    "Fetch that version from an archive of the distribution; other contents give"
+                    " other losses."
+                ),
             )
         contents = Path(workplace) / "contents"
         contents.mkdir()
@@ -110,7 +113,9 @@ def _run(command: list[str], package: Package, folder: Path | None = None) -> No
     if failed:
         raise InputError(
             f"cannot get {package.asked}",
-            expected=f"`{' '.join(command[:2])}` to work (the corpora are Debian 12 and Python packages)",
+            expected=(
+                f"`{' '.join(command[:2])}` to work (the corpora are Debian 12 and Python packages)"
+            ),
             got=" ".join(message) or "an exit code that is not 0",
             advice="Run it on a Debian 12 machine with network, after `apt-get update`.",
         )

@@ -77,8 +77,8 @@ class Diagnostics:
         width = max([len(t.target) for t in self.targets] + [6])
         lines = [f"{'target':<{width}}  R-hat  bulk ESS  tail ESS  divergent  E-BFMI  steps"]
         lines += [
-            f"{t.target:<{width}}  {t.rhat:5.3f}  {t.ess_bulk:8.0f}  {t.ess_tail:8.0f}  {t.divergences:9d}  "
-            f"{t.bfmi:6.2f}  {t.steps:5.0f}"
+            f"{t.target:<{width}}  {t.rhat:5.3f}  {t.ess_bulk:8.0f}  {t.ess_tail:8.0f} "
+            f" {t.divergences:9d}  {t.bfmi:6.2f}  {t.steps:5.0f}"
             for t in self.targets
         ]
         lines += [
@@ -199,14 +199,14 @@ def _problems(
     if not min(bulk, tail) >= ESS:
         fails = True
         problems.append(
-            f"too few effective draws of {ess_of} (bulk {bulk:.0f}, tail {tail:.0f}, should be at least {ESS:.0f}); "
-            "double --draws"
+            f"too few effective draws of {ess_of} (bulk {bulk:.0f}, tail {tail:.0f}, should be at"
+            f" least {ESS:.0f}); double --draws"
         )
     if divergences:
         fails = fails or share > DIVERGENT_SHARE
         problems.append(
-            f"{divergences} divergent draws ({100 * share:.2g} %): the sampler may miss a corner of the posterior; "
-            "raise --target-accept to 0.99"
+            f"{divergences} divergent draws ({100 * share:.2g} %): the sampler may miss a corner of"
+            " the posterior; raise --target-accept to 0.99"
         )
     if not bfmi >= BFMI:
         problems.append(

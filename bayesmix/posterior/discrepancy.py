@@ -212,9 +212,12 @@ def trend_remarks(
         if fall > 0 and missed > max(2 * unsure, TREND * fall):
             remarks.append(
                 (
-                    f"the law alone misses the trend over the sizes of the runs by {nats:.3g} nats "
-                    f"({missed / fall:.0%} of its range); the discrepancy mends it there and not beyond: "
-                    "extrapolation is unsafe; try another law, or fit without the smallest sizes or token counts",
+                    (
+                        f"the law alone misses the trend over the sizes of the runs by {nats:.3g}"
+                        f" nats ({missed / fall:.0%} of its range); the discrepancy mends it there"
+                        " and not beyond: extrapolation is unsafe; try another law, or fit without"
+                        " the smallest sizes or token counts"
+                    ),
                 )
             )
         else:

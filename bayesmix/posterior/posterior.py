@@ -327,9 +327,9 @@ class Posterior:
     def __str__(self) -> str:
         chains, draws = next(iter(self.draws.values())).shape[:2]
         return (
-            f"Posterior of the {self.model.name} law: {chains} chains × {draws} draws, "
-            f"{len(self.targets)} targets × {len(self.domains)} domains, from {len(self.runs)} measured points\n"
-            f"{self.diagnostics}"
+            f"Posterior of the {self.model.name} law: {chains} chains × {draws} draws,"
+            f" {len(self.targets)} targets × {len(self.domains)} domains, from {len(self.runs)}"
+            f" measured points\n{self.diagnostics}"
         )
 
     __repr__ = __str__

@@ -129,7 +129,8 @@ class Report:
         extrapolation = self.prediction.extrapolation
         if extrapolation is not None and extrapolation.flags[0]:
             remarks.append(
-                f"The answer lies beyond the runs ({extrapolation.flags[0]}): there it rests on the law."
+                f"The answer lies beyond the runs ({extrapolation.flags[0]}): there it rests on the"
+                " law."
             )
         if self.decision.near_optimal.empty:
             remarks.append(
@@ -178,7 +179,8 @@ class Report:
         else:
             best = self.decision.optimum
             lines.append(
-                f"Its expected loss is {best.loss}; acting now costs {self.decision.regret.regret.mean:.1e} nats."
+                f"Its expected loss is {best.loss}; acting now costs"
+                f" {self.decision.regret.regret.mean:.1e} nats."
             )
             lines += [
                 f"Better than {name} with probability {c.worse:.2f}."

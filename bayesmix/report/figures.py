@@ -72,7 +72,8 @@ def _runs(report: Report) -> Iterator[Picture]:
     yield _picture(
         "scales",
         lambda ax: plot_scales(designs, ax=ax, flagship=report.scale),
-        "Where the runs are in N and D, larger dots for more measured points, and the scale to decide at.",
+        "Where the runs are in N and D, larger dots for more measured points, and the scale to"
+        " decide at.",
     )
 
 
@@ -83,7 +84,8 @@ def _sampler(report: Report) -> Iterator[Picture]:
     yield _picture(
         "convergence",
         lambda ax: plot_convergence(posterior, ax=ax),
-        "Every parameter of every target: chains agree where R-hat is near 1, and have drawn enough far to the right.",
+        "Every parameter of every target: chains agree where R-hat is near 1, and have drawn enough"
+        " far to the right.",
     )
     subset = thinned(posterior, DRAWS)
     for place, target in enumerate(first_targets(report, LEARNED)):
@@ -93,7 +95,8 @@ def _sampler(report: Report) -> Iterator[Picture]:
             lambda ax, target=target: plot_learned(
                 subset, target=target, ax=ax, max_parameters=PARAMETERS
             ),
-            f"What the runs taught about the parameters of {target}: a bar over the whole width keeps its prior.",
+            f"What the runs taught about the parameters of {target}: a bar over the whole width"
+            " keeps its prior.",
             height=max(HEIGHT, 1.2 + 0.155 * rows),
         )
 
@@ -104,15 +107,16 @@ def _bands(report: Report) -> Iterator[Picture]:
         yield _picture(
             "loo-pit",
             lambda ax: plot_loo_pit(loo_pit, ax=ax),
-            "Where each fitted run lies in what the others predict for it: in the grey band when bands hold among the "
-            "runs. Beyond them only a backtest can tell.",
+            "Where each fitted run lies in what the others predict for it: in the grey band when"
+            " bands hold among the runs. Beyond them only a backtest can tell.",
         )
     design, posterior = report.decision.optimum.design, _few(report)
     for place, target in enumerate(first_targets(report, MULTIPLES)):
         yield _picture(
             f"size-{place}",
             lambda ax, target=target: plot_loss_by_size(posterior, design, target=target, ax=ax),
-            f"Loss on {target} of the chosen mixture against model size, with the runs carried to it by the law.",
+            f"Loss on {target} of the chosen mixture against model size, with the runs carried to"
+            " it by the law.",
         )
     first = first_targets(report, 1)[0]
     yield _picture(
@@ -125,7 +129,8 @@ def _bands(report: Report) -> Iterator[Picture]:
         yield _picture(
             "share",
             lambda ax: plot_loss_by_share(posterior, design, domain, target=first, ax=ax),
-            f"Expected loss on {first} as the share of {domain} changes and the others keep their proportions.",
+            f"Expected loss on {first} as the share of {domain} changes and the others keep their"
+            " proportions.",
         )
 
 
@@ -135,8 +140,8 @@ def _decision(report: Report) -> Iterator[Picture]:
     yield _picture(
         "shares",
         lambda ax: plot_shares(decision, ax=ax, max_domains=DOMAINS),
-        "The chosen share of every domain, and how far it may move with the others following while the mixture "
-        "stays as good.",
+        "The chosen share of every domain, and how far it may move with the others following while"
+        " the mixture stays as good.",
         height=max(2.4, 1.2 + 0.22 * bars),
     )
     yield _picture(

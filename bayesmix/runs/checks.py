@@ -113,7 +113,10 @@ def bad_losses(table: LenientTable) -> Finding | None:
     rows, columns = np.nonzero(np.isinf(table.loss) | (table.loss <= 0))
     if not rows.size:
         return None
-    message = f"Losses that are infinite or not above 0, first {table.targets[columns[0]]} of {table.name(int(rows[0]))}."
+    message = (
+        f"Losses that are infinite or not above 0, first {table.targets[columns[0]]} of"
+        f" {table.name(int(rows[0]))}."
+    )
     return Finding("bad-loss", "fail", message, "Blank them or drop the rows.", rows.size)
 
 
@@ -202,7 +205,10 @@ def short_targets(table: LenientTable) -> Finding | None:
     if not short.size:
         return None
     names = listed(f"{table.targets[t]} {measured[t]}" for t in short)
-    message = f"Measured losses: {names}; the joint law has {joint} parameters a target, the additive {additive}."
+    message = (
+        f"Measured losses: {names}; the joint law has {joint} parameters a target, the additive"
+        f" {additive}."
+    )
     advice = "Leave the target out, add runs, or take a law with fewer parameters."
     return Finding(
         "short-target",
@@ -227,7 +233,10 @@ def _few(values: np.ndarray, code: str, symbol: str, unknown: str) -> Finding | 
     distinct = _distinct(values)
     if distinct >= 3 or distinct == 0:
         return None
-    message = f"Only {distinct} distinct {symbol}: the runs do not identify {unknown}; the prior decides them."
+    message = (
+        f"Only {distinct} distinct {symbol}: the runs do not identify {unknown}; the prior decides"
+        " them."
+    )
     return Finding(
         code,
         "review",
@@ -246,7 +255,10 @@ def tied_scales(table: LenientTable) -> Finding | None:
     severity: Severity = (
         "fail" if abs(tie) > TIED else "review" if abs(tie) >= TIED_REVIEW else "info"
     )
-    message = f"corr(log N, log D) = {tie:.2f}: the shares of N and D in the loss (alpha, beta) are hard to tell apart."
+    message = (
+        f"corr(log N, log D) = {tie:.2f}: the shares of N and D in the loss (alpha, beta) are hard"
+        " to tell apart."
+    )
     advice = "Add runs of one N at several D (checkpoints of a constant learning rate do)."
     return Finding("tied-scale", severity, message, advice, int(use.sum()))
 
@@ -257,7 +269,10 @@ def exact_zeros(table: LenientTable) -> Finding | None:
         return None
     zeros = table.mixture == 0
     if zeros.any():
-        message = f"{100 * zeros.mean():.0f} % of the weights are exactly 0, in {zeros.any(axis=0).sum()} of the domains."
+        message = (
+            f"{100 * zeros.mean():.0f} % of the weights are exactly 0, in {zeros.any(axis=0).sum()}"
+            " of the domains."
+        )
         advice = "Legal. The loss rises steeply towards 0: expect wide bands there."
         return Finding("exact-zeros", "info", message, advice, int(zeros.sum()))
     lowest = np.nanmin(table.mixture)
@@ -285,7 +300,10 @@ def constant_domains(table: LenientTable) -> Finding | None:
     if not constant.size:
         return None
     names = listed(f"{table.domains[i]} {mean[i]:.3g} +- {sd[i]:.1g}" for i in constant)
-    message = f"{constant.size} domain(s) hardly vary over {len(recipes)} mixtures: {names}. Their effect is not identified."
+    message = (
+        f"{constant.size} domain(s) hardly vary over {len(recipes)} mixtures: {names}. Their effect"
+        " is not identified."
+    )
     return Finding(
         "constant-domain",
         "review",
@@ -300,7 +318,10 @@ def few_mixtures(table: LenientTable) -> Finding | None:
     k, mixtures = len(table.domains), int(table.recipe.max()) + 1
     if k < 2 or mixtures >= 2 * k + 1:
         return None
-    message = f"{mixtures} distinct mixture(s) of {k} domains; the mixture term has {2 * k + 1} parameters."
+    message = (
+        f"{mixtures} distinct mixture(s) of {k} domains; the mixture term has {2 * k + 1}"
+        " parameters."
+    )
     return Finding(
         "few-mixtures", "review", message, "Add mixtures, or merge domains (rename).", mixtures
     )
@@ -310,7 +331,10 @@ def pseudo_replicates(table: LenientTable) -> Finding | None:
     """Checkpoints of one training run that pass as independent runs, or that are declared."""
     if table.said_runs:
         runs = len(np.unique(table.group))
-        message = f"{len(table)} rows are checkpoints of {runs} training runs, which the noise has to know about."
+        message = (
+            f"{len(table)} rows are checkpoints of {runs} training runs, which the noise has to"
+            " know about."
+        )
         return Finding(
             "checkpoints", "info", message, "train_run says so: nothing to do.", len(table) - runs
         )
@@ -319,7 +343,10 @@ def pseudo_replicates(table: LenientTable) -> Finding | None:
     if not rows:
         return None
     key = "N, mixture and seed" if table.domains else "N"
-    message = f"{rows} rows share {key} and differ in D. Checkpoints of one run are no independent measurements."
+    message = (
+        f"{rows} rows share {key} and differ in D. Checkpoints of one run are no independent"
+        " measurements."
+    )
     advice = (
         "If they are checkpoints, add a train_run column: bands come out far too narrow without it."
     )

@@ -61,7 +61,10 @@ OLMIX = Preset(
     run_id=("run_id", "run"),
     weight=r"(.+)",
     loss=r"(.+)",
-    metadata=r"(Unnamed: \d+|_.*|run|run_id|name|index|params|tokens|tokens_planned|train_run|seed|loss_se(95)?\..+)?",
+    metadata=(
+        r"(Unnamed: \d+|_.*|run|run_id|name|index|params|tokens|tokens_planned|train_run|seed|"
+        r"loss_se(95)?\..+)?"
+    ),
     files=("*ratios.csv", "*metrics.csv"),
     single=False,
 )

@@ -258,7 +258,10 @@ def _not_found(path: Path) -> InputError:
     sets = ", ".join(shipped()) or "none"
     if path.is_dir():
         got = "a folder"
-        advice = "Give the file in it; for a folder of two files pass preset='olmix' or 'regmix' (--preset)."
+        advice = (
+            "Give the file in it; for a folder of two files pass preset='olmix' or 'regmix'"
+            " (--preset)."
+        )
     else:
         similar = [name for name in shipped() if closest(str(path), [name])]
         got = "no such file"
@@ -279,9 +282,11 @@ def _unreadable(path: Path, problem: Exception | str) -> InputError:
     words = str(problem).splitlines()
     return InputError(
         f"cannot read {path}",
-        expected="a comma-separated table with one header row"
-        if _suffix(path) in CSV
-        else "a table in the format its suffix names",
+        expected=(
+            "a comma-separated table with one header row"
+            if _suffix(path) in CSV
+            else "a table in the format its suffix names"
+        ),
         got=words[0] if words else type(problem).__name__,
         advice="Check that the file is whole and saved in the format its suffix says.",
     )

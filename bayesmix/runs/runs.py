@@ -85,7 +85,8 @@ class Runs:
         if len(bad):
             run, target = bad[0]
             raise InputError(
-                f"the standard error of loss.{self.targets[target]} of {self.designs.ids[run]} is not one",
+                f"the standard error of loss.{self.targets[target]} of {self.designs.ids[run]} is"
+                " not one",
                 expected="a finite number of at least 0, or nothing where it is unknown",
                 got=float(loss_se[run, target]),
                 advice="Correct the row or leave the value blank.",
@@ -161,7 +162,10 @@ class Runs:
                 f"{len(set(twice))} run id(s) stand more than once",
                 expected="one row per run_id",
                 got=sorted(set(twice))[:3],
-                advice="Drop the copies, or give checkpoints of one run distinct run_id and the same train_run.",
+                advice=(
+                    "Drop the copies, or give checkpoints of one run distinct run_id and the same"
+                    " train_run."
+                ),
             )
 
     @property

@@ -79,11 +79,10 @@ def parallel_map[Item, Result](
         ):  # no scheduler: Dask would take work that it never answers
             break
     raise WorkerError(
-        f"{len(remaining)} of {len(items)} tasks have no result, {len(results)} are done. "
-        f"Lost: {_named(remaining, names)}. "
-        f"{_said(reason)}. A worker died, often for want of memory, or the scheduler was lost. Give each worker more "
-        'memory, or run fewer at once; start a pool of processes under `if __name__ == "__main__":`; then call again '
-        "with a new executor."
+        f"{len(remaining)} of {len(items)} tasks have no result, {len(results)} are done. Lost:"
+        f" {_named(remaining, names)}. {_said(reason)}. A worker died, often for want of memory, or"
+        " the scheduler was lost. Give each worker more memory, or run fewer at once; start a pool"
+        ' of processes under `if __name__ == "__main__":`; then call again with a new executor.'
     ) from reason
 
 

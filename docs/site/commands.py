@@ -19,7 +19,10 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def _section(words: tuple[str, ...]) -> str:
-    return f"{'##' if len(words) == 1 else '###'} bayesmix {' '.join(words)}\n\n```text\n{_help(words)}\n```\n"
+    return (
+        f"{'##' if len(words) == 1 else '###'} bayesmix"
+        f" {' '.join(words)}\n\n```text\n{_help(words)}\n```\n"
+    )
 
 
 def _commands(group: tuple[str, ...]) -> list[tuple[str, ...]]:

@@ -104,9 +104,14 @@ def test_checkpoints_of_a_run_are_one_run() -> None:
     scores = score_pool(InformationGain(), view, posterior, whole)  # type: ignore[arg-type]
     x = features(points)
     scatter = 0.04**2 + SCATTER**2 * np.eye(3)
-    exact = len(posterior.targets) * 0.5 * (
-        np.linalg.slogdet(scatter + x @ posterior.covariance @ x.T)[1] - np.linalg.slogdet(scatter)[1]
-    )  # fmt: skip
+    exact = (
+        len(posterior.targets)
+        * 0.5
+        * (
+            np.linalg.slogdet(scatter + x @ posterior.covariance @ x.T)[1]
+            - np.linalg.slogdet(scatter)[1]
+        )
+    )
     assert len(whole) == 1
     assert scores == pytest.approx([exact], abs=0.05)
 

@@ -99,26 +99,43 @@ BENCHES = {
     b.name: b
     for b in (
         Bench(
-            "slimpajama", slimpajama_pool, slimpajama_judged, lambda: Scale(1.235e9, 4.6078e10), {"openhermes": 1.0},
-            first=10, until=25, every=3,
+            "slimpajama",
+            slimpajama_pool,
+            slimpajama_judged,
+            lambda: Scale(1.235e9, 4.6078e10),
+            {"openhermes": 1.0},
+            first=10,
+            until=25,
+            every=3,
             what="100 runs at 310M and 680M to choose from, judged on the 20 mixtures at 1235M, for OpenHermes, which "
             "is in no training mixture.",
         ),
         Bench(
-            "regmix", lambda: regmix("train"), lambda: regmix("test"), lambda: Scale(1310720, 1e9), {"pile_cc": 1.0},
-            first=40, until=60, every=5,
+            "regmix",
+            lambda: regmix("train"),
+            lambda: regmix("test"),
+            lambda: Scale(1310720, 1e9),
+            {"pile_cc": 1.0},
+            first=40,
+            until=60,
+            every=5,
             what="512 mixtures at 1M parameters to choose from, judged on 256 others, for Pile-CC. All runs cost the "
             "same.",
         ),
         Bench(
-            "pocket", lambda: pocket(largest=False), lambda: pocket(largest=True), pocket_flagship,
+            "pocket",
+            lambda: pocket(largest=False),
+            lambda: pocket(largest=True),
+            pocket_flagship,
             dict.fromkeys(("prose", "code", "speech", "image"), 0.25),
-            first=6, until=21, every=3,
+            first=6,
+            until=21,
+            every=3,
             what="The runs that come with the package, `pocket-multimodal`: the smaller models to choose from, judged "
             "on the mixtures of the largest, the four kinds of data weighed alike.",
         ),
     )
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -228,9 +245,16 @@ def piece(bench: Bench, strategy: Strategy, seed: int, cache: Path) -> Trace:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             trace = replay(
-                BELIEF, bench.pool(), bench.judged(), strategy, targets=bench.targets, initial=bench.first,
-                count=bench.until, looks=lambda n: (n - bench.first) % bench.every == 0, seed=seed,
-            )  # fmt: skip
+                BELIEF,
+                bench.pool(),
+                bench.judged(),
+                strategy,
+                targets=bench.targets,
+                initial=bench.first,
+                count=bench.until,
+                looks=lambda n: (n - bench.first) % bench.every == 0,
+                seed=seed,
+            )
         with atomic_write(path) as draft:
             draft.write_text(json.dumps(trace.as_dict()))
     return Trace.from_dict(json.loads(path.read_text()))
@@ -268,11 +292,15 @@ def table(bench: Bench, found: dict[str, dict[int, Trace]]) -> str:
     )
     times = np.quantile([high / low for low, high in spans.values()], [0, 0.5, 1])
     rows = [
-        f"{len(spans)} seeds that every strategy has. Areas are over log FLOPs, for each seed from what its first runs "
-        f"cost to the least that any strategy spent, {times[1]:.3g} times as much (median; {times[0]:.3g} to "
-        f"{times[2]:.3g}), where the end is.",
-        "| strategy | mean regret under the curve, mnats | ours minus it [95 % paired] | regret at the end, mnats "
-        "| error at the end, % | k̂ ≥ 0.7 |",
+        (
+            f"{len(spans)} seeds that every strategy has. Areas are over log FLOPs, for each seed"
+            f" from what its first runs cost to the least that any strategy spent, {times[1]:.3g}"
+            f" times as much (median; {times[0]:.3g} to {times[2]:.3g}), where the end is."
+        ),
+        (
+            "| strategy | mean regret under the curve, mnats | ours minus it [95 % paired] | regret"
+            " at the end, mnats | error at the end, % | k̂ ≥ 0.7 |"
+        ),
         "|---|" + "---:|" * 5,
     ]
     for name, by_seed in found.items():
@@ -294,7 +322,8 @@ def table(bench: Bench, found: dict[str, dict[int, Trace]]) -> str:
             else "– | –"
         )
         rows.append(
-            f"| {name} | {np.mean(areas[name]):.2f} | {against} | {1e3 * ends['regret']:.2f} | {law} |"
+            f"| {name} | {np.mean(areas[name]):.2f} | {against} | {1e3 * ends['regret']:.2f} |"
+            f" {law} |"
         )
     return "\n".join([rows[0], "", *rows[1:]])
 
@@ -314,9 +343,9 @@ def reached(bench: Bench, found: dict[str, dict[int, Trace]], whole: Trace) -> s
             f"{name} {f'{100 * budgets[there[0]] / price:.0f} %' if len(there) else 'not reached'}"
         )
     return (
-        f"The whole pool ({whole.steps[-1].runs} runs, {price:.2g} FLOPs) decides with a regret of {1e3 * goal:.2f} "
-        f"mnats and predicts with an error of {100 * whole.steps[-1].error:.2f} %. Share of its FLOPs at which the "
-        f"mean regret first is as low: {'; '.join(said)}."
+        f"The whole pool ({whole.steps[-1].runs} runs, {price:.2g} FLOPs) decides with a regret of"
+        f" {1e3 * goal:.2f} mnats and predicts with an error of {100 * whole.steps[-1].error:.2f}"
+        f" %. Share of its FLOPs at which the mean regret first is as low: {'; '.join(said)}."
     )
 
 
@@ -358,16 +387,26 @@ def page(cache: Path) -> None:
     """Write docs/active.md from the pieces there are."""
     parts = [
         "# Which run next: replays",
-        "Made by `uv run python -m tests.benchmarks.active`; the tables of slimpajama and regmix are not part of the "
-        "project. A recorded pool is revealed run by run to a strategy; every strategy with the same seed begins with "
-        "the same random runs. The decision is the judged mixture with the lowest expected loss; its regret is "
-        "*measured*: its recorded loss minus the lowest recorded one. A run is bought whole, with all its checkpoints.",
-        "Beliefs are the additive law without drift, brought up to date with `laplace` (Student-t at the best fit, "
-        "Pareto-smoothed importance weights), not with NUTS: with drift a refit takes some forty times as long. The "
-        "last column says how often k̂ called for a fit instead.",
-        f"*{GAUSSIAN}* is Bayesian optimisation as one does it without a law (`tests/benchmarks/gaussian_process.py`): "
-        "a Gaussian process over mixture, log N and log D, and the knowledge gradient per FLOP over the judged "
-        "mixtures. In its first row the law decides on the runs it bought; in the second the process decides too.",
+        (
+            "Made by `uv run python -m tests.benchmarks.active`; the tables of slimpajama and"
+            " regmix are not part of the project. A recorded pool is revealed run by run to a"
+            " strategy; every strategy with the same seed begins with the same random runs. The"
+            " decision is the judged mixture with the lowest expected loss; its regret is"
+            " *measured*: its recorded loss minus the lowest recorded one. A run is bought whole,"
+            " with all its checkpoints."
+        ),
+        (
+            "Beliefs are the additive law without drift, brought up to date with `laplace`"
+            " (Student-t at the best fit, Pareto-smoothed importance weights), not with NUTS: with"
+            " drift a refit takes some forty times as long. The last column says how often k̂"
+            " called for a fit instead."
+        ),
+        (
+            f"*{GAUSSIAN}* is Bayesian optimisation as one does it without a law"
+            " (`tests/benchmarks/gaussian_process.py`): a Gaussian process over mixture, log N and"
+            " log D, and the knowledge gradient per FLOP over the judged mixtures. In its first"
+            " row the law decides on the runs it bought; in the second the process decides too."
+        ),
     ]
     for bench in BENCHES.values():
         found = traces(bench, cache)
@@ -378,11 +417,13 @@ def page(cache: Path) -> None:
         picture = figure(bench, found, whole)
         seeds = ", ".join(f"{name} {len(by_seed)}" for name, by_seed in found.items())
         parts += [
-            f"## {bench.name}", bench.what,
+            f"## {bench.name}",
+            bench.what,
             f"Begun with {bench.first} random runs, replayed to {bench.until}. Seeds run: {seeds}.",
-            table(bench, found), reached(bench, found, whole),
+            table(bench, found),
+            reached(bench, found, whole),
             f"![{bench.name}: regret and error against FLOPs](figures/{picture.name})",
-        ]  # fmt: skip
+        ]
     with atomic_write(PAGE) as draft:
         draft.write_text("\n\n".join(parts) + "\n")
 

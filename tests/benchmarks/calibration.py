@@ -174,10 +174,16 @@ def splits() -> Iterator[Split]:
             )
     regmix = from_file(DATA / "regmix" / "runs.csv")
     yield Split(
-        "regmix", "regmix, additive", "128 of 512 mixtures → 256 others", Additive(), regmix,
-        lambda r: np.isin(np.arange(len(r)), np.random.default_rng(0).choice(512, 128, replace=False)),
+        "regmix",
+        "regmix, additive",
+        "128 of 512 mixtures → 256 others",
+        Additive(),
+        regmix,
+        lambda r: np.isin(
+            np.arange(len(r)), np.random.default_rng(0).choice(512, 128, replace=False)
+        ),
         lambda r: np.arange(len(r)) >= 512,
-    )  # fmt: skip
+    )
     for window in (True, False):
 
         def table(window: bool = window) -> Runs:
@@ -193,9 +199,14 @@ def splits() -> Iterator[Split]:
                     f"slimpajama-{short}-{law.name}-{size:.3g}", name, law, table, size, ways=ways
                 )
             yield Split(
-                f"slimpajama-{short}-{law.name}-D", name, "D ≤ 13e9 → D ≥ 19e9", law, table,
-                lambda r: r.tokens <= 1.31e10, lambda r: r.tokens >= 1.9e10,
-            )  # fmt: skip
+                f"slimpajama-{short}-{law.name}-D",
+                name,
+                "D ≤ 13e9 → D ≥ 19e9",
+                law,
+                table,
+                lambda r: r.tokens <= 1.31e10,
+                lambda r: r.tokens >= 1.9e10,
+            )
 
 
 def _cuts(runs: Runs) -> list[float]:
@@ -349,8 +360,8 @@ def interval(share: float, count: int) -> str:
 
 
 HEAD = (
-    "| | 50 % | 80 % | 90 % | by runs | 95 % | width % | MRE % | signed % | WIS mnats | CRPS mnats | Spearman |\n|---|"
-    + "---:|" * 11
+    "| | 50 % | 80 % | 90 % | by runs | 95 % | width % | MRE % | signed % | WIS mnats | CRPS mnats"
+    " | Spearman |\n|---|" + "---:|" * 11
 )
 
 
@@ -370,10 +381,10 @@ def section(split: Split, found: dict[str, Any]) -> str:
     fitted, held_out = found["fitted"], found["held_out"]
     default = found["ways"]["default"]["fit"]
     says = (
-        f"{split.says}. Fitted: {fitted[0]} points of {fitted[1]} runs. Held out: {held_out[0]} points of "
-        f"{held_out[1]} runs, {found['octaves']:.1f} octaves beyond. Default model: {default['verdict']}, "
-        f"R-hat {default['rhat']:.3f}, ESS {default['ess']:.0f}, {default['divergences']} divergences, "
-        f"{default['steps']:.0f} steps a draw."
+        f"{split.says}. Fitted: {fitted[0]} points of {fitted[1]} runs. Held out: {held_out[0]}"
+        f" points of {held_out[1]} runs, {found['octaves']:.1f} octaves beyond. Default model:"
+        f" {default['verdict']}, R-hat {default['rhat']:.3f}, ESS {default['ess']:.0f},"
+        f" {default['divergences']} divergences, {default['steps']:.0f} steps a draw."
     )
     rows = "\n".join(row(way, of, held_out[1]) for way, of in found["ways"].items())
     targets = next(iter(found["ways"].values()))["by_target"]
@@ -395,8 +406,11 @@ def section(split: Split, found: dict[str, Any]) -> str:
 def summary(found: dict[Split, dict[str, Any]]) -> str:
     """All splits in one table: WIS against the better of law alone and bootstrap, coverage by distance."""
     lines = [
-        "| table | octaves beyond | runs held out | WIS: default over the better of law alone and bootstrap | "
-        "90 % cover: alone, bootstrap, default | signed error %: alone, default | Spearman: alone, default |",
+        (
+            "| table | octaves beyond | runs held out | WIS: default over the better of law alone"
+            " and bootstrap | 90 % cover: alone, bootstrap, default | signed error %: alone,"
+            " default | Spearman: alone, default |"
+        ),
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     ratios, near, far = [], [], []
@@ -414,14 +428,17 @@ def summary(found: dict[Split, dict[str, Any]]) -> str:
         mark = " †" if ways["default"]["fit"]["verdict"] == "FAIL" else ""
         lines.append(
             f"| {split.table}: {split.says}{mark} | {one['octaves']:.1f} | {runs} | {ratio:.2f} | {cover} | {signed} | "
-            + ("–" if np.isnan(rank[0]) else ", ".join(f"{r:.3f}" for r in rank)) + " |"
-        )  # fmt: skip
+            + ("–" if np.isnan(rank[0]) else ", ".join(f"{r:.3f}" for r in rank))
+            + " |"
+        )
     said = (
-        f"{len(found)} splits. WIS of the default model over that of the better of law alone and bootstrap: geometric "
-        f"mean {np.exp(np.mean(np.log(ratios))):.2f}, largest {max(ratios):.2f}. 90 % bands of the default model, "
+        f"{len(found)} splits. WIS of the default model over that of the better of law alone and"
+        f" bootstrap: geometric mean {np.exp(np.mean(np.log(ratios))):.2f}, largest"
+        f" {max(ratios):.2f}. 90 % bands of the default model, "
         + "; ".join(
-            f"{name}: {np.average([c for c, _ in rows], weights=[n for _, n in rows]):.2f} of "
-            f"{sum(n for _, n in rows)} runs, a mean of {np.mean([c for c, _ in rows]):.2f} over splits"
+            f"{name}: {np.average([c for c, _ in rows], weights=[n for _, n in rows]):.2f} of"
+            f" {sum(n for _, n in rows)} runs, a mean of {np.mean([c for c, _ in rows]):.2f} over"
+            " splits"
             for name, rows in (("up to 2 octaves beyond", near), ("farther", far))
             if rows
         )
@@ -434,7 +451,8 @@ def summary(found: dict[Split, dict[str, Any]]) -> str:
             ratio = np.exp(np.mean([np.log(a["wis"] / b["wis"]) for a, b in both]))
             cover = np.mean([a["coverage"][2] for a, _ in both])
             others.append(
-                f"{WAYS[way].removeprefix('… ')}: WIS × {ratio:.2f}, mean cover {cover:.2f} ({len(both)} splits)"
+                f"{WAYS[way].removeprefix('… ')}: WIS × {ratio:.2f}, mean cover {cover:.2f}"
+                f" ({len(both)} splits)"
             )
     return f"{said}\n\nAgainst the default model, {'; '.join(others)}.\n\n" + "\n".join(lines)
 

@@ -84,10 +84,14 @@ def equal_weights(posterior: Posterior) -> str:
     return "\n\n".join(
         [
             shares_table({"mean risk": best.mixture, "published": PUBLISHED, "natural": NATURAL}),
-            f"Total-variation distance to the published optimum: **{best.mixture.distance(PUBLISHED):.3f}**. Expected "
-            f"regret of our choice: **{cost.regret.mean:.1e}** nats [{cost.regret.q05:.0e}, {cost.regret.q95:.0e}]. "
-            f"The published mixture loses {theirs.mean:.1e} nats [{theirs.q05:.0e}, {theirs.q95:.0e}] "
-            f"against ours, natural {best.against['natural'].excess.mean:.3f}.",
+            (
+                "Total-variation distance to the published optimum:"
+                f" **{best.mixture.distance(PUBLISHED):.3f}**. Expected regret of our choice:"
+                f" **{cost.regret.mean:.1e}** nats [{cost.regret.q05:.0e}, {cost.regret.q95:.0e}]."
+                f" The published mixture loses {theirs.mean:.1e} nats [{theirs.q05:.0e},"
+                f" {theirs.q95:.0e}] against ours, natural"
+                f" {best.against['natural'].excess.mean:.3f}."
+            ),
         ]
     )
 
@@ -132,17 +136,23 @@ def chat(posteriors: dict[str, Posterior]) -> tuple[str, Decision]:
     swap = "; ".join(
         f"{100 * t:.0f} points from {a} to {b}" for (a, b), t in list(same.trades.items())[:2]
     )
-    return "\n\n".join(
-        [
-            "The answer by the largest size that was fitted:",
-            shares_table(
-                {name: o.mixture for name, o in by_size.items()} | {"published": PUBLISHED_CHAT}
-            ),
-            f"From N ≤ 680M to the whole window it moves by {moved:.2f} in total variation. Within one posterior, "
-            f"{same.epsilon:.1g} nats of regret leave c4 {span['c4']} and commoncrawl {span['commoncrawl']}; {swap}.",
-            "\n".join(rows),
-        ]
-    ), best
+    return (
+        "\n\n".join(
+            [
+                "The answer by the largest size that was fitted:",
+                shares_table(
+                    {name: o.mixture for name, o in by_size.items()} | {"published": PUBLISHED_CHAT}
+                ),
+                (
+                    f"From N ≤ 680M to the whole window it moves by {moved:.2f} in total variation."
+                    f" Within one posterior, {same.epsilon:.1g} nats of regret leave c4"
+                    f" {span['c4']} and commoncrawl {span['commoncrawl']}; {swap}."
+                ),
+                "\n".join(rows),
+            ]
+        ),
+        best,
+    )
 
 
 class Picks(NamedTuple):
@@ -209,8 +219,9 @@ def bound_table(runs: Runs, made: dict[str, Posterior]) -> str:
             s = score(posterior.predict(test.designs), test.loss)
             divergent = sum(t.divergences for t in posterior.diagnostics.targets)
             rows.append(
-                f"| {at / 1e6:.0f}M | {name} | {s.pooled(s.mre):.3f} | {s.pooled(s.coverage[2]):.3f} "
-                f"| {s.pooled(s.crps):.5f} | {divergent} | {posterior.diagnostics.verdict} |"
+                f"| {at / 1e6:.0f}M | {name} | {s.pooled(s.mre):.3f} |"
+                f" {s.pooled(s.coverage[2]):.3f} | {s.pooled(s.crps):.5f} | {divergent} |"
+                f" {posterior.diagnostics.verdict} |"
             )
     return "\n".join(rows)
 

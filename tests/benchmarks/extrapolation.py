@@ -116,7 +116,10 @@ def page(found: list[Record]) -> str:
     prior: Any = Discrepancy().priors()[SITE]
     median, scale = best(found)
     rows = [
-        "| setup | misses | median and sd of log s from the others | 68 % | 90 % | median of the absolute share |",
+        (
+            "| setup | misses | median and sd of log s from the others | 68 % | 90 % | median of"
+            " the absolute share |"
+        ),
         "|---|---:|---:|---:|---:|---:|",
     ]
     covers = []
@@ -132,25 +135,35 @@ def page(found: list[Record]) -> str:
         )
         prior_says = f"{others[0]:.2f}, {others[1]:.2f}"
         rows.append(
-            f"| {setup} | {len(places)} | {prior_says} | {inside[0]:.2f} | {inside[1]:.2f} | {size:.2f} |"
+            f"| {setup} | {len(places)} | {prior_says} | {inside[0]:.2f} | {inside[1]:.2f} |"
+            f" {size:.2f} |"
         )
     mean = np.mean(covers, axis=0)
     return "\n\n".join(
         [
             "# How far laws miss beyond their runs",
-            "Made by `uv run python -m tests.benchmarks.extrapolation` from tables that are not part of the project. "
-            "Each table was cut at up to three sizes, each at least .75 octaves of N below the next; the law was "
-            "fitted to what lies below, and its misses above are in units of its own further fall (above 0: too high). "
-            "Rows of fewer than two tokens a parameter are left out.",
+            (
+                "Made by `uv run python -m tests.benchmarks.extrapolation` from tables that are not"
+                " part of the project. Each table was cut at up to three sizes, each at least .75"
+                " octaves of N below the next; the law was fitted to what lies below, and its"
+                " misses above are in units of its own further fall (above 0: too high). Rows of"
+                " fewer than two tokens a parameter are left out."
+            ),
             "## The prior",
-            "A miss is Normal(0, s² + sd²), with sd what the law's own uncertainty explains, and log s Normal. Most "
-            f"likely, with all setups counting alike: median {median:.2f}, standard deviation of log s {scale:.2f}. "
-            f"The package has median {float(np.exp(prior.loc)):.2f} and {float(prior.scale):.2f}. Targets of one table "
-            f"differ by {BETWEEN:.2f} in log s, and a miss counts as {TEMPER:.1f} of an independent one.",
+            (
+                "A miss is Normal(0, s² + sd²), with sd what the law's own uncertainty explains,"
+                " and log s Normal. Most likely, with all setups counting alike: median"
+                f" {median:.2f}, standard deviation of log s {scale:.2f}. The package has median"
+                f" {float(np.exp(prior.loc)):.2f} and {float(prior.scale):.2f}. Targets of one"
+                f" table differ by {BETWEEN:.2f} in log s, and a miss counts as {TEMPER:.1f} of an"
+                " independent one."
+            ),
             "## Leave one setup out",
-            "Places of the misses of a setup in their forecasts: from the prior that the other setups give, and from "
-            f"the table's own misses at smaller sizes. Mean over setups: {mean[0]:.2f} of the nominal 68 %, "
-            f"{mean[1]:.2f} of the nominal 90 %.",
+            (
+                "Places of the misses of a setup in their forecasts: from the prior that the other"
+                " setups give, and from the table's own misses at smaller sizes. Mean over setups:"
+                f" {mean[0]:.2f} of the nominal 68 %, {mean[1]:.2f} of the nominal 90 %."
+            ),
             "\n".join(rows),
             "## Every table",
             *(f"### {record.table}\n\n```text\n{record.misses}\n```" for record in found),

@@ -36,9 +36,11 @@ NODES = norm.ppf((np.arange(32) + 0.5) / 32)
 def surface(x: np.ndarray, y: np.ndarray, bounds: np.ndarray, lengths: dict | None) -> SingleTaskGP:
     """The GP given the runs; with `lengths`, with the kernel found before."""
     model = SingleTaskGP(
-        torch.tensor(x), torch.tensor(y)[:, None], outcome_transform=Standardize(1),
+        torch.tensor(x),
+        torch.tensor(y)[:, None],
+        outcome_transform=Standardize(1),
         input_transform=Normalize(x.shape[1], bounds=torch.tensor(bounds)),
-    )  # fmt: skip
+    )
     if lengths is None:
         fit_gpytorch_mll(ExactMarginalLogLikelihood(model.likelihood, model))
     else:

@@ -117,7 +117,10 @@ def goals(kept: Kept) -> Iterator[Goal]:
     """Every goal, met or missed as computed."""
     for peer, least in PEERS.items():
         ratios = [speed(ours) / speed(theirs) for _, _, ours, theirs in kept.pairs(peer)]
-        says = f"min bulk ESS a second after compilation, against {NAMED[peer]}, geometric mean of {FITS} fits"
+        says = (
+            f"min bulk ESS a second after compilation, against {NAMED[peer]}, geometric mean of"
+            f" {FITS} fits"
+        )
         found = f"{geometric(ratios):.1f} × ({len(ratios)} fits)" if ratios else None
         yield Goal(
             says,
@@ -131,7 +134,10 @@ def goals(kept: Kept) -> Iterator[Goal]:
                 kept[f"sampling-{law}-{kind}"],
                 kept[f"peers-least_squares-{law}"].get("all"),
             )
-            says = f"all {TARGETS} targets, {law}, {named} (R-hat ≤ 1.01, ESS ≥ 400), against (c) 200 bootstraps"
+            says = (
+                f"all {TARGETS} targets, {law}, {named} (R-hat ≤ 1.01, ESS ≥ 400), against (c) 200"
+                " bootstraps"
+            )
             share = whole(fits) / bootstrapped(copies) if fits and copies else None
             usable = "" if good(fits) else ", but the diagnostics fail"
             met = (

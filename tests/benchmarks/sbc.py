@@ -195,31 +195,37 @@ def page(artefact: dict[str, Any]) -> str:
     """Markdown."""
     parts = [
         "# Simulation-based calibration",
-        "Made by `uv run python -m tests.benchmarks.sbc`; the figures are in [sbc.json](sbc.json), with a hash of the "
-        "code they describe. Parameters are drawn from the prior of the additive law, 64 runs of 3 domains are "
-        "simulated, and the model is fitted to them. Ranks of true values among posterior draws are uniform when "
-        "everything is right. "
-        f"*Leaves its band* is how far their ECDF is outside a simultaneous band that one table in "
-        f"{round(1 / FALSE_ALARM)} would leave by chance; negative is inside.",
+        (
+            "Made by `uv run python -m tests.benchmarks.sbc`; the figures are in"
+            " [sbc.json](sbc.json), with a hash of the code they describe. Parameters are drawn"
+            " from the prior of the additive law, 64 runs of 3 domains are simulated, and the"
+            " model is fitted to them. Ranks of true values among posterior draws are uniform when"
+            " everything is right. *Leaves its band* is how far their ECDF is outside a"
+            f" simultaneous band that one table in {round(1 / FALSE_ALARM)} would leave by chance;"
+            " negative is inside."
+        ),
     ]
     for name, found in artefact["models"].items():
         parts.append(f"## {name}")
         if name == UNIT_OF_RUNS:
             parts.append(
-                "As users have it: the priors of amplitudes are in units of the smallest measured loss, but for gross "
-                "errors, and not in the unit that the truth was drawn with. A prior that looks at the data need not "
-                "have uniform ranks; this says how far they are."
+                "As users have it: the priors of amplitudes are in units of the smallest measured"
+                " loss, but for gross errors, and not in the unit that the truth was drawn with. A"
+                " prior that looks at the data need not have uniform ranks; this says how far they"
+                " are."
             )
         parts.append(
-            f"{found['simulations']} simulations. In {found['rhat_above_1.05']:.1%} of them a parameter has R-hat "
-            f"above 1.05 after the short chains used here (two, of {MADE[name]} draws); all count."
+            f"{found['simulations']} simulations. In {found['rhat_above_1.05']:.1%} of them a"
+            " parameter has R-hat above 1.05 after the short chains used here (two, of"
+            f" {MADE[name]} draws); all count."
         )
         rows = [
             "| quantity | leaves its band | truth inside the 90 % interval | ranks in tenths |",
             "|---|---:|---:|---|",
         ]
         rows += [
-            f"| {quantity} | {q['excess']:.3f} | {q['inside_90']:.3f} | {' '.join(map(str, q['ranks']))} |"
+            f"| {quantity} | {q['excess']:.3f} | {q['inside_90']:.3f} |"
+            f" {' '.join(map(str, q['ranks']))} |"
             for quantity, q in found["quantities"].items()
         ]
         parts.append("\n".join(rows))

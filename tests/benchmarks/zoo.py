@@ -36,9 +36,10 @@ APART = """\
 | law, target | R-hat | log density, by chain | chains are furthest apart in | its mean, by chain | its sd in a chain |
 |---|---:|---|---|---|---:|"""
 FAILING = (
-    "† Not to be relied on: these targets fail, after chains went on twice. Where chains fall into groups, further "
-    "apart than the draws of a chain spread, the posterior has several modes, between which NUTS does not move; log "
-    "densities say how much higher one lies, in nats, not how much of the posterior it holds."
+    "† Not to be relied on: these targets fail, after chains went on twice. Where chains fall into"
+    " groups, further apart than the draws of a chain spread, the posterior has several modes,"
+    " between which NUTS does not move; log densities say how much higher one lies, in nats, not"
+    " how much of the posterior it holds."
 )
 
 
@@ -55,9 +56,11 @@ def row(posterior: Posterior, runs: Runs) -> str:
     error = mre(posterior.loss(runs.designs).mean, runs.loss)
     failed = ", ".join(t.target for t in found if t.fails) or "none"
     return (
-        f"| {law.name} | {max(t.rhat for t in found):.3f} | {min(min(t.ess_bulk, t.ess_tail) for t in found):.0f} "
-        f"| {sum(t.divergences for t in found)} | {np.mean([t.steps for t in found]):.0f} "
-        f"| {max(t.steps for t in found):.0f} | {failed} | {error.mean():.2f}{'' if failed == 'none' else '†'} |"
+        f"| {law.name} | {max(t.rhat for t in found):.3f} |"
+        f" {min(min(t.ess_bulk, t.ess_tail) for t in found):.0f} |"
+        f" {sum(t.divergences for t in found)} | {np.mean([t.steps for t in found]):.0f} |"
+        f" {max(t.steps for t in found):.0f} | {failed} |"
+        f" {error.mean():.2f}{'' if failed == 'none' else '†'} |"
     )
 
 
@@ -71,7 +74,10 @@ def apart(posterior: Posterior, target: int) -> str:
         ", ".join(f"{x:.3f}" for x in means),
     )
     law = posterior.model.law.name
-    return f"| {law}, {found.target} | {found.rhat:.2f} | {densities} | `{site}` | {by_chain} | {sd:.3f} |"
+    return (
+        f"| {law}, {found.target} | {found.rhat:.2f} | {densities} | `{site}` | {by_chain} |"
+        f" {sd:.3f} |"
+    )
 
 
 def _separations(
@@ -111,12 +117,17 @@ def main() -> None:
     failing = [line for lines in made.values() for line in lines[1:]]
     sections = [
         "# The other laws on published runs",
-        "Made by `uv run python -m tests.benchmarks.zoo` from a table that is not part of the project "
-        "(`tests/benchmarks/results.py` says where it is expected).",
-        f"slimpajama, the paper's window: {len(runs)} points, {len(runs.targets)} targets, 4 chains × 1000 draws, "
-        "without drift. R-hat and ESS are those of the worst target, divergences those of all; MRE is the mean of "
-        "|posterior mean − measured| / measured on the fitted runs, in percent, over all targets. D-CPT learns which "
-        "domains are the target's own, so all seven stay.",
+        (
+            "Made by `uv run python -m tests.benchmarks.zoo` from a table that is not part of the"
+            " project (`tests/benchmarks/results.py` says where it is expected)."
+        ),
+        (
+            f"slimpajama, the paper's window: {len(runs)} points, {len(runs.targets)} targets, 4"
+            " chains × 1000 draws, without drift. R-hat and ESS are those of the worst target,"
+            " divergences those of all; MRE is the mean of |posterior mean − measured| / measured"
+            " on the fitted runs, in percent, over all targets. D-CPT learns which domains are the"
+            " target's own, so all seven stay."
+        ),
         "\n".join([HEAD, *(lines[0] for lines in made.values() if lines)]),
         *([FAILING, "\n".join([APART, *failing])] if failing else []),
         *([f"Not fitted yet: {', '.join(missing)}."] if missing else []),

@@ -15,9 +15,27 @@ from tests.cli.conftest import Call
 def ledger(posterior: Path, tmp_path: Path, call: Call) -> Path:
     path = tmp_path / "pilots.db"
     said = call(
-        "campaign", "init", path, posterior, "--params", "1B", "--tokens", "20B", "--scale", "50M:1B",
-        "--scale", "200M:4B", "--count", 4, "--bounds", "web=0.1:0.9", "--weights", "prose=1", "--budget", "1e20",
-    )  # fmt: skip
+        "campaign",
+        "init",
+        path,
+        posterior,
+        "--params",
+        "1B",
+        "--tokens",
+        "20B",
+        "--scale",
+        "50M:1B",
+        "--scale",
+        "200M:4B",
+        "--count",
+        4,
+        "--bounds",
+        "web=0.1:0.9",
+        "--weights",
+        "prose=1",
+        "--budget",
+        "1e20",
+    )
     assert said.code == 0 and "campaign ask" in said.err
     return path
 
@@ -42,8 +60,22 @@ def test_a_job_is_asked_told_and_exported(ledger: Path, tmp_path: Path, call: Ca
 
 def test_a_spent_budget_exits_with_5(posterior: Path, tmp_path: Path, call: Call) -> None:
     path = tmp_path / "poor.db"
-    begun = call("campaign", "init", path, posterior, "--params", "1B", "--tokens", "20B", "--scale", "50M:1B",
-                 "--count", 4, "--budget", 1)  # fmt: skip
+    begun = call(
+        "campaign",
+        "init",
+        path,
+        posterior,
+        "--params",
+        "1B",
+        "--tokens",
+        "20B",
+        "--scale",
+        "50M:1B",
+        "--count",
+        4,
+        "--budget",
+        1,
+    )
     assert begun.code == 0
     said = call("campaign", "ask", path)
     assert said.code == 5 and "no candidate is affordable" in said.out.replace("\n  ", " ")
@@ -84,8 +116,24 @@ def test_what_is_wrong_is_said(ledger: Path, tmp_path: Path, posterior: Path, ca
 
 def test_checkpoints_and_further_candidates(posterior: Path, tmp_path: Path, call: Call) -> None:
     path, mine, table = tmp_path / "pilots.db", tmp_path / "mine.csv", tmp_path / "told.csv"
-    begun = call("campaign", "init", path, posterior, "--params", "1B", "--tokens", "20B", "--scale", "50M:1B",
-                   "--count", 4, "--checkpoint", 0.5, "--weights", "prose=1")  # fmt: skip
+    begun = call(
+        "campaign",
+        "init",
+        path,
+        posterior,
+        "--params",
+        "1B",
+        "--tokens",
+        "20B",
+        "--scale",
+        "50M:1B",
+        "--count",
+        4,
+        "--checkpoint",
+        0.5,
+        "--weights",
+        "prose=1",
+    )
     assert begun.code == 0, begun.err
     (job,) = json.loads(call("campaign", "ask", path, "--anyway", "--json").out)["jobs"]
     assert job["checkpoints"] == [0.5 * job["tokens"]]
@@ -110,8 +158,20 @@ def test_checkpoints_and_further_candidates(posterior: Path, tmp_path: Path, cal
         "tokens": [1e9],
     }
     pd.DataFrame(given).to_csv(mine, index=False)
-    begun = call("campaign", "init", tmp_path / "mine.db", posterior, "--params", "1B", "--tokens", "20B", "--scale",
-                 "50M:1B", "--include", mine)  # fmt: skip
+    begun = call(
+        "campaign",
+        "init",
+        tmp_path / "mine.db",
+        posterior,
+        "--params",
+        "1B",
+        "--tokens",
+        "20B",
+        "--scale",
+        "50M:1B",
+        "--include",
+        mine,
+    )
     assert begun.code == 0, begun.err
     spec = json.loads(call("campaign", "status", tmp_path / "mine.db", "--json").out)["spec"]
     assert [each[1:] for each in spec["include"]] == [[7e7, 1e9]]

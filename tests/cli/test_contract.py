@@ -260,10 +260,10 @@ def test_promises_and_every_other_constraint_stand_in_a_file(
 ) -> None:
     file = tmp_path / "allowed.toml"
     file.write_text(
-        'epochs = 2\nsupport = true\nlinear = ["web - code <= 0.5"]\n[bounds]\nweb = [0.1, 0.9]\n[stock]\nweb = 4e9\n'
-        '[groups.all]\ndomains = ["web", "code"]\nbounds = [0.5, 1.0]\n[trust_region]\n'
-        'mixture = { web = 0.5, code = 0.5 }\nradius = 0.2\nmeasure = "tv"\n'
-        '[[promises]]\nbaseline = "uniform"\nmargin = 0.05\nprobability = 0.9\n',
+        'epochs = 2\nsupport = true\nlinear = ["web - code <= 0.5"]\n[bounds]\nweb = [0.1,'
+        ' 0.9]\n[stock]\nweb = 4e9\n[groups.all]\ndomains = ["web", "code"]\nbounds = [0.5,'
+        " 1.0]\n[trust_region]\nmixture = { web = 0.5, code = 0.5 }\nradius = 0.2\nmeasure ="
+        ' "tv"\n[[promises]]\nbaseline = "uniform"\nmargin = 0.05\nprobability = 0.9\n',
         encoding="utf-8",
     )
     said = call(

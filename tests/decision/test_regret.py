@@ -191,7 +191,10 @@ def test_first_crossing_by_hand():
         ((1.1, 2.0, np.inf), "need 2.00× [1.10, ∞] the FLOPs; in 10% of the draws it never would"),
         (
             (1.1, np.inf, np.inf),
-            "need at least 1.10× the FLOPs, most likely far more; in 10% of the draws it never would",
+            (
+                "need at least 1.10× the FLOPs, most likely far more; in 10% of the draws it never"
+                " would"
+            ),
         ),
         ((np.inf, np.inf, np.inf), "not catch up with more FLOPs"),
     ],

@@ -41,8 +41,10 @@ def unsampled(model: bm.Model, runs: bm.Runs, *, seed: int = 0, **settings: Any)
         )(keys)
     unit = np.array([model.reference.loss[target] for target in runs.targets])
     draws = {
-        site: np.asarray(each).reshape((4, DRAWS // 4, *each.shape[1:]))
-        * (unit if site in model.law.amplitudes else 1.0)
+        site: (
+            np.asarray(each).reshape((4, DRAWS // 4, *each.shape[1:]))
+            * (unit if site in model.law.amplitudes else 1.0)
+        )
         for site, each in drawn.items()
     }
     calm = np.zeros((4, DRAWS // 4, len(runs.targets)))
@@ -148,8 +150,8 @@ def test_output_is_put_behind_its_block(tmp_path: Path) -> None:
     )
     first = with_output(page)
     assert (
-        first
-        == "a\n\n```python\nprint(1 + 1)\n```\n\n```text\n2\n```\n\nb\n\n```python\nx = 1\n```\n\nc\n"
+        first == "a\n\n```python\nprint(1 + 1)\n```\n\n```text\n2\n```\n\nb\n\n```python\nx ="
+        " 1\n```\n\nc\n"
     )
     page.write_text(first, encoding="utf-8")
     assert with_output(page) == first

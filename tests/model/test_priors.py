@@ -22,7 +22,8 @@ prior = Prior({
 })
 leaves, tree = jax.tree.flatten(prior)
 again = jax.tree.unflatten(tree, leaves)
-print([float(leaf) for leaf in map(jax.numpy.sum, leaves)], again["share"].base_dist.loc, again["E"].concentration1)
+sums = [float(leaf) for leaf in map(jax.numpy.sum, leaves)]
+print(sums, again["share"].base_dist.loc, again["E"].concentration1)
 """
     said = {
         subprocess.run(

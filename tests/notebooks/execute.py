@@ -45,7 +45,8 @@ def main(names: list[str]) -> None:
                 began = time.monotonic()
                 nbformat.write(execute(path, Path(folder)), path)
                 print(
-                    f"{path.stem}: {time.monotonic() - began:.0f} s, {path.stat().st_size / 1000:.0f} kB",
+                    f"{path.stem}: {time.monotonic() - began:.0f} s,"
+                    f" {path.stat().st_size / 1000:.0f} kB",
                     flush=True,
                 )
 

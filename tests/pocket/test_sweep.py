@@ -37,7 +37,8 @@ for line in sys.stdin:
     loss = {"prose": 1.0 + job["seed"], "code": 2.0}
     points = [{"tokens": n, "loss": loss, "flops": 1.0, "cpu_seconds": 0.1} for n in job["tokens"]]
     keys = ("train_run", "setting", "size", "seed", "mixture", "hold_out", "weights")
-    print(json.dumps({**{k: job[k] for k in keys}, "params": 5072, "corpus": "none", "points": points}), flush=True)
+    done = {k: job[k] for k in keys} | {"params": 5072, "corpus": "none", "points": points}
+print(json.dumps(done), flush=True)
 """
 STARTED = """
 import sys

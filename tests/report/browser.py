@@ -59,11 +59,21 @@ def visit(browser: str, page: Path, width: int, probe: str) -> Seen:
     harness.write_text(FRAME.format(page=page.name, width=width, probe=probe), encoding="utf-8")
     profile = page.with_name("profile")
     command = [
-        browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+        browser,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--no-first-run",
         "--hide-scrollbars",
-        f"--user-data-dir={profile}", "--allow-file-access-from-files", "--enable-logging=stderr",
-        f"--window-size={max(width, 600) + 20},1000", "--virtual-time-budget=10000", "--dump-dom", harness.as_uri(),
-    ]  # fmt: skip
+        f"--user-data-dir={profile}",
+        "--allow-file-access-from-files",
+        "--enable-logging=stderr",
+        f"--window-size={max(width, 600) + 20},1000",
+        "--virtual-time-budget=10000",
+        "--dump-dom",
+        harness.as_uri(),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     parser = _Result()
     parser.feed(done.stdout)

@@ -19,15 +19,18 @@ return {
   width: wide,
   scrolls: document.documentElement.scrollWidth,
   out: out.map((each) => each.outerHTML.slice(0, 120)),
-  figures: [...document.querySelectorAll(".plot svg")].map((svg) => svg.getBoundingClientRect().height),
+  figures: [...document.querySelectorAll(".plot svg")]
+    .map((svg) => svg.getBoundingClientRect().height),
   height: document.body.scrollHeight,
   headline: document.querySelector("h1").textContent,
 };
 """
 
 SORT = """
-const table = document.querySelector("#shares").parentElement.querySelector("table.sortable.search");
-const column = () => [...table.tBodies[0].rows].map((row) => Number(row.cells[1].querySelector("data").value));
+const shares = document.querySelector("#shares").parentElement;
+const table = shares.querySelector("table.sortable.search");
+const number = (row) => Number(row.cells[1].querySelector("data").value);
+const column = () => [...table.tBodies[0].rows].map(number);
 const button = table.tHead.rows[0].cells[1].querySelector("button");
 const before = column();
 button.click();

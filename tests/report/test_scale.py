@@ -21,7 +21,8 @@ const box = document.querySelectorAll(".search-box input");
 const input = table.closest(".scroll").previousElementSibling.querySelector("input");
 input.value = "domain_07";
 input.dispatchEvent(new Event("input"));
-const left = [...table.tBodies[0].rows].filter((row) => !row.hidden).map((row) => row.cells[0].textContent);
+const rows = [...table.tBodies[0].rows].filter((row) => !row.hidden);
+const left = rows.map((row) => row.cells[0].textContent);
 return { boxes: box.length, left, tall: table.closest(".scroll").getBoundingClientRect().height };
 """
 

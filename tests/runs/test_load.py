@@ -409,7 +409,10 @@ def test_published_tables_load_as_they_are(
 
 
 def test_the_fit_window_of_slimpajama(shared_data: Path) -> None:
-    window = "(params == 310e6 & tokens >= 4e9) | (600e6 < params < 1e9 & tokens >= 7e9) | (params > 1e9 & tokens >= 13e9)"
+    window = (
+        "(params == 310e6 & tokens >= 4e9) | (600e6 < params < 1e9 & tokens >= 7e9) | (params > 1e9"
+        " & tokens >= 13e9)"
+    )
     runs = load_runs(
         shared_data / "slimpajama" / "runs.csv",
         where=["not repeat_of_previous", window],

@@ -120,10 +120,18 @@ def test_replays_are_the_same(runs: bm.Runs, executor: Executor) -> None:
     largest = runs.params == runs.params.max()
     strategies = (AtRandom(), SpaceFilling())
     mine, theirs = (
-        bm.replays(MODEL, runs.take(~largest), runs.take(largest), strategies, seeds=(0, 1), initial=30, count=31,
-                   executor=e)
+        bm.replays(
+            MODEL,
+            runs.take(~largest),
+            runs.take(largest),
+            strategies,
+            seeds=(0, 1),
+            initial=30,
+            count=31,
+            executor=e,
+        )
         for e in (executor, None)
-    )  # fmt: skip
+    )
     assert mine.traces == theirs.traces
     assert [(t.strategy, t.seed) for t in mine.traces] == [
         (s.name, i) for i in (0, 1) for s in strategies

@@ -88,10 +88,12 @@ def lowest(polytope: Polytope, slopes: np.ndarray, offsets: np.ndarray) -> tuple
         The value, and a point x (variable) that attains it.
     """
     functions, size = slopes.shape
-    rows = np.vstack([
-        np.hstack([slopes, -np.ones((functions, 1))]),
-        np.hstack([polytope.rows, np.zeros((len(polytope.limit), 1))]),
-    ])  # fmt: skip
+    rows = np.vstack(
+        [
+            np.hstack([slopes, -np.ones((functions, 1))]),
+            np.hstack([polytope.rows, np.zeros((len(polytope.limit), 1))]),
+        ]
+    )
     solution = linprog(
         np.append(np.zeros(size), 1.0),
         A_ub=rows,
