@@ -1,4 +1,4 @@
-"""Bayesian scaling laws for data mixtures: loss bands, risk-aware mixtures, and which run to do next.
+"""Bayesian scaling laws for data mixtures: loss bands, risk-aware mixtures, and the next run.
 
 The names below load on first use, so that `import bayesmix` is quick; the stub beside this file
 lists them.

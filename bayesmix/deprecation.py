@@ -22,11 +22,13 @@ CLASSES = {
     "appraise": "score_candidates",
     "equivalents": "near_optimal",
 }
-"""Old public names, and what they are called now."""
+"""Old public name → new public name."""
 
 
 def renamed[T: Callable[..., Any]](**names: str) -> Callable[[T], T]:
-    """Accept old keywords of a function or of the constructor of a class: ``@renamed(near="warm_start")``.
+    """Accept old keywords of a function or of the constructor of a class.
+
+    Written as a decorator: ``@renamed(near="warm_start")``.
 
     Args:
         **names: old keyword → new one.
@@ -59,7 +61,10 @@ def renamed[T: Callable[..., Any]](**names: str) -> Callable[[T], T]:
 
 
 def renamed_keys(table: Mapping[str, Any], where: str, **names: str) -> dict[str, Any]:
-    """The table of a file with its old keys (old=new) renamed, with a warning; one beside its new key stays unknown."""
+    """Rename the old keys (old=new) of the table of a file, with a warning.
+
+    An old key beside its new one is kept, and thus stays unknown.
+    """
     new = dict(table)
     for old in names.keys() & table.keys():
         if names[old] not in table:
@@ -69,7 +74,10 @@ def renamed_keys(table: Mapping[str, Any], where: str, **names: str) -> dict[str
 
 
 def renamed_module(package: str, name: str, **names: str) -> Any:
-    """The module of a package that an old name (old=new) stands for, for its ``__getattr__``; with a warning."""
+    """Import the module of a package that an old name (old=new) stands for, with a warning.
+
+    For the ``__getattr__`` of the package.
+    """
     if name not in names:
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
     warn(f"{package}.{name} is now called {names[name]}", DeprecationWarning)
@@ -79,7 +87,10 @@ def renamed_module(package: str, name: str, **names: str) -> Any:
 def attach_stub(
     package: str, file: str
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
-    """The names of the stub beside `file`, loaded on first use, as `lazy_loader.attach_stub`; and the old names."""
+    """Functions that load the names of the stub beside `file` on first use, old names included.
+
+    As `lazy_loader.attach_stub`.
+    """
     load, names, public = lazy_loader.attach_stub(package, file)
 
     def load_any(name: str) -> Any:

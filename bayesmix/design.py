@@ -1,4 +1,4 @@
-"""Input nouns of a training run before its loss is known: `Mixture`, `Scale`, `Design`, `Designs`."""
+"""Designs of training runs before a loss is known: `Mixture`, `Scale`, `Design`, `Designs`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bayesmix.errors import InputError
 
 SUM_TOLERANCE = 1e-6
 TIED = 0.95
-"""Correlation of log N and log D above which runs tell hardly more of either than of both together."""
+"""Correlation of log N and log D above which runs hardly separate their effects."""
 
 
 @dataclass(frozen=True, init=False, eq=False)
@@ -43,18 +43,20 @@ class Mixture:
 
     @classmethod
     def of(cls, domains: Sequence[str], weights: Iterable[float]) -> Mixture:
-        """Weights (domain) in the order of `domains`."""
+        """Mixture of the given weights (domain), in the order of `domains`."""
         return cls(dict(zip(domains, weights, strict=True)))
 
     def __getitem__(self, domain: str) -> float:
         return float(self.weights[self.domains.index(domain)])
 
     def as_dict(self) -> dict[str, float]:
-        """domain → weight."""
+        """Dictionary domain → weight."""
         return {domain: float(w) for domain, w in zip(self.domains, self.weights, strict=True)}
 
     def on(self, domains: Sequence[str]) -> np.ndarray:
-        """Weights (domain) in the order of `domains`; a domain this mixture does not name has weight 0.
+        """Weights (domain) in the order of `domains`.
+
+        A domain that this mixture does not name has weight 0.
 
         Raises:
             InputError: this mixture puts weight on a domain that is not among `domains`.
@@ -92,7 +94,7 @@ class Mixture:
 
 @dataclass(frozen=True)
 class Scale:
-    """How large a training run is.
+    """Scale of a training run: its model parameters and training tokens.
 
     Args:
         params: number of model parameters N.
@@ -141,7 +143,7 @@ class Designs:
         mixture: weights (run, domain), rows sum to 1; no columns when the runs have no mixture.
         params: N (run).
         tokens: D (run).
-        ids: one label a design (run).
+        ids: labels of the designs (run).
     """
 
     domains: tuple[str, ...]
@@ -197,7 +199,7 @@ class Designs:
 
     @classmethod
     def stacked(cls, designs: Designs | Design | Sequence[Design]) -> Designs:
-        """One stack of one design, of several, or of a stack that is one already."""
+        """Stack of one design or several; a stack is returned as it is."""
         if isinstance(designs, Designs):
             return designs
         return cls.of(designs) if isinstance(designs, Design) else cls.of(*designs)
@@ -257,7 +259,7 @@ class Designs:
 
 
 def count(value: float) -> str:
-    """A large number in words a person reads: 190e6 → '190M'."""
+    """Short text of a large number: 190e6 → '190M'."""
     for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
         if value >= size:
             return f"{value / size:.3g}{letter}"
@@ -307,7 +309,7 @@ Axis = Literal["flops", "params", "tokens"]
 
 
 def grow(along: Axis) -> Callable[[Scale, float], Scale]:
-    """How a scale grows by a factor along an axis; ``flops`` keeps tokens per parameter."""
+    """Function that scales N and D by a factor along an axis; ``flops`` keeps D/N."""
     powers = {"flops": (0.5, 0.5), "params": (1.0, 0.0), "tokens": (0.0, 1.0)}
     if along not in powers:
         raise InputError(

@@ -1,4 +1,4 @@
-"""The errors and warnings a user can meet, split by what to do about them."""
+"""Errors and warnings of the package, by their remedy."""
 
 import os
 import warnings
@@ -13,7 +13,7 @@ class BayesmixError(Exception):
 
 
 class InputError(BayesmixError, ValueError):
-    """What was given is not what is needed: a table, a card, an argument, a file."""
+    """Invalid input: a table, a card, an argument or a file."""
 
     exit_code = 2
 
@@ -25,7 +25,10 @@ class InputError(BayesmixError, ValueError):
 
 
 class DiagnosticsError(BayesmixError):
-    """The computation ran to its end, but its diagnostics say not to trust it (raised with ``strict=True``)."""
+    """The diagnostics of a finished computation fail, so that its result cannot be used.
+
+    Raised with ``strict=True``.
+    """
 
     exit_code = 3
 
@@ -37,7 +40,7 @@ class InfeasibleError(InputError):
 
 
 class WorkerError(BayesmixError):
-    """Work that was given to other processes did not come back."""
+    """Tasks that were given to other processes have no result."""
 
     exit_code = 6
 
@@ -51,5 +54,5 @@ class DiagnosticsWarning(UserWarning):
 
 
 def warn(message: str, category: type[Warning]) -> None:
-    """Warn of what the caller of this package wrote: at the innermost line that is not the package's own."""
+    """Warn at the line of the caller: the innermost one that is not the package's own."""
     warnings.warn(message, category, skip_file_prefixes=(PACKAGE,))

@@ -1,4 +1,4 @@
-"""Checks of values that people write in cards, constraints and options: each returns the value, or refuses it."""
+"""Checks of values in cards, constraints and options: each returns the value, or refuses it."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def letters(name: str) -> str:
 
 
 def one_of(name: Any, choices: Iterable[str], label: str) -> str:
-    """One of the names there are.
+    """The name, if it is one of the choices.
 
     Raises:
-        InputError: it is none of them.
+        InputError: the name is none of the choices.
     """
     choices = list(choices)
     if name in choices:
@@ -43,10 +43,10 @@ def one_of(name: Any, choices: Iterable[str], label: str) -> str:
 
 
 def known_keys(table: Mapping[str, Any], names: Iterable[str], label: str) -> Mapping[str, Any]:
-    """A table that has no other keys than the given names.
+    """The table, if it has no other keys than the given names.
 
     Raises:
-        InputError: it has.
+        InputError: the table has another key.
     """
     names = list(names)
     unknown = [key for key in table if key not in names]
@@ -67,7 +67,7 @@ def subtable(
     """The table under a key, empty where there is none.
 
     Raises:
-        InputError: it is no table, or lacks a required key.
+        InputError: the value is no table, or lacks a required key.
     """
     value = table.get(key, {})
     if not isinstance(value, Mapping):
@@ -83,10 +83,10 @@ def subtable(
 
 
 def strings(value: Any, label: str) -> tuple[str, ...]:
-    """A list of texts.
+    """The value, if it is a list of texts.
 
     Raises:
-        InputError: it is something else.
+        InputError: the value is something else.
     """
     if not isinstance(value, list | tuple) or not all(isinstance(text, str) for text in value):
         raise InputError(
@@ -99,7 +99,7 @@ def string(table: Mapping[str, Any], key: str, label: str) -> str:
     """The text under a key, empty where there is none.
 
     Raises:
-        InputError: it is something else.
+        InputError: the value is something else.
     """
     value = table.get(key, "")
     if not isinstance(value, str):
@@ -112,10 +112,10 @@ def string(table: Mapping[str, Any], key: str, label: str) -> str:
 def finite(
     value: Any, label: str, expected: str = "a number", condition: Callable[[float], bool] = bool
 ) -> float:
-    """A finite number that meets a condition.
+    """The value, if it is a finite number that meets a condition.
 
     Raises:
-        InputError: it is no number, or does not meet it.
+        InputError: the value is no number, or does not meet the condition.
     """
     number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
     if not (number and np.isfinite(value) and condition(float(value))):

@@ -1,4 +1,4 @@
-"""What tests share: the compilation cache, hypothesis settings, float64 on request, the tables beside the checkout."""
+"""Shared by tests: compilation cache, hypothesis settings, float64 on request, run tables."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ hypothesis.settings.load_profile("bayesmix")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep compiled programs between test runs, in the environment so that subprocesses find them too.
+    """Keep compiled programs between test runs.
 
-    This works because nothing has imported JAX yet. Tracing is not cached, nor are programs that
-    compile in a blink.
+    The setting is in the environment, so that subprocesses find it too. This works because nothing
+    has imported JAX yet. Tracing is not cached, nor are programs that compile in a blink.
     """
     cache = getattr(config, "cache", None)  # absent with -p no:cacheprovider
     if cache is not None:
@@ -46,7 +46,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _forget_programs() -> Iterator[None]:
-    """Drop traced and compiled programs near the limit of memory maps: each takes some, a process may have 65,530."""
+    """Drop traced and compiled programs near the limit of memory maps.
+
+    Each takes some, and a process may have 65,530.
+    """
     yield
     maps = Path("/proc/self/maps")
     if "jax" in sys.modules and maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPS:
@@ -57,7 +60,10 @@ def _forget_programs() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of published run tables beside the checkout, one folder a table; tests skip where it is absent."""
+    """The folder of published run tables beside the checkout, one folder a table.
+
+    Tests skip where it is absent.
+    """
     if not SHARED_DATA.is_dir():
         pytest.skip("the tables of ../shared/data are not on this machine")
     return SHARED_DATA
@@ -74,7 +80,10 @@ def x64() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def fit_once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable[[str], Any]:
-    """Law → a small posterior of it, fitted once a session; by the first worker that asks, where there are several."""
+    """Law → a small posterior of it, fitted once a session.
+
+    The first worker that asks fits it, where there are several.
+    """
     from bayesmix.posterior.storage import (  # JAX must find the environment set above
         load_posterior,
         save_posterior,
@@ -107,5 +116,5 @@ def joint(fit_once: Callable[[str], Any]) -> Any:
 
 @pytest.fixture(scope="session")
 def chinchilla(fit_once: Callable[[str], Any]) -> Any:
-    """A small posterior of the Chinchilla law; its runs have mixtures that the law does not look at."""
+    """A small posterior of the Chinchilla law; its runs have mixtures that the law ignores."""
     return fit_once("chinchilla")

@@ -1,4 +1,4 @@
-"""A posterior made of random draws around a known truth, as large as one likes: nothing is sampled."""
+"""A posterior of any size, made of random draws around known parameters without sampling."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def invented(
     draws: int = 125,
     seed: int = 0,
 ) -> Posterior:
-    """A posterior whose draws scatter by 2 % around the parameters that its runs were simulated with.
+    """A posterior whose draws scatter by 2 % around the parameters of its simulated runs.
 
     Four checkpoints a training run, at five sizes; rows is a multiple of 4.
     """

@@ -1,4 +1,4 @@
-"""The house stands as planned: floors, homes of libraries, thin package roots, file sizes, top-level entries."""
+"""Architecture: layers, homes of libraries, thin package roots, file sizes, top-level entries."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Import(NamedTuple):
 
 
 def imports(tree: ast.AST) -> Iterator[Import]:
-    """All imports in a file: at the top, inside functions, for annotations, and through `importlib`."""
+    """All imports in a file: top level, inside functions, for annotations, by `importlib`."""
     for node in ast.walk(tree):
         match node:
             case ast.Import(names=names):
@@ -240,7 +240,7 @@ def test_only_the_model_states_a_numpyro_program(modules: list[Path]) -> None:
 
 
 def is_thin(node: ast.stmt) -> bool:
-    """A statement that a package root may hold: its docstring, re-exports, and what makes them lazy.
+    """Whether a package root may hold a statement: docstring, re-exports, lazy loading.
 
     The root is lazy since `bayesmix --help` runs it, and may not wait seconds for JAX.
     """
@@ -291,7 +291,7 @@ def test_every_public_name_has_a_docstring() -> None:
 
 
 def documented(value: object) -> bool:
-    """Whether a class or function says itself what it is; the signature a dataclass writes does not count."""
+    """Whether a class or function has a docstring; the signature of a dataclass is none."""
     doc = vars(value).get("__doc__") if isinstance(value, type) else value.__doc__
     return bool(doc) and not doc.startswith(f"{getattr(value, '__name__', '')}(")
 

@@ -1,4 +1,4 @@
-"""Names are nouns: no preposition, participle or pronoun stands alone as a parameter, a field or a variable."""
+"""Names are nouns: no preposition, participle or pronoun alone names a parameter or variable."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Which run next: candidates, what they would teach, what that is worth, and a ledger of those asked for."""
+"""Choice of the next runs: candidates, acquisition functions, costs and proposals."""

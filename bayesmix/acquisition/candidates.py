@@ -1,4 +1,4 @@
-"""`candidates`: which runs could be made next, as a recipe that is filled in when the posterior is known."""
+"""`candidates`: a recipe for runs that could be made next, filled in from a posterior."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from bayesmix.posterior.posterior import Posterior
 from bayesmix.posterior.resample import thinned
 
 FLOOR = 0.02
-"""Weight that a vertex leaves to be shared by the other domains, so that none is exactly 0."""
+"""Total weight of the other domains at a vertex, so that no weight is exactly 0."""
 NEIGHBOURS = (0.05, 0.15, 0.3)
-"""How much of a neighbour of the optimum is another mixture."""
+"""Weights of the other mixture in the convex combinations around the optimum."""
 REPLICATES = 32
 OPTIMUM_DRAWS = 250
 
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """A recipe for runs to choose from; made by `candidates`, filled in by `on`.
+    """Recipe for candidate runs; made by `candidates`, filled in by `on`.
 
     Attributes:
         feasible: the mixtures that are allowed.
         scales: sizes a run may have.
-        count: how many space-filling mixtures there are, each at every scale.
+        count: number of space-filling mixtures, each at every scale.
         checkpoints: fractions of a run's tokens at which it is measured besides its end.
         include: runs to add as they are.
         flagship: the scale whose optimum has neighbours among the candidates; the largest of
@@ -51,7 +51,7 @@ class Candidates:
     replicates: bool = True
 
     def on(self, posterior: Posterior, seed: int = 0) -> Pool:
-        """The candidates for a posterior; the same seed gives the same ones.
+        """Pool of candidate runs for a posterior; the same seed gives the same pool.
 
         Raises:
             InfeasibleError: no mixture is allowed at one of the scales.
@@ -100,7 +100,7 @@ def candidates(
     flagship: Scale | None = None,
     replicates: bool = True,
 ) -> Candidates:
-    """Runs that could be made next: a grid of scales × mixtures inside the feasible set.
+    """Recipe for candidate runs: a grid of scales × mixtures inside the feasible set.
 
     The mixtures are a scrambled Sobol sequence on the simplex, the vertices with a floor for the
     other domains, and neighbours of the current optimum; replicates of runs already made and the
@@ -110,7 +110,7 @@ def candidates(
     Args:
         feasible: the allowed mixtures; all when None.
         scales: one size of run or several; each is one choice of N and D.
-        count: how many space-filling mixtures, each at every scale.
+        count: number of space-filling mixtures, each at every scale.
         checkpoints: fractions of a run's tokens at which it is measured besides its end; they cost
             nothing more.
         include: runs to add as they are; a bare mixture is added at every scale.
@@ -147,7 +147,11 @@ def candidates(
 
 
 def fill(region: Region, count: int, seed: int) -> np.ndarray:
-    """Space-filling allowed mixtures (mixture, domain): a scrambled Sobol sequence made uniform on the simplex."""
+    """Space-filling feasible mixtures (mixture, domain).
+
+    A scrambled Sobol sequence u, made uniform on the simplex by h = log u / Σ log u and projected
+    onto the feasible set.
+    """
     if count == 0:
         return np.zeros((0, region.size))
     points = qmc.Sobol(region.size, rng=seed).random_base2(max(count - 1, 1).bit_length())[:count]
@@ -156,7 +160,10 @@ def fill(region: Region, count: int, seed: int) -> np.ndarray:
 
 
 def vertices(region: Region) -> np.ndarray:
-    """The mixtures that are nearly all of one domain (domain, domain), moved into the allowed ones."""
+    """Feasible mixtures (domain, domain) nearest to the vertices, one for each domain.
+
+    The other domains share `FLOOR` before the projection.
+    """
     size = region.size
     corners = np.full((size, size), FLOOR / max(size - 1, 1)) + np.eye(size) * (
         1 - FLOOR - FLOOR / max(size - 1, 1)
@@ -165,7 +172,10 @@ def vertices(region: Region) -> np.ndarray:
 
 
 def neighbours(region: Region, best: np.ndarray, sobol: np.ndarray) -> np.ndarray:
-    """The current optimum, and steps from it towards every vertex and towards the first space-filling mixtures."""
+    """The current optimum, and mixtures (mixture, domain) between it and others.
+
+    The others are all vertices and the first space-filling mixtures.
+    """
     endpoints = np.vstack([vertices(region), sobol[: region.size]])
     steps = np.concatenate(
         [[best], *((1 - share) * best + share * endpoints for share in NEIGHBOURS)]
@@ -179,7 +189,10 @@ def _project(region: Region, weights: np.ndarray) -> np.ndarray:
 
 
 def _replicates(posterior: Posterior, dearest: float) -> list[tuple[np.ndarray, Scale, str]]:
-    """Distinct runs made already that cost no more than the dearest scale, at most `REPLICATES`, evenly spaced."""
+    """Distinct runs made already that cost no more than the dearest scale.
+
+    At most `REPLICATES`, evenly spaced in the order of N, D and weights.
+    """
     last = Pool.of_runs(posterior.runs).last.on(posterior.domains)
     rows = np.unique(np.column_stack([last.params, last.tokens, last.mixture]), axis=0)
     rows = rows[6 * rows[:, 0] * rows[:, 1] <= dearest * (1 + 1e-9)]

@@ -1,4 +1,4 @@
-"""What a run costs."""
+"""Cost of training runs, in FLOPs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from bayesmix.design import Designs
 from bayesmix.errors import InputError
 
 PRIOR_RUNS = 2.0
-"""How many runs the belief that plans are kept is worth."""
+"""Prior weight of the present cost ratio, as a number of runs."""
 
 
 class CostOf(Protocol):
-    """Anything that prices designs (run), in FLOPs."""
+    """Function that gives the cost of designs (run), in FLOPs."""
 
     def __call__(self, designs: Designs) -> np.ndarray:
         """The cost of each design (run)."""
@@ -29,7 +29,7 @@ def flops(designs: Designs) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Cost:
-    """FLOPs of a run: fixed + ratio · 6·N·D.
+    """Cost of a run in FLOPs: fixed + ratio · 6·N·D.
 
     Args:
         fixed: FLOPs every run costs whatever its size: start-up, evaluation, a person's attention.
@@ -57,9 +57,10 @@ class Cost:
         return self.fixed + self.ratio * designs.flops
 
     def learned(self, planned: np.ndarray, actual: np.ndarray) -> Self:
-        """The ratio after runs whose planned and actual training FLOPs (run) are known.
+        """The cost with its ratio updated from planned and actual training FLOPs (run).
 
-        The mean log ratio, with the present ratio counted as two runs.
+        The log ratio becomes the mean of the log ratios log(actual / planned), with the present
+        ratio counted as two further runs.
 
         Raises:
             InputError: a number is not above 0.

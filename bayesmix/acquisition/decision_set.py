@@ -1,4 +1,4 @@
-"""What is at stake at the flagship: mixtures that may turn out best, and their losses as draws."""
+"""`Stakes`: mixtures that may turn out to be optimal at the flagship, and draws of their losses."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from bayesmix.posterior.resample import thinned
 
 OPTIMUM_DRAWS = 250
 STEP = 1.1
-"""Factor in FLOPs over which the slope of the loss is taken."""
+"""Factor in FLOPs of the finite difference for the slope of the loss."""
 
 
 @dataclass(frozen=True, eq=False)
 class Stakes:
-    """The decision that runs are made for.
+    """The decision at the flagship that further runs inform.
 
     Attributes:
         flagship: the scale to decide at.
         mixtures: the mixtures to choose from (decision, domain); the first is the best one now.
-        losses: their losses (draw, decision, target) at the flagship.
+        losses: expected losses (draw, decision, target) of the mixtures at the flagship.
         weights: weight of each target (target).
         domains: names of the domains.
-        slope: by how many nats the loss of the best mixture falls per unit of log FLOPs at the
-            flagship.
+        slope: decrease of the loss of the best mixture per unit of log FLOPs at the flagship, in
+            nats.
     """
 
     flagship: Scale
@@ -60,7 +60,7 @@ class Stakes:
         return float(combined.mean(axis=0).min() - combined.min(axis=1).mean())
 
     def in_flops(self, nats: float) -> float:
-        """The further FLOPs at the flagship that lower its loss as much: C (e^(nats/slope) − 1)."""
+        """Further FLOPs at the flagship that lower its loss by `nats`: C (e^(nats/slope) − 1)."""
         if not self.slope > 0:
             return float("inf") if nats > 0 else 0.0
         return self.flagship.flops * float(np.expm1(min(nats / self.slope, 700.0)))
@@ -75,15 +75,18 @@ def stakes(
     count: int = 48,
     candidates: Sequence[Mixture] | None = None,
 ) -> Stakes:
-    """The decision at the flagship: its best mixture now, that of evenly spaced draws, natural and uniform.
+    """The decision at the flagship: mixtures to choose from, and draws of their losses.
+
+    The mixtures are the best one at present, the best ones of evenly spaced draws, and natural and
+    uniform where they are feasible.
 
     Args:
-        posterior: the fitted losses.
+        posterior: posterior of the losses.
         flagship: the scale to decide at.
         targets: target → weight; equal weights when not given.
         feasible: the allowed mixtures.
-        count: how many draws lend their own best mixture.
-        candidates: the mixtures to choose from, instead of all that.
+        count: number of draws whose own best mixture is included.
+        candidates: the mixtures to choose from, instead of those above.
     """
     weights = np.array(target_weights(posterior.targets, targets))
     if candidates is None:
@@ -104,7 +107,7 @@ def _hopeful(
     feasible: FeasibleSet,
     count: int,
 ) -> np.ndarray:
-    """Mixtures (decision, domain) that may turn out best."""
+    """Mixtures (decision, domain) that may turn out to be optimal."""
     region = feasible.at(flagship, posterior.domains)
     subsample = thinned(posterior, OPTIMUM_DRAWS)
     task = Problem.of(subsample, flagship, targets=targets)
@@ -130,7 +133,7 @@ def _at(domains: tuple[str, ...], mixtures: np.ndarray, *scales: Scale) -> Desig
 def _slope(
     posterior: Posterior, mixture: np.ndarray, flagship: Scale, weights: np.ndarray
 ) -> float:
-    """−dL/d log C at the flagship, at fixed tokens per parameter."""
+    """Slope −dL/d log C at the flagship, at fixed tokens per parameter."""
     pair = _at(
         posterior.domains, np.stack([mixture, mixture]), flagship, grow("flops")(flagship, STEP)
     )

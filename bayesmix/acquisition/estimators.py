@@ -1,7 +1,7 @@
-r"""Second opinions on a score: nested Monte Carlo bounds on information, and two other estimators of regret reduction.
+r"""Checks of a score: bounds on the information, and two further estimators of regret reduction.
 
-The Gaussian estimate takes the law's losses as jointly Gaussian. These do not: they simulate
-outcomes from the draws.
+The Gaussian estimate takes the law's losses as jointly Gaussian. The bounds (nested Monte Carlo)
+and estimators of this module simulate outcomes from the draws instead.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from bayesmix.posterior.resample import KHAT, smoothed
 
 OUTCOMES = 200
 EFFECTIVE = 100.0
-"""Fewer effective draws than this are too few to weigh decisions by."""
+"""Lowest effective number of draws of a usable importance estimate."""
 SPLITS = 2
 TOLERANCE = 0.3
-"""Relative difference of two estimates that still counts as agreement, beyond two standard errors."""
+"""Relative difference at which two estimates still agree; two standard errors always do."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Bracket:
         gaussian: the estimate by moment matching.
         lower: prior contrastive estimate, a lower bound on average (Foster et al. 2020, *AISTATS*).
         upper: nested Monte Carlo without the true draw, an upper bound on average.
-        saturated: whether the lower bound is near log(draws), the most it can show; then it says
-            nothing.
+        saturated: whether the lower bound is near log(draws), its largest possible value; it then
+            says nothing.
     """
 
     gaussian: float
@@ -48,15 +48,15 @@ class Bracket:
 
 @dataclass(frozen=True)
 class Estimate:
-    """One more estimate of the regret reduction.
+    """Estimate of the regret reduction by another method.
 
     Attributes:
-        name: of the method.
-        value: in nats.
+        name: name of the method.
+        value: regret reduction, in nats.
         error: Monte Carlo standard error, in nats.
-        khat: the Pareto k̂ that 90 % of the outcomes stay below; None where nothing is weighted.
-        effective: the effective number of draws that 90 % of the outcomes exceed; None where
-            nothing is weighted.
+        khat: 90 % quantile of the Pareto k̂ over the outcomes; None for methods without weights.
+        effective: 10 % quantile of the effective number of draws over the outcomes; None for
+            methods without weights.
     """
 
     name: str
@@ -67,13 +67,13 @@ class Estimate:
 
     @property
     def usable(self) -> bool:
-        """Whether the estimate may be compared with at all."""
+        """Whether the estimate is reliable enough for a comparison."""
         return (self.khat is None or self.khat < KHAT) and (
             self.effective is None or self.effective >= EFFECTIVE
         )
 
     def agrees(self, value: float) -> bool:
-        """Whether another estimate of the same number is near enough."""
+        """Whether another estimate of the same quantity agrees with this one."""
         return abs(self.value - value) <= max(TOLERANCE * max(self.value, value), 2 * self.error)
 
     def __str__(self) -> str:
@@ -90,7 +90,9 @@ class Estimate:
 def bracket(run: np.ndarray, gaussian: float, seed: int = 0, outcomes: int = OUTCOMES) -> Bracket:
     """Bounds on the information of one run (target, draw, point), whitened and centred.
 
-    Targets are independent, so that their bounds add up; each saturates by itself.
+    E[log p(y | θ₀) − log(1/S Σₛ p(y | θₛ))], where the sum over the S draws has the true draw θ₀ in
+    the lower bound and leaves it out in the upper one. Targets are independent, so their bounds add
+    up; each saturates by itself.
     """
     rng = np.random.default_rng(seed)
     lower = upper = 0.0
@@ -112,13 +114,13 @@ def bracket(run: np.ndarray, gaussian: float, seed: int = 0, outcomes: int = OUT
 def by_importance(
     stakes: Stakes, run: np.ndarray, seed: int = 0, outcomes: int = OUTCOMES
 ) -> Estimate:
-    """Regret reduction by weighting the draws with each simulated outcome, Pareto-smoothed.
+    """Regret reduction by Pareto-smoothed importance weights of the draws for each outcome.
 
     Args:
         stakes: the decision.
         run: losses of the run (target, draw, point), whitened and centred.
-        seed: of the outcomes.
-        outcomes: how many are simulated.
+        seed: seed of the outcomes.
+        outcomes: number of simulated outcomes.
     """
     rng = np.random.default_rng(seed)
     targets, draws, points = run.shape
@@ -133,7 +135,7 @@ def by_importance(
         fit = _log_fit(outcome, run[t])
         fit[np.arange(len(true)), true] = fit.min(
             axis=1
-        )  # the draw an outcome was made from must not explain it
+        )  # the true draw of an outcome gets the lowest weight
         weights, khats[t] = smoothed(fit)
         effective[t] = 1 / np.sum(weights**2, axis=1)
         expected += stakes.weights[t] * (weights @ stakes.losses[:, :, t])
@@ -143,10 +145,10 @@ def by_importance(
 
 
 def by_regression(stakes: Stakes, run: np.ndarray, seed: int = 0) -> Estimate:
-    """Regret reduction by regression of the losses at stake on simulated outcomes (Strong et al. 2014).
+    """Regret reduction by regression of losses on simulated outcomes (Strong et al. 2014).
 
-    Cubic in the two most informative directions of each target's outcome, fitted on one half of the
-    draws and read off on the other.
+    The regression is cubic in the two most informative directions of each target's outcome, fitted
+    on one half of the draws and evaluated on the other.
     """
     rng = np.random.default_rng(seed)
     _, draws, points = run.shape
@@ -166,10 +168,10 @@ def by_regression(stakes: Stakes, run: np.ndarray, seed: int = 0) -> Estimate:
 
 
 def _gain(stakes: Stakes, true: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
-    """What choosing by `expected` (outcome, decision) gains on the draws `true` (outcome), and its standard error.
+    """Gain of a choice by `expected` (outcome, decision), and its standard error.
 
-    The draw that an outcome was made from judges the choice and has no part in it, so that no
-    optimism comes in.
+    The gain is evaluated on the draws `true` (outcome) that the outcomes were made from. They have
+    no part in the choice, which avoids optimism bias.
     """
     combined = stakes.combined
     now = int(np.argmin(combined.mean(axis=0)))
@@ -178,13 +180,19 @@ def _gain(stakes: Stakes, true: np.ndarray, expected: np.ndarray) -> tuple[float
 
 
 def _log_fit(outcome: np.ndarray, losses: np.ndarray) -> np.ndarray:
-    """Log-likelihood (outcome, draw) of outcomes (outcome, point) under draws (draw, point), scatter I."""
+    """Log-likelihood −½ |y − u|² (outcome, draw), up to a constant, with scatter I.
+
+    Outcomes y are (outcome, point), draws u are (draw, point).
+    """
     square = (outcome**2).sum(axis=1)[:, None] - 2 * outcome @ losses.T + (losses**2).sum(axis=1)
     return -0.5 * square
 
 
 def _directions(losses: np.ndarray, outcome: np.ndarray) -> np.ndarray:
-    """The outcome along the (at most two) directions in which the draws differ most, in units of its spread."""
+    """Outcomes along the (at most two) directions of largest variance of the draws.
+
+    In units of their standard deviation (outcome, direction).
+    """
     _, _, axes = np.linalg.svd(losses, full_matrices=False)
     along = outcome @ axes[:2].T
     return along / np.maximum(along.std(axis=0), 1e-12)

@@ -1,6 +1,6 @@
-r"""Criteria: the mathematics of one candidate run; `score_pool` vmaps it over a pool.
+r"""Acquisition functions: scores of one candidate run; `score_pool` vmaps them over a pool.
 
-All of them see Gaussian moments of the posterior draws (`bayesmix.acquisition.moments`), exact when
+All of them use Gaussian moments of the posterior draws (`bayesmix.acquisition.moments`), exact when
 the law is linear in its parameters and the posterior Gaussian. Higher is better.
 """
 
@@ -36,16 +36,16 @@ NODES = 128
 )
 @dataclass(frozen=True, eq=False)
 class View:
-    """What a criterion looks at: the decision as arrays, after any runs whose outcome is pending.
+    """Inputs of an acquisition function: the decision as arrays, given any pending runs.
 
     Attributes:
-        losses: centred losses (target, draw, decision) at the flagship, in the unit the criterion
-            wants.
+        losses: centred losses (target, draw, decision) at the flagship, in the unit of the
+            criterion.
         level: expected combined loss (decision).
-        shift: how pending runs move the expected combined loss, at every node (node, decision).
+        shift: change of the expected combined loss by pending runs, at every node (node, decision).
         epsilon: normal nodes (node, target, point) for the outcome of one run.
-        seed: of the nodes.
-        n_pending: how many runs are pending.
+        seed: seed of the nodes.
+        n_pending: number of pending runs.
     """
 
     losses: jax.Array
@@ -56,9 +56,9 @@ class View:
     n_pending: int = 0
 
     def after(self, run: jax.Array) -> tuple[Self, Pending]:
-        """The view once a run (target, draw, point) is pending too, and what that does to the draws of other runs.
+        """The view with one more pending run (target, draw, point), and its update of other draws.
 
-        The run is whitened, centred, and after the runs that are pending already.
+        The run is whitened, centred, and already updated for the earlier pending runs.
         """
         targets, _, points = run.shape
         # other nodes than those of the next run
@@ -86,24 +86,25 @@ def _pend(
 
 @dataclass(frozen=True)
 class Acquisition(ABC):
-    """What makes a run worth making: one candidate → one number, higher is better.
+    """Acquisition function: one candidate run → one score, higher is better.
 
-    A concrete criterion writes `of_one`, in JAX, and `view`, which is computed once a posterior.
+    A concrete criterion implements `of_one`, in JAX, and `view`, which is computed once per
+    posterior.
     """
 
     unit: ClassVar[str] = "nats"
 
     @abstractmethod
     def view(self, posterior: Posterior, decision: Stakes | None, points: int, seed: int) -> View:
-        """What the criterion looks at, for runs of at most so many points."""
+        """Inputs of the criterion, for runs of at most `points` points."""
 
     @staticmethod
     @abstractmethod
     def of_one(view: View, run: jax.Array) -> jax.Array:
-        """The score of one run (target, draw, point), whitened, centred, and after the pending ones."""
+        """Score of one run (target, draw, point), whitened, centred, and given the pending runs."""
 
     def stakes(self, posterior: Posterior) -> Stakes | None:
-        """The decision the criterion is about, or None where it is about none."""
+        """Decision that the criterion is about; None for a criterion without one."""
         return None
 
 
@@ -111,7 +112,7 @@ class Acquisition(ABC):
 class InformationGain(Acquisition):
     r"""Expected information about all parameters of the law, ½ log det(I + Cov(u)), in nats.
 
-    Buys whatever is least known, whether or not the decision depends on it.
+    It favours the least known parameters, whether or not the decision depends on them.
     """
 
     unit: ClassVar[str] = "nats of information"
@@ -134,7 +135,7 @@ class _AtFlagship(Acquisition):
         flagship: the scale to decide at.
         targets: target → weight; equal weights when not given.
         feasible: the mixtures that are allowed there.
-        decisions: how many draws lend their own best mixture to the decision.
+        decisions: number of draws whose own best mixture is one to choose from.
         mixtures: the mixtures to choose from at the flagship, where they are a given few; replaces
             `feasible`.
     """
@@ -160,10 +161,11 @@ class _AtFlagship(Acquisition):
 @renamed(within="feasible", among="mixtures")
 @dataclass(frozen=True)
 class PredictionGain(_AtFlagship):
-    r"""Expected information about the losses that runs at the flagship would measure, I(y; z), in nats.
+    r"""Expected information I(y; z) about losses measured at the flagship, in nats.
 
-    z are the losses of the mixtures that may turn out best, each measured once. I(y; z) is the
-    information of the run about all parameters, less what it would still tell once z were known.
+    z are the losses of the mixtures that may turn out to be optimal, each measured once. I(y; z) is
+    the information of the run about all parameters, less its information given z:
+    ½ log det(I + Cov(u)) − ½ log det(I + Cov(u | z)).
     """
 
     unit: ClassVar[str] = "nats of information about the flagship"
@@ -189,7 +191,10 @@ class PredictionGain(_AtFlagship):
 @renamed(within="feasible", among="mixtures")
 @dataclass(frozen=True)
 class PredictiveVariance(_AtFlagship):
-    """By how much the variance of the loss at the flagship falls, averaged over decisions and weighted targets."""
+    """Expected reduction of the variance of the loss at the flagship, in nats².
+
+    Averaged over the decisions and the weighted targets.
+    """
 
     unit: ClassVar[str] = "nats² of predictive variance"
 
@@ -208,11 +213,11 @@ class PredictiveVariance(_AtFlagship):
 @renamed(within="feasible", among="mixtures")
 @dataclass(frozen=True)
 class RegretReduction(_AtFlagship):
-    r"""Expected value of sample information: by how much a run lowers the expected regret of the decision, in nats.
+    r"""Expected value of sample information: reduction of the expected regret by a run, in nats.
 
-    minⱼ E[Lⱼ] − E_y[minⱼ E[Lⱼ | y]] over the mixtures j that may turn out best at the flagship,
-    with Lⱼ the weighted loss. It is at least 0 and at most the value of perfect information.
-    Pending runs are taken as made: what counts is what the run adds to them.
+    minⱼ E[Lⱼ] − E_y[minⱼ E[Lⱼ | y]] over the mixtures j that may turn out to be optimal at the
+    flagship, with Lⱼ the weighted loss. It is at least 0 and at most the value of perfect
+    information. Pending runs count as made: the score is what the run adds to them.
     """
 
     unit: ClassVar[str] = "nats of expected regret"
@@ -257,7 +262,7 @@ def _blank(posterior: Posterior, seed: int) -> View:
 
 @partial(jax.jit, static_argnums=0)
 def each(of_one: Callable[[View, jax.Array], jax.Array], view: View, runs: jax.Array) -> jax.Array:
-    """The score of each of some runs (run, target, draw, point), whitened and after the pending ones of the view."""
+    """Scores (run) of whitened runs (run, target, draw, point), given the view's pending runs."""
     return jax.vmap(partial(of_one, view))(runs)
 
 
@@ -268,11 +273,11 @@ def score_pool(
     pool: Pool,
     updates: Sequence[Pending] = (),
 ) -> np.ndarray:
-    """The score of every run of a pool (run); the order of the pool is no matter.
+    """Scores (run) of the runs of a pool, independent of their order.
 
     Args:
         acquisition: the criterion.
-        view: what it looks at.
+        view: inputs of the criterion.
         posterior: the posterior.
         pool: the runs.
         updates: the pending runs of the view, in the order they came.
@@ -291,7 +296,7 @@ def score_pool(
 
 
 def after_all(updates: Sequence[Pending], runs: jax.Array) -> jax.Array:
-    """Runs (run, target, draw, point) after pending ones."""
+    """Draws of runs (run, target, draw, point), updated for pending runs."""
     for one in updates:
         runs = after_one(one, runs)
     return runs
@@ -299,5 +304,5 @@ def after_all(updates: Sequence[Pending], runs: jax.Array) -> jax.Array:
 
 @jax.jit
 def after_one(update: Pending, runs: jax.Array) -> jax.Array:
-    """Runs (run, target, draw, point) after one more pending run."""
+    """Draws of runs (run, target, draw, point), updated for one more pending run."""
     return jax.vmap(update)(runs)

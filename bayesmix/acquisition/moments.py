@@ -1,4 +1,4 @@
-r"""Gaussian moment matching on posterior draws: what a run would teach, without refitting.
+r"""Gaussian moment matching on posterior draws: the effect of a run, without refitting.
 
 Take the losses u of a run and any other losses z, both known as draws. If they were jointly
 Gaussian, measuring y = u + ε with ε ~ N(0, I) would leave z with the covariance
@@ -28,37 +28,43 @@ from bayesmix.posterior.posterior import Posterior
 from bayesmix.runtime.compute import over_devices, padded, padded_down
 
 CHUNK = 2**21
-"""How many losses (run × target × draw × point) are held at once: 16 MB, and a few times that while they are made."""
+"""Number of losses (run × target × draw × point) held at once: 16 MB, and a few times that during
+their computation.
+"""
 
 
 class Pending(NamedTuple):
-    """Draws after runs whose outcome is not known yet: u ↦ u − Q ((Qᵀu) · f), for one target or with a target axis.
+    """Update of draws for runs whose outcome is pending: u ↦ u − Q ((Qᵀu) · f).
 
-    It keeps the mean and gives the covariance that conditioning leaves.
+    For one target, or with a target axis. It keeps the mean and gives the covariance after
+    conditioning.
     """
 
     basis: jax.Array  # Q (target, draw, direction), orthonormal
     shrink: jax.Array  # f (target, direction), between 0 and 1
 
     def __call__(self, draws: jax.Array) -> jax.Array:
-        """Centred draws (target, draw, quantity) after the runs."""
+        """Centred draws (target, draw, quantity), updated for the pending runs."""
         coordinates = jnp.einsum("tsr,tsq->trq", self.basis, draws)
         return draws - jnp.einsum("tsr,trq->tsq", self.basis, self.shrink[:, :, None] * coordinates)
 
 
 @jax.jit
 def pending(run: jax.Array) -> Pending:
-    """What knowing that a run (target, draw, point), whitened and centred, will be measured does to all other draws."""
+    """Update of all other draws for one pending run u (target, draw, point).
+
+    The run is whitened and centred. With the singular values s of u / √draws, f = 1 − 1/√(1 + s²).
+    """
     basis, size, _ = jnp.linalg.svd(run / jnp.sqrt(run.shape[1]), full_matrices=False)
     return Pending(basis, 1 - 1 / jnp.sqrt(1 + size**2))
 
 
 def whitened(posterior: Posterior, pool: Pool) -> Iterator[tuple[jax.Array, int]]:
-    """Centred losses of every run of a pool in units of their scatter, a chunk of runs at a time.
+    """Whitened losses of the runs of a pool: centred, in units of their scatter, in chunks.
 
     Yields:
-        Arrays (run, target, draw, point), and how many of their runs are real: the others pad. Runs
-        with fewer checkpoints than the longest have points that are all 0 and tell nothing.
+        Arrays (run, target, draw, point), and the number of their runs that are not padding. Runs
+        with fewer checkpoints than the longest have points that are all 0 and carry no information.
     """
     place = _places(pool)
     points = place.shape[1]
@@ -71,7 +77,7 @@ def whitened(posterior: Posterior, pool: Pool) -> Iterator[tuple[jax.Array, int]
 
 
 def whiten_all(posterior: Posterior, pool: Pool) -> jax.Array:
-    """`whitened` of a small pool in one array (run, target, draw, point)."""
+    """Whitened losses of a small pool in one array (run, target, draw, point)."""
     return jnp.concatenate([chunk[:real] for chunk, real in whitened(posterior, pool)])
 
 
@@ -93,7 +99,7 @@ def _whiten(posterior: Posterior, pool: Pool, place: np.ndarray) -> jax.Array:
 
 
 def expected_losses(posterior: Posterior, designs: Designs) -> np.ndarray:
-    """Losses (draw, run, target) that runs of the designs would have without scatter: law and discrepancy."""
+    """Losses (draw, run, target) of the designs without scatter: law and discrepancy."""
     return posterior.predict(designs, posterior.seed, noise=False).draws
 
 
@@ -101,7 +107,11 @@ def expected_losses(posterior: Posterior, designs: Designs) -> np.ndarray:
 def _in_scatter(
     loss: jax.Array, residual: jax.Array, shared: jax.Array, mask: jax.Array
 ) -> jax.Array:
-    """Losses (draw, row, target) centred and in units of their scatter, as (run, target, draw, point)."""
+    """Whitened losses (run, target, draw, point) from losses (draw, row, target).
+
+    They are centred and divided by the Cholesky factor of the scatter of one run's points, whose
+    covariance is shared · sharedᵀ + diag(residual²).
+    """
     exists = mask[:, None, None, :]
 
     def by_run(values: jax.Array) -> jax.Array:
@@ -129,13 +139,15 @@ def gram(run: jax.Array) -> jax.Array:
 
 
 def logdet(covariance: jax.Array) -> jax.Array:
-    """½ log det(I + Cov) summed over the targets, in nats: the information of a measurement with scatter I."""
+    """Information of a measurement with scatter I, in nats: Σₜ ½ log det(I + Covₜ), targets t."""
     eye = jnp.eye(covariance.shape[-1])
     return 0.5 * jnp.sum(jnp.linalg.slogdet(eye + covariance)[1])
 
 
 def learned(other: jax.Array, run: jax.Array) -> jax.Array:
-    """Root B of what a run teaches about other draws: Cov(z) − Cov(z | y) = B Bᵀ, per target.
+    """Root B of the reduction of covariance by a run, per target: Cov(z) − Cov(z | y) = B Bᵀ.
+
+    B = Cov(z, u) L⁻ᵀ with L Lᵀ = Cov(u) + I.
 
     Args:
         other: centred draws z (target, draw, quantity).
@@ -152,6 +164,6 @@ def learned(other: jax.Array, run: jax.Array) -> jax.Array:
 
 
 def nodes(dimensions: int, count: int, seed: int) -> np.ndarray:
-    """Standard normal nodes (node, dimension), quasi-random."""
+    """Quasi-random standard normal nodes (node, dimension)."""
     uniform = qmc.Sobol(dimensions, rng=seed).random_base2(max(count - 1, 1).bit_length())[:count]
     return norm.ppf(np.clip(uniform, 1e-12, 1 - 1e-12))

@@ -1,4 +1,4 @@
-"""`Pool`: runs that could be made, each with all the points it would measure."""
+"""`Pool`: candidate runs, each with all the points it would measure."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from bayesmix.runs.runs import Runs
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """Training runs to choose from. A run is one unit, however many checkpoints it is measured at.
+    """Pool of candidate training runs, each with one or several measured checkpoints.
 
     Attributes:
         designs: every point that would be measured (point).
         run: the run each point belongs to (point), numbered from 0.
-        origin: where each run comes from (run): ``sobol``, ``vertex``, ``optimum``, ``replicate``
+        origin: source of each run (run): ``sobol``, ``vertex``, ``optimum``, ``replicate``
             or ``given``.
     """
 
@@ -31,13 +31,13 @@ class Pool:
 
     @classmethod
     def of(cls, designs: Designs | Design | Sequence[Design], origin: str = "given") -> Self:
-        """Every design as a run of its own."""
+        """Pool in which every design is a run of its own."""
         stack = Designs.stacked(designs)
         return cls(stack, np.arange(len(stack)), (origin,) * len(stack))
 
     @classmethod
     def of_runs(cls, runs: Runs) -> Self:
-        """Recorded runs, checkpoints of one training run together, in the order of their first checkpoints."""
+        """Pool of recorded runs, each with all its checkpoints, in the order of the first ones."""
         names = list(dict.fromkeys(runs.train_run))
         number = {name: i for i, name in enumerate(names)}
         belongs = np.array([number[name] for name in runs.train_run], dtype=int)
@@ -45,14 +45,14 @@ class Pool:
 
     @cached_property
     def last(self) -> Designs:
-        """Every run as it ends (run): its last checkpoint."""
+        """Designs of the last checkpoints of the runs (run)."""
         order = np.lexsort((self.designs.tokens, self.run))
         ends = np.append(np.flatnonzero(np.diff(self.run[order])), len(order) - 1)
         return self.designs.take(order[ends])
 
     @cached_property
     def keys(self) -> np.ndarray:
-        """What each run is (run, key): N, D and weights, whatever its place in the pool."""
+        """Keys of the runs (run, key): N, D and weights, independent of the order of the pool."""
         last = self.last
         return np.column_stack(
             [last.params, last.tokens, last.mixture[:, np.argsort(last.domains)]]
@@ -60,17 +60,20 @@ class Pool:
 
     @cached_property
     def order(self) -> np.ndarray:
-        """The runs (run) from small to large keys: ties are broken by it, and those of one size come together."""
+        """Positions of the runs (run) in ascending order of their keys.
+
+        The order breaks ties and brings runs of one size together.
+        """
         return np.lexsort(self.keys.T[::-1])
 
     def take(self, runs: np.ndarray) -> Pool:
-        """The runs at the given positions, in that order."""
+        """Pool of the runs at the given positions, in that order."""
         runs = np.arange(len(self))[runs]
         counts = np.bincount(self.run, minlength=len(self))
         number = np.repeat(np.arange(len(runs)), counts[runs])
         start = (
             np.cumsum(counts)[runs] - counts[runs]
-        )  # of each run's points, where they are sorted by run
+        )  # first point of each run among the points sorted by run
         nth = np.arange(len(number)) - np.repeat(
             np.cumsum(counts[runs]) - counts[runs], counts[runs]
         )
@@ -89,7 +92,7 @@ class Pool:
         return self.last[run]
 
     def __add__(self, other: Pool) -> Pool:
-        """The runs of both; domains are matched by name."""
+        """Pool of the runs of both; domains are matched by name."""
         theirs = other.designs.on(self.designs.domains)
         designs = Designs(
             self.designs.domains,
@@ -114,7 +117,7 @@ class Pool:
 
 
 def checkpointed(designs: Designs, origin: Sequence[str], fractions: Sequence[float]) -> Pool:
-    """Runs that are measured at the given fractions of their tokens and at their end."""
+    """Pool of runs measured at the given fractions of their tokens and at their end."""
     stops = np.array(sorted({*fractions, 1.0}))
     if not (stops[0] > 0 and stops[-1] == 1):
         raise InputError(

@@ -1,4 +1,4 @@
-"""`Proposal`: the runs to make next, what they are worth, what they cost, and why."""
+"""`Proposal`: the runs to make next, with their scores, costs and reasons."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from bayesmix.design import Scale, count
 
 @dataclass(frozen=True, eq=False)
 class DecisionValue:
-    """What a set of runs does to the decision at the flagship.
+    """Effect of a set of runs on the decision at the flagship.
 
     Attributes:
         flagship: the scale to decide at.
         regret: expected regret of deciding without the runs (pending ones counted as made), in
             nats.
         remaining_regret: expected regret of deciding with them, in nats.
-        worth: the FLOPs at the flagship that lower its loss as much as the runs do.
+        worth: further FLOPs at the flagship that lower its loss as much as the runs do.
         domain_pair: the two domains whose shares the outcome moves most, against each other; None
             where nothing moves.
     """
@@ -36,20 +36,20 @@ class DecisionValue:
 
 @dataclass(frozen=True, eq=False)
 class Proposal:
-    """The runs to make next.
+    """Proposal of the runs to make next.
 
     Attributes:
         runs: the chosen runs, in the order they were chosen; empty when none is affordable.
-        score: what the whole set is worth, in `unit`.
-        unit: of the score.
-        scores: what each run adds to those before it (run).
+        score: score of the whole set, in `unit`.
+        unit: unit of the score.
+        scores: gain of each run over those before it (run).
         costs: FLOPs of each run (run).
-        candidates: how many runs there were to choose from.
-        decision: what the set does to the decision; None for criteria that are about no decision.
+        candidates: number of runs to choose from.
+        decision: effect of the set on the decision; None for criteria without a decision.
         checks: other estimates of the regret reduction of the first run.
         first: the Gaussian estimate the checks are compared with.
         bracket: bounds on the information of the first run.
-        stop: whether making the runs is not worth it.
+        stop: whether the runs are not worth their cost.
         reason: why to run or to stop, in a sentence.
     """
 
@@ -68,7 +68,7 @@ class Proposal:
 
     @property
     def agreement(self) -> str:
-        """Whether the estimators of the regret reduction agree, in a sentence; empty where there is one only."""
+        """Sentence on the agreement of the estimators of regret reduction; empty for only one."""
         usable = [check for check in self.checks if check.usable]
         if not self.checks:
             return ""
@@ -80,12 +80,12 @@ class Proposal:
 
     @property
     def agreed(self) -> bool:
-        """Whether every usable second estimate agrees with the first, and there is one."""
+        """Whether there are usable second estimates and all of them agree with the first."""
         usable = [check for check in self.checks if check.usable]
         return bool(usable) and bool(all(check.agrees(self.first) for check in usable))
 
     def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
+        """Dictionary of the proposal, ready for JSON."""
         last = self.runs.last
         return {
             "runs": [
@@ -138,7 +138,7 @@ class Proposal:
 
 
 def shares(domains: tuple[str, ...], weights: np.ndarray, threshold: float = 0.005) -> str:
-    """A mixture with the largest shares first and the small ones left out."""
+    """Text of a mixture with the largest shares first and the small ones left out."""
     order = [i for i in np.argsort(-weights, kind="stable") if weights[i] >= threshold]
     text = "  ".join(f"{domains[i]} {100 * weights[i]:.1f}%" for i in order)
     rest = 100 * (1 - weights[order].sum())

@@ -1,4 +1,4 @@
-"""`propose`: the runs to make next, by what they do to the decision per FLOP."""
+"""`propose`: choice of the next runs by their score per cost."""
 
 from __future__ import annotations
 
@@ -36,11 +36,14 @@ DRAWS = 1000
 SHORTLIST = 64
 EXCHANGES = 2
 EXCHANGED = 10
-"""Runs of larger sets are not exchanged: greedy choice loses little there, and all pairs would be tried."""
+"""Size of the largest set whose runs are exchanged.
+
+Greedy choice loses little in larger sets, and all pairs would be tried.
+"""
 GAIN = 0.01
-"""Relative gain that an exchange has to bring."""
+"""Lowest relative gain of an exchange."""
 WORTHLESS = 1e-3
-"""A further run that adds a smaller share than this of what the set brings already is not added."""
+"""Lowest gain of a further run, relative to the gain of the set so far."""
 
 
 @renamed(among="candidates", by="acquisition", per="cost")
@@ -66,18 +69,18 @@ def propose(
     chosen already.
 
     Args:
-        posterior: what is believed now.
+        posterior: present posterior.
         candidates: `candidates(...)`, a pool, or designs.
-        acquisition: what a run is worth, `RegretReduction(flagship)` for the decision at the
+        acquisition: acquisition function, `RegretReduction(flagship)` for the decision at the
             flagship.
-        cost: what a run costs, such as `flops`; None counts every run alike.
-        budget: cost that all the chosen runs together may have, in the unit of `cost`.
-        count: at most so many runs; 1 when there is no budget.
+        cost: cost of a run, such as `flops`; None gives every run the same cost.
+        budget: highest total cost of the chosen runs, in the unit of `cost`.
+        count: largest number of runs; 1 when there is no budget.
         pending: runs that were started and have not reported.
         checks: whether to make the second estimates and the bracket, for the first run.
-        max_draws: at most so many posterior draws are used.
-        seed: of candidates and nodes; the same seed gives the same proposal, whatever the order of
-            the candidates.
+        max_draws: largest number of posterior draws used.
+        seed: seed of candidates and nodes; the same seed gives the same proposal, whatever the
+            order of the candidates.
 
     Returns:
         The proposal. It has no runs when none is affordable, and says `stop` when the set is not
@@ -138,7 +141,7 @@ def propose(
 
 @dataclass(frozen=True, eq=False)
 class _Search:
-    """What a set may be made of, and its limits."""
+    """Runs that a set may consist of, and the limits of the set."""
 
     acquisition: Acquisition
     pool: Pool
@@ -149,7 +152,10 @@ class _Search:
 
 @dataclass(frozen=True, eq=False)
 class _Set:
-    """Chosen runs, what each adds to those before it, and the view and all runs once these are pending."""
+    """Set of chosen runs, with the gain of each over those before it.
+
+    The view and the draws of all runs are those given that the chosen runs are pending.
+    """
 
     chosen: tuple[int, ...]
     gains: tuple[float, ...]
@@ -184,7 +190,10 @@ def _search(search: _Search, nothing: _Set, first: np.ndarray) -> _Set:
 def _greedy(
     search: _Search, batch: _Set, denominator: np.ndarray, first: np.ndarray | None = None
 ) -> _Set:
-    """Add the run with the highest gain per `denominator` until nothing is affordable, wanted, or worth anything."""
+    """Set extended greedily by the run with the highest gain per `denominator`.
+
+    It ends when the set is full, no run is affordable, or the highest gain is negligible.
+    """
     while len(batch.chosen) < search.size:
         gains = (
             first if first is not None and not batch.chosen else batch.scores(search.acquisition)
@@ -200,14 +209,14 @@ def _greedy(
 
 
 def _exchange(search: _Search, nothing: _Set, batch: _Set) -> _Set:
-    """Take out one run at a time and put in what is best for the rest, while the set gains by it."""
+    """Set improved by exchanges: one run at a time is replaced by the best runs for the rest."""
     for _ in range(EXCHANGES):
         previous = batch.value
         for out in range(len(batch.chosen)):
             rest = nothing
             for run in (r for i, r in enumerate(batch.chosen) if i != out):
                 rest = rest.adding(run, float(rest.scores(search.acquisition)[run]))
-            trial = _greedy(search, rest, search.cost)  # what is freed may be worth several runs
+            trial = _greedy(search, rest, search.cost)  # the freed budget may pay for several runs
             batch = trial if trial.value > batch.value * (1 + GAIN) else batch
         if batch.value <= previous * (1 + GAIN):
             break
@@ -215,14 +224,14 @@ def _exchange(search: _Search, nothing: _Set, batch: _Set) -> _Set:
 
 
 def _best(scores: np.ndarray, pool: Pool) -> int:
-    """The position of the highest score; ties, up to rounding, go to the run that is first by what it is."""
+    """Position of the highest score; ties, up to rounding, go to the first run by key."""
     top = scores.max()
     ties = scores >= top - 1e-9 * abs(top)
     return int(pool.order[ties[pool.order].argmax()])
 
 
 def shortlist(scores: np.ndarray, cost: np.ndarray, pool: Pool) -> np.ndarray:
-    """Runs that a set may be made of: the best by score and the best by score per cost."""
+    """Positions of the runs that a set may consist of: the best by score and by score per cost."""
     keep = np.full(len(pool), False)
     able = np.isfinite(scores)
     for value in (scores, scores / cost):
@@ -317,7 +326,7 @@ def _decision(stakes: Stakes, view: View, batch: _Set) -> DecisionValue:
     regret = max(stakes.evpi - pending_gain, 0.0)
     gain = min(
         batch.value, regret
-    )  # no run is worth more than perfect information, whatever the Gaussian says
+    )  # the Gaussian estimate may exceed the value of perfect information
     return DecisionValue(
         stakes.flagship,
         regret,
@@ -328,7 +337,7 @@ def _decision(stakes: Stakes, view: View, batch: _Set) -> DecisionValue:
 
 
 def _between(stakes: Stakes, start: View, end: View) -> tuple[str, str] | None:
-    """The domain whose share the outcome moves most, and the one that moves most against it."""
+    """Domains whose shares the outcome moves most, in opposite directions; None if none moves."""
     moved = end.shift - start.shift
     chosen = stakes.mixtures[np.argmin(np.asarray(end.level + moved), axis=1)]
     covariance = np.cov(chosen.T)

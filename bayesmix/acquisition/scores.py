@@ -1,4 +1,4 @@
-"""`score_candidates`: what each of many candidate runs is worth, and what it costs; `propose` picks from them."""
+"""`score_candidates`: score and cost of each of many candidate runs."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from bayesmix.runtime.compute import enable_x64
 
 @dataclass(frozen=True, eq=False)
 class CandidateScores:
-    """Scores and costs of candidate runs, each as if it were the only one.
+    """Scores and costs of candidate runs, each by itself.
 
     Attributes:
         runs: the candidates.
-        scores: what each is worth (run), in `unit`.
-        costs: what each costs (run), in FLOPs.
-        unit: of the scores.
-        stakes: the decision they are about; None for a criterion that is about none.
+        scores: score of each run (run), in `unit`.
+        costs: cost of each run (run), in FLOPs.
+        unit: unit of the scores.
+        stakes: the decision at the flagship; None for a criterion without one.
     """
 
     runs: Pool
@@ -38,20 +38,23 @@ class CandidateScores:
     stakes: Stakes | None
 
     def worth(self, costs: np.ndarray) -> np.ndarray | None:
-        """The score (cost) a run must have to be worth `costs` FLOPs at the flagship; None without a decision."""
+        """Score (cost) at which a run is worth `costs` FLOPs at the flagship.
+
+        slope · log(1 + cost / C), with C the FLOPs of the flagship; None without a decision.
+        """
         if self.stakes is None or not self.stakes.slope > 0:
             return None
         return self.stakes.slope * np.log1p(costs / self.stakes.flagship.flops)
 
     @property
     def frontier(self) -> np.ndarray:
-        """Positions of the runs that nothing cheaper equals, cheapest first."""
+        """Positions of the Pareto-optimal runs in score and cost, cheapest first."""
         order = np.lexsort((-self.scores, self.costs))
         best = np.maximum.accumulate(np.append(-np.inf, self.scores[order]))
         return order[self.scores[order] > best[:-1]]
 
     def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
+        """Dictionary of the unit and the candidates, ready for JSON."""
         last = self.runs.last
         rows = zip(last.params, last.tokens, self.scores, self.costs, self.runs.origin, strict=True)
         keys = ("params", "tokens", "score", "cost", "origin")
@@ -77,15 +80,15 @@ def score_candidates(
     max_draws: int = DRAWS,
     seed: int = 0,
 ) -> CandidateScores:
-    """What every candidate run is worth by itself.
+    """Score and cost of every candidate run, each by itself.
 
     Args:
-        posterior: what is believed now.
+        posterior: present posterior.
         candidates: `candidates(...)`, or a pool.
-        acquisition: what a run is worth.
-        cost: what a run costs, in FLOPs.
-        max_draws: at most so many posterior draws are used.
-        seed: of candidates and nodes.
+        acquisition: acquisition function.
+        cost: cost of a run, in FLOPs.
+        max_draws: largest number of posterior draws used.
+        seed: seed of candidates and nodes.
     """
     subsample = thinned(posterior, max_draws)
     pool = candidates.on(subsample, seed) if isinstance(candidates, Candidates) else candidates

@@ -1,1 +1,1 @@
-"""Series of runs: each chosen in the light of those before it, in a ledger; and replays of such series."""
+"""Campaigns: runs chosen one after the other and kept in a ledger; replays of recorded runs."""

@@ -1,4 +1,4 @@
-"""`Campaign`: ask for a run, make it, tell its losses, ask again; the ledger remembers."""
+"""`Campaign`: sequential choice of runs (ask, run, tell), stored in a ledger."""
 
 from __future__ import annotations
 
@@ -38,20 +38,26 @@ from bayesmix.runtime.progress import SHOWN
 
 ATTEMPTS = 5
 SEEDS = 1_000_003
-"""A prime: the seed of a trial is seed · prime + number, so that no two trials of two campaigns share one soon."""
+"""Prime factor of the seed of a trial, seed · prime + number.
+
+It keeps the seeds of different campaigns apart.
+"""
 
 RefitPosterior = Callable[[Posterior, Runs, int], Posterior]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What `ask` gives: the proposal and the trials that were registered, none where the campaign should stop."""
+    """Result of `ask`: the proposal and the registered trials.
+
+    There are no trials where the campaign should stop.
+    """
 
     proposal: Proposal
     trials: tuple[Trial, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON: the jobs, and why."""
+        """Dictionary of the jobs and the reason, ready for JSON."""
         return {
             "jobs": [t.as_dict() for t in self.trials],
             "stop": self.proposal.stop,
@@ -66,10 +72,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Campaign:
-    """A series of runs, each chosen in the light of those before it.
+    """A series of runs, each chosen given the results of those before it.
 
-    The state is the file: several processes may work on it, and one that is killed loses nothing
-    that it was told. The same state and seed give the same next run.
+    The file holds the whole state: several processes may work on it, and a killed process loses no
+    recorded result. The same state and seed give the same next run.
 
     Args:
         ledger: the file.
@@ -79,11 +85,11 @@ class Campaign:
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], spec: CampaignConfig) -> Campaign:
-        """Make a new ledger.
+        """Create a campaign in a new ledger.
 
         Raises:
             InputError: the file exists, the posterior cannot be read or does not know a target or
-                domain, or a checkpoint is no fraction.
+                domain, or a checkpoint is not a fraction.
             InfeasibleError: no mixture is allowed at some scale.
         """
         posterior = load_posterior(spec.posterior)
@@ -110,20 +116,20 @@ class Campaign:
 
     @classmethod
     def begin(cls, path: str | os.PathLike[str], spec: CampaignConfig) -> Campaign:
-        """The old name of `create`."""
+        """Create a campaign; deprecated name of `create`."""
         warn("Campaign.begin() is now called create()", DeprecationWarning)
         return cls.create(path, spec)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Campaign:
-        """Continue in an existing ledger."""
+        """Open the campaign of an existing ledger."""
         campaign = cls(Ledger(Path(path)))
         campaign.ledger.state()
         return campaign
 
     @property
     def spec(self) -> CampaignConfig:
-        """What it is about."""
+        """Settings of the campaign."""
         return CampaignConfig.from_dict(self.ledger.spec)
 
     @renamed(anyway="force")
@@ -132,18 +138,18 @@ class Campaign:
     ) -> Answer:
         """Choose the next runs and register them as pending before they are returned.
 
-        What was told is taken into account: by weighting the draws where that is valid, else by a
+        Recorded results enter by importance weights of the draws where these are valid, else by a
         new fit.
 
         Args:
-            count: at most so many runs; fewer where the budget ends.
+            count: largest number of runs; fewer where the budget ends.
             refit: (posterior, all runs, seed) → posterior, used where weights are not valid; `fit`
                 when not given.
             force: register the runs even where the stop rule says that they are not worth their
                 cost.
 
         Raises:
-            InputError: other processes kept writing all the while.
+            InputError: other processes kept changing the ledger.
         """
         spec = self.spec
         base = load_posterior(spec.posterior)
@@ -184,14 +190,14 @@ class Campaign:
         """Record the losses of a run that has ended, once.
 
         Args:
-            trial: its id.
+            trial: id of the trial.
             losses: target → loss; targets that were not measured may be missing.
-            flops: what it really cost, where that is known.
-            checkpoints: tokens → losses that were measured on the way, whether asked for or not.
+            flops: actual FLOPs of the run, where they are known.
+            checkpoints: tokens → losses measured before the end, whether asked for or not.
 
         Raises:
-            InputError: the trial is unknown or has ended, a target is unknown, a number is no loss,
-                or a checkpoint is not before the end.
+            InputError: the trial is unknown or has ended, a target is unknown, a number is not a
+                loss, or a checkpoint is not before the end.
         """
         targets = self._measured_targets()
         on_the_way = self._on_the_way(trial, checkpoints or {})
@@ -212,12 +218,15 @@ class Campaign:
         spec = self.spec
         return (
             spec.measured or load_posterior(spec.posterior).targets
-        )  # ledgers of earlier versions do not know them
+        )  # ledgers of earlier versions lack the targets
 
     def _on_the_way(
         self, trial: str, checkpoints: Mapping[float, Mapping[str, float]]
     ) -> dict[float, Mapping[str, float]]:
-        """Checkpoints in order, refused where they are not before the end of the run; unknown trials pass."""
+        """Checkpoints in order of tokens; each must be before the end of the run.
+
+        Checkpoints of unknown trials pass.
+        """
         if not checkpoints:
             return {}
         end = next((t.job.tokens for t in self.ledger.state().trials if t.id == trial), math.inf)
@@ -233,11 +242,14 @@ class Campaign:
 
     @renamed(why="reason")
     def fail(self, trial: str, reason: str = "", *, abandon: bool = False) -> Trial:
-        """Record that a run did not finish; an abandoned design is not asked for again, a failed one may be."""
+        """Record that a run did not finish.
+
+        An abandoned design is not asked for again; a failed one may be.
+        """
         return self.ledger.end(trial, "abandoned" if abandon else "failed", {"why": reason})
 
     def runs(self) -> Runs | None:
-        """What has been told, as runs; None before the first."""
+        """Recorded results as runs; None before the first."""
         trials = self.ledger.state().of("told")
         if not trials:
             return None
@@ -245,7 +257,10 @@ class Campaign:
         return runs_of(trials, posterior.domains, posterior.targets)
 
     def spent(self) -> float:
-        """FLOPs of all runs that were asked for: actual where told, else planned times the ratio learned so far."""
+        """FLOPs of all runs that were asked for.
+
+        Actual FLOPs where they are recorded, else planned FLOPs times the ratio learned so far.
+        """
         state = self.ledger.state()
         return state.spent(state.cost(self.spec.fixed))
 
@@ -277,7 +292,7 @@ class Campaign:
         )
 
     def _fitted(self, posterior: Posterior, runs: Runs, seed: int) -> Posterior:
-        """A new fit, kept beside the ledger under the fingerprint of its runs, so that it is made once."""
+        """A new fit, cached beside the ledger under the fingerprint of its runs."""
         path = self.ledger.path.with_name(f"{self.ledger.path.stem}-{runs.fingerprint[:12]}.nc")
         if not path.exists():
             save_posterior(
@@ -287,7 +302,7 @@ class Campaign:
         return load_posterior(path)
 
     def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
+        """Dictionary of the settings, the trials and the cost, ready for JSON."""
         spec, state = self.spec, self.ledger.state()
         cost = state.cost(spec.fixed)
         return {
@@ -318,13 +333,13 @@ class Campaign:
 
 
 def _updated(base: Posterior, runs: Runs, seed: int, refit: RefitPosterior) -> Posterior:
-    """The posterior after what was told: the draws weighted where that is valid, else fitted again."""
+    """Posterior given further runs: by importance weights where these are valid, else refitted."""
     posterior, khat = reweighted(base, runs, seed)
     return posterior if khat < KHAT else refit(base, joined(base.runs, runs), seed)
 
 
 def _without(pool: Pool, abandoned: tuple[Trial, ...]) -> Pool:
-    """The runs but for those of abandoned trials."""
+    """Pool without the runs of abandoned trials."""
     last = pool.last
     keys = {t.job.key(last.domains) for t in abandoned}
     positions = [

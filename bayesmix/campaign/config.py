@@ -1,4 +1,4 @@
-"""`CampaignConfig`: what a campaign is about."""
+"""`CampaignConfig`: settings of a campaign."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from bayesmix.posterior.posterior import Posterior
 
 @dataclass(frozen=True)
 class CampaignConfig:
-    """What a campaign is about.
+    """Settings of a campaign.
 
     Attributes:
-        posterior: path of the posterior that it starts from.
+        posterior: path of the posterior that the campaign starts from.
         flagship: the scale the mixture is chosen for.
         scales: sizes a run may have.
         targets: target → weight; equal weights when None.
-        constraints: what `FeasibleSet.from_dict` reads.
-        count: how many space-filling mixtures are candidates, each at every scale.
+        constraints: table of constraints, as read by `FeasibleSet.from_dict`.
+        count: number of space-filling candidate mixtures, each at every scale.
         budget: FLOPs for all the runs together; None for no limit.
         fixed: FLOPs that every run costs besides its training.
         checkpoints: fractions of a run's tokens at which it is measured besides its end.
         include: further candidates, as (weights, params, tokens).
-        seed: of the campaign.
-        measured: targets that a run may be told of, those of the posterior; known once the campaign
-            is created.
+        seed: seed of the campaign.
+        measured: targets whose losses may be recorded, those of the posterior; set when the
+            campaign is created.
     """
 
     posterior: str
@@ -47,7 +47,7 @@ class CampaignConfig:
 
     @property
     def candidates(self) -> Candidates:
-        """The recipe of the runs to choose from, without constraints."""
+        """Recipe of the candidate runs, without constraints."""
         designs = [
             Design(Mixture(weights), Scale(params, tokens))
             for weights, params, tokens in self.include
@@ -63,7 +63,7 @@ class CampaignConfig:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> CampaignConfig:
-        """What `asdict` gave."""
+        """Settings from the dictionary given by `asdict`."""
         values = dict(stored)
         values["flagship"] = Scale(**values["flagship"])
         values["scales"] = tuple(Scale(**s) for s in values["scales"])
@@ -73,7 +73,7 @@ class CampaignConfig:
         return cls(**values)
 
     def feasible(self, posterior: Posterior) -> FeasibleSet:
-        """The mixtures that its constraints allow."""
+        """Feasible set given by the constraints."""
         return FeasibleSet.from_dict(
             self.constraints, natural=posterior.natural, runs=posterior.designs
         )

@@ -1,8 +1,8 @@
-"""`Ledger`: what was asked for and what came of it, in one SQLite file that survives being killed at any point.
+"""`Ledger`: trials of a campaign and their results, in one crash-safe SQLite file.
 
-Nothing is ever changed or removed: the state of a campaign is what its events add up to. Every
-event is one transaction that takes the write lock before it reads, so processes cannot decide on
-the same state twice.
+The file survives a process that is killed at any point. Events are never changed or removed: the
+state of a campaign is the sum of its events. Every event is one transaction that takes the write
+lock before it reads, so processes cannot decide on the same state twice.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bayesmix.errors import InputError
 from bayesmix.runtime.files import atomic_write
 
 SCHEMA = 1
-APPLICATION = 0x62617965  # "baye": says in the header of the file whose it is
+APPLICATION = 0x62617965  # "baye", the application id in the header of the file
 PATIENCE = 120.0  # seconds to wait for another process
 END = ("told", "failed", "abandoned")
 
@@ -52,17 +52,17 @@ class Changed(Exception):
 
 @dataclass(frozen=True)
 class Ledger:
-    """A campaign's file.
+    """File of a campaign.
 
     Args:
-        path: of the file.
+        path: path of the file.
     """
 
     path: Path
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], spec: dict[str, Any]) -> Ledger:
-        """Make the file; it appears whole or not at all.
+        """Create the file; it appears whole or not at all.
 
         Raises:
             InputError: there is a file already, or it cannot be written.
@@ -89,12 +89,12 @@ class Ledger:
 
     @property
     def spec(self) -> dict[str, Any]:
-        """What the campaign is about, as it was given to `create`."""
+        """Settings of the campaign, as given to `create`."""
         with self._open() as connection:
             return json.loads(connection.execute("SELECT spec FROM campaign").fetchone()[0])
 
     def state(self) -> State:
-        """What has happened so far."""
+        """State of the campaign after all events so far."""
         with self._open() as connection:
             return _state(connection)
 
@@ -102,7 +102,7 @@ class Ledger:
         """Register runs, all or none, if nothing happened since `version`.
 
         Raises:
-            Changed: another process wrote first; look again and decide anew.
+            Changed: another process wrote first; read the state again and choose again.
         """
         with self._write() as connection:
             state = _state(connection)
@@ -155,7 +155,7 @@ class Ledger:
             self._require_ours(connection)
             connection.execute(
                 "PRAGMA synchronous = EXTRA"
-            )  # also the removal of the journal is on disk
+            )  # the removal of the journal is synced to disk too
             yield connection
         finally:
             connection.close()

@@ -1,4 +1,7 @@
-"""`replay`: a recorded pool is revealed run by run to a strategy; what it decides is judged at a held-out scale."""
+"""`replay`: decisions of a strategy on a recorded pool, evaluated at a held-out scale.
+
+The pool is revealed to the strategy run by run.
+"""
 
 from __future__ import annotations
 
@@ -27,26 +30,26 @@ from bayesmix.runtime.parallel import parallel_map
 
 
 class RefitModel(Protocol):
-    """How what is believed is brought up to date after runs were revealed."""
+    """Function that updates the posterior after runs were revealed."""
 
     def __call__(self, model: Model, runs: Runs, seed: int) -> tuple[Posterior, float]:
-        """The posterior given the runs, and Pareto k̂, 0 where the draws are exact."""
+        """Posterior given the runs, and its Pareto k̂, which is 0 where the draws are exact."""
         ...
 
 
 def by_laplace(model: Model, runs: Runs, seed: int) -> tuple[Posterior, float]:
-    """Laplace with importance weights; the largest k̂ over the targets says how good it is."""
+    """Laplace approximation with importance weights, and the largest k̂ over the targets."""
     posterior, khat = laplace(model, runs, seed=seed, draws=500, starts=2)
     return posterior, float(np.max(khat))
 
 
 def by_nuts(model: Model, runs: Runs, seed: int) -> tuple[Posterior, float]:
-    """A full fit every time."""
+    """Full fit by NUTS, and k̂ = 0."""
     return fit(model, runs, seed=seed), 0.0
 
 
 def by_laplace_or_nuts(model: Model, runs: Runs, seed: int) -> tuple[Posterior, float]:
-    """Laplace where its k̂ is below 0.7, else a full fit."""
+    """Laplace approximation where its k̂ is below 0.7, else a full fit by NUTS."""
     posterior, khat = by_laplace(model, runs, seed)
     return (posterior, khat) if khat < KHAT else by_nuts(model, runs, seed)
 
@@ -60,15 +63,15 @@ REFITS: dict[str, RefitModel] = {
 
 @dataclass(frozen=True)
 class Step:
-    """One look at what a strategy would decide.
+    """Evaluation of the decision of a strategy after some runs.
 
     Attributes:
-        runs: how many runs were revealed.
-        flops: what they cost.
+        runs: number of revealed runs.
+        flops: cost of the revealed runs.
         regret: measured loss of the mixture it would choose among the judged ones, minus the lowest
             of them, in nats.
         error: mean |predicted − measured| / measured over judged runs and weighted targets.
-        khat: of the posterior.
+        khat: Pareto k̂ of the posterior.
     """
 
     runs: int
@@ -80,25 +83,25 @@ class Step:
 
 @dataclass(frozen=True)
 class Trace:
-    """What one strategy decided as runs were revealed, with one seed."""
+    """Decisions of one strategy as runs were revealed, with one seed."""
 
     strategy: str
     seed: int
     steps: tuple[Step, ...]
 
     def at(self, budgets: np.ndarray, metric: str = "regret") -> np.ndarray:
-        """A figure of the latest look that each budget (budget) affords; NaN before the first."""
+        """Metric of the latest step within each budget (budget); NaN before the first."""
         spent = np.array([s.flops for s in self.steps])
         values = np.array([getattr(s, metric) for s in self.steps])
         place = np.searchsorted(spent, budgets * (1 + 1e-12), side="right") - 1
         return np.where(place >= 0, values[np.maximum(place, 0)], np.nan)
 
     def area(self, low: float, high: float, metric: str = "regret", points: int = 200) -> float:
-        """Mean of a figure over log FLOPs between two budgets: the area under its curve."""
+        """Mean of a metric over log FLOPs between two budgets: the area under its curve."""
         return float(np.nanmean(self.at(np.geomspace(low, high, points), metric)))
 
     def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
+        """Dictionary of the trace, ready for JSON."""
         return {
             "strategy": self.strategy,
             "seed": self.seed,
@@ -107,7 +110,7 @@ class Trace:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Trace:
-        """What `as_dict` gave."""
+        """Trace from the dictionary given by `as_dict`."""
         return cls(stored["strategy"], stored["seed"], tuple(Step(**s) for s in stored["steps"]))
 
 
@@ -126,7 +129,7 @@ def replay(
     cost: CostOf = flops,
     seed: int = 0,
 ) -> Trace:
-    """Reveal a recorded pool run by run and judge what would be decided.
+    """Reveal a recorded pool run by run and evaluate the decisions of a strategy.
 
     All strategies with the same seed begin with the same random runs. A training run is revealed
     with all its checkpoints at once. The decision is the judged run with the lowest expected loss
@@ -137,16 +140,15 @@ def replay(
         model: law, prior and noise.
         pool: recorded runs to choose from.
         test_runs: recorded runs at the scale to decide at; only the last checkpoint of each counts.
-        strategy: who chooses.
+        strategy: strategy that chooses the runs.
         targets: target → weight; equal weights when not given. Targets without weight are left out
             altogether.
-        initial: how many random runs everyone begins with.
-        count: how many runs to reveal; all when not given.
-        looks: number of runs → whether to look at the decision; the last is always looked at.
-        refit: how the posterior is brought up to date: ``laplace``, ``nuts``, ``laplace-or-nuts``,
-            or a function.
-        cost: what runs cost.
-        seed: of the first runs and of the strategy.
+        initial: number of random runs that every strategy begins with.
+        count: number of runs to reveal; all when not given.
+        looks: number of runs → whether to evaluate the decision; the last is always evaluated.
+        refit: update of the posterior: ``laplace``, ``nuts``, ``laplace-or-nuts``, or a function.
+        cost: cost of runs.
+        seed: seed of the first runs and of the strategy.
 
     Raises:
         InputError: `initial` is not between 1 and the size of the pool, a name is unknown, or a
@@ -196,7 +198,7 @@ def replay(
 
 
 def refit_named(refit: RefitModel | str) -> RefitModel:
-    """A way to refit by its name, or the function itself."""
+    """Refit function of that name, or the function itself."""
     if not isinstance(refit, str):
         return refit
     if refit not in REFITS:
@@ -242,13 +244,15 @@ def _step(
 
 @dataclass(frozen=True)
 class Paired:
-    """Difference of one figure between two strategies over the same seeds: negative favours the first.
+    """Paired difference of a metric between two strategies over the same seeds.
+
+    Negative values favour the first strategy.
 
     Attributes:
-        mean: over the seeds.
+        mean: mean over the seeds.
         low: lower end of the 95 % bootstrap interval (BCa) of the mean.
-        high: upper end.
-        seeds: how many pairs.
+        high: upper end of the interval.
+        seeds: number of pairs.
     """
 
     mean: float
@@ -261,7 +265,7 @@ class Paired:
 
 
 def paired(mine: Sequence[float], theirs: Sequence[float]) -> Paired:
-    """Paired difference with its interval; values of one position belong to one seed."""
+    """Paired difference with its interval; values at one position belong to one seed."""
     difference = np.asarray(mine, float) - np.asarray(theirs, float)
     if len(difference) < 2 or np.ptp(difference) == 0:
         value = float(difference.mean())
@@ -284,17 +288,17 @@ class Replays:
     traces: tuple[Trace, ...]
 
     def by_strategy(self) -> dict[str, dict[int, Trace]]:
-        """strategy → seed → trace."""
+        """Traces by strategy and seed: strategy → seed → trace."""
         groups: dict[str, dict[int, Trace]] = {}
         for trace in self.traces:
             groups.setdefault(trace.strategy, {})[trace.seed] = trace
         return groups
 
     def spans(self) -> dict[int, tuple[float, float]]:
-        """seed → the budgets in FLOPs between which its strategies are compared, for the seeds that all of them have.
+        """Range of budgets in FLOPs for the comparison of strategies: seed → (low, high).
 
-        From what the first runs cost, which all strategies of a seed share, to the least that any
-        of them spent.
+        For the seeds that all strategies have: from the cost of the first runs, which all
+        strategies of a seed share, to the lowest amount that any of them spent.
         """
         groups = list(self.by_strategy().values())
         shared = sorted(set.intersection(*map(set, groups)))
@@ -304,7 +308,7 @@ class Replays:
         }
 
     def areas(self, metric: str = "regret") -> dict[str, list[float]]:
-        """strategy → mean of a figure over log FLOPs, one number for each seed that all strategies share."""
+        """Means of a metric over log FLOPs: strategy → one value for each shared seed."""
         spans = self.spans()
         groups = self.by_strategy()
         return {
@@ -313,7 +317,7 @@ class Replays:
         }
 
     def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
+        """Dictionary of the traces and their areas, ready for JSON."""
         areas = self.areas()
         first = next(iter(areas))
         differences = {
@@ -362,17 +366,17 @@ def replays(
     on_trace: Callable[[Trace], object] = lambda trace: None,
     **options: Any,
 ) -> Replays:
-    """`replay` for every seed and strategy.
+    """Run `replay` for every seed and strategy.
 
     Args:
         model: law, prior and noise.
         pool: recorded runs to choose from.
         test_runs: recorded runs at the scale to decide at.
-        strategies: who chooses.
-        seeds: each with other random first runs.
-        executor: where replays run, each of a strategy and a seed one task; one after the other
-            here when not given.
-        on_trace: is told every trace as it comes.
+        strategies: strategies that choose the runs.
+        seeds: seeds, each with other random first runs.
+        executor: executor of the replays, with one task for each strategy and seed; sequential in
+            this process when not given.
+        on_trace: called with every trace as it ends.
         **options: as for `replay`; functions among them must pickle where the executor has
             processes of its own.
 

@@ -1,4 +1,4 @@
-"""Ways to pick the next run of a recorded pool: by a criterion, at random, spread out, or D-optimal."""
+"""Strategies for the next run of a pool: by a criterion, random, space-filling, D-optimal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from bayesmix.posterior.posterior import Posterior
 
 @dataclass(frozen=True)
 class Strategy(ABC):
-    """Picks one of the runs that are left. `needs_posterior` says whether it looks at what is believed."""
+    """Strategy that picks one of the remaining runs.
+
+    `needs_posterior` says whether it uses the posterior.
+    """
 
     needs_posterior: ClassVar[bool] = True
 
@@ -32,32 +35,32 @@ class Strategy(ABC):
         history: np.ndarray,
         seed: int,
     ) -> int:
-        """The position in `pool` of the next run.
+        """Position in `pool` of the next run.
 
         Args:
-            posterior: what is believed after the runs made; None where it is not needed.
+            posterior: posterior given the runs made; None where it is not needed.
             pool: all recorded runs.
-            remaining: positions of those not made yet.
-            history: positions of those made, in order.
-            seed: of this replay.
+            remaining: positions of the runs not made yet.
+            history: positions of the runs made, in order.
+            seed: seed of this replay.
         """
 
     @property
     def name(self) -> str:
-        """The word for it in tables."""
+        """Name of the strategy in tables."""
         return type(self).__name__.lower()
 
 
 @renamed(by="acquisition", per="cost")
 @dataclass(frozen=True)
 class ByCriterion(Strategy):
-    """The run with the highest score per cost.
+    """Strategy that picks the run with the highest score per cost.
 
     Args:
-        acquisition: the criterion.
-        cost: the cost; None for none.
-        label: the word for it in tables.
-        draws: posterior draws used.
+        acquisition: acquisition function.
+        cost: cost of a run; None for equal costs.
+        label: name of the strategy in tables.
+        draws: largest number of posterior draws used.
     """
 
     acquisition: Acquisition
@@ -97,7 +100,7 @@ class ByCriterion(Strategy):
 
 @dataclass(frozen=True)
 class AtRandom(Strategy):
-    """Any run that is left, all alike."""
+    """Strategy that picks a remaining run uniformly at random."""
 
     needs_posterior: ClassVar[bool] = False
 
@@ -120,7 +123,10 @@ class AtRandom(Strategy):
 
 @dataclass(frozen=True)
 class SpaceFilling(Strategy):
-    """The run that is left nearest to the next point of a scrambled Sobol sequence over mixture, log N and log D."""
+    """Strategy that follows a scrambled Sobol sequence over mixture, log N and log D.
+
+    It picks the remaining run nearest to the next point.
+    """
 
     needs_posterior: ClassVar[bool] = False
 
@@ -153,4 +159,4 @@ class SpaceFilling(Strategy):
 
 
 D_OPTIMAL = ByCriterion(InformationGain(), flops, "D-optimal")
-"""Information about all parameters per cost: Bayesian D-optimality."""
+"""Strategy of Bayesian D-optimality: information about all parameters per cost."""

@@ -1,4 +1,4 @@
-"""`Job`, `Trial` and `State`: what a campaign asked for, and what came of it, as designs and as runs."""
+"""`Job`, `Trial` and `State`: requested runs of a campaign and their results."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ Status = Literal["pending", "told", "failed", "abandoned"]
 
 @dataclass(frozen=True)
 class Job(Mapping[str, Any]):
-    """A run as a launcher needs it; also a mapping, the JSON that it is stored as.
+    """Specification of a run for a launcher; also a mapping, the JSON that it is stored as.
 
     Attributes:
         mixture: domain → weight.
-        params: N.
-        tokens: D at its end.
-        flops: of its training, as planned.
-        seed: of the run.
-        reason: why it was chosen, in a sentence.
-        score: what it adds to the runs chosen before it.
+        params: number of parameters N.
+        tokens: number of tokens D at its end.
+        flops: planned training FLOPs.
+        seed: seed of the run.
+        reason: reason why it was chosen, in a sentence.
+        score: gain over the runs chosen before it.
         checkpoints: tokens at which it is measured before its end.
     """
 
@@ -44,7 +44,7 @@ class Job(Mapping[str, Any]):
 
     @classmethod
     def from_pool(cls, runs: Pool, position: int, **fields: Any) -> Self:
-        """The job of one run of a pool; its checkpoints are the pool's, its other fields are given."""
+        """Job of one run of a pool, with the pool's checkpoints and the other fields as given."""
         points = runs.designs.tokens[runs.run == position]
         return cls(
             **runs.last.as_dict(position),
@@ -54,11 +54,11 @@ class Job(Mapping[str, Any]):
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Self:
-        """What `as_dict` gave."""
+        """Job from the dictionary given by `as_dict`."""
         return cls(**{**stored, "checkpoints": tuple(stored.get("checkpoints", ()))})
 
     def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
+        """Dictionary of the job, ready for JSON."""
         return asdict(self) | {"checkpoints": list(self.checkpoints)}
 
     def __getitem__(self, field: str) -> Any:
@@ -71,30 +71,30 @@ class Job(Mapping[str, Any]):
         return len(self.as_dict())
 
     def design(self, tokens: float | None = None) -> Design:
-        """What is trained, to its end or to a checkpoint."""
+        """Design of the run at its end, or at a checkpoint."""
         return Design(
             Mixture(self.mixture), Scale(self.params, self.tokens if tokens is None else tokens)
         )
 
     def key(self, domains: tuple[str, ...]) -> tuple[float, ...]:
-        """What makes two jobs the same run: N, D and weights in the order of the domains."""
+        """Key that equal runs share: N, D and weights in the order of the domains."""
         return design_key(self.params, self.tokens, np.array([self.mixture[d] for d in domains]))
 
 
 def design_key(params: float, tokens: float, weights: np.ndarray) -> tuple[float, ...]:
-    """What makes two runs the same: N, D and weights (domain)."""
+    """Key that equal runs share: N, D and weights (domain)."""
     return (float(params), float(tokens), *weights.round(9).tolist())
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One run that was asked for.
+    """One requested run.
 
     Attributes:
         number: 1, 2, 3, …
         job: the run.
-        status: what has become of it.
-        result: what was told at its end: losses by target, FLOPs, a reason.
+        status: status of the run.
+        result: record made at its end: losses by target, FLOPs, a reason.
     """
 
     number: int
@@ -104,44 +104,44 @@ class Trial:
 
     @property
     def id(self) -> str:
-        """The name it is told by."""
+        """Identifier of the trial, such as t0001."""
         return f"t{self.number:04d}"
 
     @property
     def losses(self) -> Mapping[str, float]:
-        """Target → loss at its end, empty before."""
+        """Losses at its end, as target → loss; empty before."""
         return self.result.get("losses", {})
 
     @property
     def actual_flops(self) -> float | None:
-        """What it really cost, where that was told."""
+        """Actual FLOPs of the run, where they were recorded."""
         return self.result.get("actual_flops")
 
     @property
     def reason(self) -> str:
-        """Why it failed or was abandoned."""
+        """Reason why it failed or was abandoned."""
         return self.result.get("why", "")
 
     @property
     def measured(self) -> tuple[tuple[float, Mapping[str, float]], ...]:
-        """(tokens, losses) of its checkpoints and of its end, in order."""
+        """Pairs (tokens, losses) of its checkpoints and of its end, in order."""
         checkpoints = sorted(
             (float(key), losses) for key, losses in self.result.get("checkpoints", {}).items()
         )
         return (*checkpoints, (self.job.tokens, self.losses))
 
     def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
+        """Dictionary of the trial, ready for JSON."""
         return {"trial": self.id, "status": self.status, **self.job.as_dict(), **self.result}
 
 
 @dataclass(frozen=True)
 class State:
-    """What the events of a ledger add up to.
+    """State of a campaign: the sum of the events of its ledger.
 
     Attributes:
         version: number of events.
-        trials: in the order they were asked for.
+        trials: trials in the order they were asked for.
     """
 
     version: int
@@ -157,14 +157,17 @@ class State:
         return tuple(t for t in self.trials if t.status in status)
 
     def cost(self, fixed: float) -> Cost:
-        """What runs cost, learned from those whose actual FLOPs were told."""
+        """Cost of runs, learned from the trials with recorded actual FLOPs."""
         pairs = [
             (t.job.flops, t.actual_flops) for t in self.of("told") if t.actual_flops is not None
         ]
         return Cost(fixed).learned(*np.array(pairs).T) if pairs else Cost(fixed)
 
     def spent(self, cost: Cost) -> float:
-        """FLOPs of all runs that were asked for: actual where told, else planned times the ratio learned so far."""
+        """FLOPs of all requested runs.
+
+        Actual FLOPs where they are recorded, else planned FLOPs times the ratio learned so far.
+        """
         training = [
             cost.ratio * t.job.flops if t.actual_flops is None else t.actual_flops
             for t in self.trials
@@ -173,14 +176,14 @@ class State:
 
 
 def designs_of(trials: tuple[Trial, ...], domains: tuple[str, ...]) -> Designs:
-    """The trials as they end, by their ids."""
+    """Designs of the trials at their ends, with the ids of the trials."""
     return replace(
         Designs.of(*(t.job.design() for t in trials)).on(domains), ids=tuple(t.id for t in trials)
     )
 
 
 def runs_of(trials: tuple[Trial, ...], domains: tuple[str, ...], targets: tuple[str, ...]) -> Runs:
-    """A row for the end of every run that was told, and for each of its checkpoints."""
+    """Runs with one row for the end and for each checkpoint of every trial with losses."""
     rows = [(trial, tokens, losses) for trial in trials for tokens, losses in trial.measured]
     ids = [t.id if tokens == t.job.tokens else f"{t.id}-{tokens:g}" for t, tokens, _ in rows]
     designs = Designs.of(*(t.job.design(tokens) for t, tokens, _ in rows)).on(domains)
@@ -192,10 +195,10 @@ def runs_of(trials: tuple[Trial, ...], domains: tuple[str, ...], targets: tuple[
 
 
 def require_losses(losses: Mapping[str, float], targets: tuple[str, ...]) -> None:
-    """Refuse what are no losses of the targets.
+    """Require losses of known targets that are finite numbers above 0.
 
     Raises:
-        InputError: there is none, one is of an unknown target, or one is no finite number above 0.
+        InputError: there is no loss, a target is unknown, or a loss is not a finite number above 0.
     """
     unknown = [t for t in losses if t not in targets]
     if unknown or not losses:

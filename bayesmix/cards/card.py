@@ -1,4 +1,4 @@
-"""`Card`: a model in words that a reviewer can check."""
+"""`Card`: a model in words and numbers that a reviewer can check."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WIDTH = 80
 
 @dataclass(frozen=True)
 class Entry:
-    """What a card says of one site: the distribution, the 90 % interval it encodes, its unit, and a sentence."""
+    """Prior of one site in a card, with the 90 % interval it encodes, its unit, and a sentence."""
 
     belief: Belief
     interval: tuple[float, float] | None = None
@@ -28,17 +28,17 @@ class Entry:
 
 @dataclass(frozen=True, eq=False)
 class Card:
-    """A model with what is said about it.
+    """A model with its description.
 
     Attributes:
-        name: the word the command line takes.
-        title: one line.
-        description: what the model is for.
+        name: name of the model on the command line.
+        title: title of one line.
+        description: purpose of the model.
         model: law, prior, noise and discrepancy.
-        domains: the training domains it is meant for; empty when any will do.
-        targets: the targets it is meant for; empty when any will do.
-        sampler: settings for `fit` that suit it, by argument name.
-        prior: site → what the card says of it.
+        domains: training domains that the model is meant for; empty when any will do.
+        targets: targets that the model is meant for; empty when any will do.
+        sampler: settings for `fit` that suit the model, by argument name.
+        prior: site → entry of the card.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Card:
     prior: Mapping[str, Entry] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
+        """Plain values, ready for JSON."""
         return {
             "name": self.name,
             "title": self.title,

@@ -105,7 +105,10 @@ FAMILIES: Mapping[str, Family] = {
 
 @dataclass(frozen=True)
 class Belief:
-    """The prior of one site as a card states it; `shift` moves the whole distribution to the right."""
+    """Prior of one site as a card states it.
+
+    `shift` moves the whole distribution to the right.
+    """
 
     family: str
     arguments: Arguments
@@ -122,7 +125,7 @@ class Belief:
         return not any(isinstance(value, list) for value in self.arguments.values())
 
     def same(self, other: Belief) -> bool:
-        """Whether the other is this distribution, to the precision a card is written in."""
+        """Whether both are the same distribution, to the precision of a card."""
         mine, theirs = ({"shift": b.shift} | b.arguments for b in (self, other))
         return self.family == other.family and all(
             np.shape(mine[k]) == np.shape(theirs[k]) and np.allclose(mine[k], theirs[k], rtol=1e-6)
@@ -137,7 +140,10 @@ class Belief:
         return float(low) + self.shift, float(high) + self.shift
 
     def build(self, entries: int | None) -> dist.Distribution:
-        """The NumPyro distribution; a vector of one length where the arguments are lists or the family is joint."""
+        """Build the NumPyro distribution.
+
+        It is one of a vector where the arguments are lists or the family is joint.
+        """
         family = FAMILIES[self.family]
         arguments = {
             k: np.array(v) if isinstance(v, list) else v for k, v in self.arguments.items()
@@ -156,10 +162,10 @@ class Belief:
 
 
 def belief_of(distribution: dist.Distribution, label: str) -> Belief:
-    """A NumPyro distribution in a statistician's words; `label` names it in errors.
+    """Convert a NumPyro distribution to a `Belief`; `label` names it in errors.
 
     Raises:
-        InputError: there are no words for it.
+        InputError: cards do not support the distribution.
     """
     base: Any = distribution
     while type(base) in (dist.ExpandedDistribution, dist.Independent):
@@ -183,7 +189,7 @@ def belief_of(distribution: dist.Distribution, label: str) -> Belief:
 
 
 def belief_from(table: Mapping[str, Any], label: str) -> Belief:
-    """The belief a TOML table spells out: `distribution`, its arguments and perhaps `shift`.
+    """Read a `Belief` from a TOML table: `distribution`, its arguments and perhaps `shift`.
 
     Raises:
         InputError: the distribution is unknown, or an argument is missing, superfluous or no number
@@ -224,7 +230,7 @@ def belief_from(table: Mapping[str, Any], label: str) -> Belief:
 
 
 def _unshifted(base: Any) -> tuple[Any, float]:
-    """A distribution moved to the right as the distribution itself and how far."""
+    """Split a shifted distribution into the distribution without shift and the shift."""
     *inner, last = base.transforms
     if not (
         isinstance(last, dist.transforms.AffineTransform) and np.all(np.asarray(last.scale) == 1)
@@ -266,5 +272,8 @@ def _number(value: Any, name: str, label: str) -> float | list[float]:
 
 
 def _log(median: Any) -> Any:
-    """A Python float stays one: NumPyro then keeps its full precision whatever JAX's default is."""
+    """Logarithm that is a Python float for a Python float.
+
+    NumPyro then keeps its full precision whatever JAX's default is.
+    """
     return math.log(median) if isinstance(median, float) else np.log(median)

@@ -47,7 +47,7 @@ KEYS = (
 )
 SAMPLER: Mapping[str, type] = {"chains": int, "warmup": int, "draws": int, "target_accept": float}
 WORDS = ("interval", "entries", "unit", "says")
-PROBE = 3  # domains, to see the shape of a law's priors when a card does not say how many there are
+PROBE = 3  # number of domains by which the shape of priors is found when a card gives none
 
 
 def model_names() -> tuple[str, ...]:
@@ -57,7 +57,7 @@ def model_names() -> tuple[str, ...]:
 
 
 def load_model(card: str | os.PathLike[str]) -> Model:
-    """The model of a card.
+    """Load the model of a card.
 
     Args:
         card: name of a card that comes with the package, or the path of a card or of its folder.
@@ -69,7 +69,7 @@ def load_model(card: str | os.PathLike[str]) -> Model:
 
 
 def load_card(card: str | os.PathLike[str]) -> Card:
-    """A model card with its words; arguments and errors as `load_model`."""
+    """Load a model card with its words; arguments and errors as in `load_model`."""
     path = _find(card)
     try:
         text = path.read_text(encoding="utf-8")
@@ -150,14 +150,20 @@ def _find(card: str | os.PathLike[str]) -> Path:
 
 
 def _shelf() -> Path:
-    """The folder of the package's cards: inside the package once installed, beside it in a checkout."""
+    """Folder of the package's cards.
+
+    It lies inside the package once installed, and beside it in a checkout.
+    """
     package = Path(__file__).parents[1]
     installed = package / "_models"
     return installed if installed.is_dir() else package.parent / "models"
 
 
 def laws() -> dict[str, type[Law]]:
-    """Every law of the package by name, but for those that change another law and have no name of their own."""
+    """Every law of the package by name.
+
+    Laws that change another law and have no name of their own are left out.
+    """
     return {law.name: law for law in _concrete(bayesmix.laws, Law) if "name" in vars(law)}
 
 
@@ -227,7 +233,10 @@ def _discrepancy(table: Mapping[str, Any], noise: Noise, label: str) -> Discrepa
 def _with_priors(
     model: Model, tables: Mapping[str, Any], entries: int | None, label: str
 ) -> tuple[Model, dict[str, Entry]]:
-    """The model with the card's priors in place of the defaults that they differ from, and what the card says."""
+    """The model with the card's priors, and the card's entries by site.
+
+    Only the priors that differ from the defaults are set.
+    """
     defaults = model.priors(entries or PROBE)
     for site in [site for site in tables if site in RETIRED]:
         message = f"[prior.{site}] of {label} is left out: in its place is {RETIRED[site]}"
@@ -285,7 +294,7 @@ def _entry(table: dict[str, Any], usual: Belief, entries: int | None, place: str
 
 
 def _require_interval(span: Any, belief: Belief, entries: Any, place: str) -> None:
-    """Refuse an interval that the distribution does not encode: then one of the two is not what was meant."""
+    """Refuse an interval that the distribution does not encode: one of the two is a mistake."""
     pair = (
         isinstance(span, list) and len(span) == 2 and all(isinstance(v, int | float) for v in span)
     )
@@ -311,7 +320,7 @@ def _require_interval(span: Any, belief: Belief, entries: Any, place: str) -> No
 
 
 def _agrees(value: float, true: float) -> bool:
-    """Equal to two significant digits, or within 3 %."""
+    """Whether two numbers are equal to two significant digits, or within 3 %."""
     return float(f"{value:.2g}") == float(f"{true:.2g}") or abs(value - true) <= 0.03 * abs(true)
 
 

@@ -1,4 +1,4 @@
-"""The text of a card."""
+"""Writing of model cards."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bayesmix.laws.base import Law
 from bayesmix.laws.repeated import Repeated
 from bayesmix.model.model import Model
 
-UNIT = "smallest loss"  # that was measured of each target
+UNIT = "smallest loss"  # among the measured losses of each target
 
 
 def card_text(model: Model, domains: int) -> str:
@@ -26,7 +26,7 @@ def card_text(model: Model, domains: int) -> str:
         domains: number of training domains.
 
     Raises:
-        InputError: a prior is a distribution that cards have no words for.
+        InputError: a prior is a distribution that cards do not support.
     """
     prior = {
         site: _entry_table(model.law, site, belief)

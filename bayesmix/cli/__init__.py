@@ -1,3 +1,3 @@
-"""The command line: `bayesmix fit`, `predict`, `optimize` and the rest. The only home of typer."""
+"""Command line: `bayesmix fit`, `predict`, `optimize` etc.; only this package uses typer."""
 
 from bayesmix.cli.app import main as main

@@ -1,4 +1,4 @@
-"""The program: its commands, and what becomes of what goes wrong in them."""
+"""The `bayesmix` program: its commands, and the exit codes and messages of their errors."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ app = typer.Typer(
 
 
 class Debug:
-    """Whether tracebacks are shown; set by the option of the program."""
+    """Flag that shows tracebacks; set by the option `--debug` of the program."""
 
     active = False
 
@@ -154,13 +154,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
     Args:
-        arguments: what follows the word `bayesmix`; those of the process when not given.
+        arguments: arguments after the word `bayesmix`; those of the process when not given.
     """
     Debug.active = False
     with plain_warnings(), bars(), interrupts_heard():
         try:
             app(None if arguments is None else list(arguments), prog_name="bayesmix")
-        except SystemExit as stop:  # typer has said what there is to say, but for Ctrl-C
+        except SystemExit as stop:  # typer has printed its message, except for Ctrl-C
             code = stop.code if isinstance(stop.code, int) else 1 if stop.code else 0
             return _failed("interrupted", code) if code == INTERRUPTED else code
         except BayesmixError as error:
@@ -169,19 +169,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _failed("interrupted", INTERRUPTED)
         except (
             Exception
-        ) as error:  # the last line of defence: a user reads a sentence, not a traceback
+        ) as error:  # any other failure is reported as a sentence, not as a traceback
             return _failed(f"internal failure: {_sentence(error)}", 1)
     return 0
 
 
 @contextmanager
 def interrupts_heard() -> Iterator[None]:
-    """Ctrl-C counts also when it comes while Python runs what swallows exceptions: finalizers, JAX's collector."""
+    """Honour Ctrl-C also while Python runs code that swallows exceptions.
+
+    Finalizers and JAX's collector do so; the interrupt is then sent again.
+    """
     previous = sys.unraisablehook
 
     def hook(lost: sys.UnraisableHookArgs) -> None:
         if lost.exc_type is KeyboardInterrupt:
-            Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()  # once that code is left
+            Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()  # after that code has ended
         else:
             previous(lost)
 

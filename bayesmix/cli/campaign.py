@@ -1,4 +1,4 @@
-"""`bayesmix campaign`: a ledger of runs that were asked for, for people and for scripts that launch them."""
+"""Command `bayesmix campaign`: a ledger of requested runs, for people and for launch scripts."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def fail(
 
 @_command("bayesmix campaign status pilots.db")
 def status(ledger: Ledger, json: options.Json = False) -> None:
-    """What was asked for, what came of it, and what it cost."""
+    """Show the requested runs, their results and their cost."""
     from bayesmix.campaign.campaign import Campaign
 
     campaign = Campaign.open(ledger)

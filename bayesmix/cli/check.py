@@ -1,4 +1,4 @@
-"""`bayesmix check`."""
+"""Command `bayesmix check`."""
 
 from __future__ import annotations
 

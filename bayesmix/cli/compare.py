@@ -1,4 +1,4 @@
-"""`bayesmix compare` and `bayesmix backtest`: which law, and whether its bands can be believed."""
+"""Commands `bayesmix compare` and `bayesmix backtest`: choice of a law, check of its bands."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def compare(
     for name, card in cards.items():
         hint(f"fitting {name}: {card.title}")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DiagnosticsWarning)  # the table says which
+            warnings.simplefilter("ignore", DiagnosticsWarning)  # the printed table names them
             posteriors[name] = fit(card.model, data, seed=seed, progress=True, **dict(card.sampler))  # type: ignore[arg-type]
     grouping = None if loo else group_by
     with pool(processes) as executor:

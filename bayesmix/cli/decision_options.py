@@ -1,4 +1,4 @@
-"""What `optimize` and `path` read alike: mixtures by name, what is allowed and promised, and what is minimised."""
+"""Options shared by `optimize` and `path`: named mixtures, constraints, promises and criterion."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def open_posterior(path: str, natural: str | None) -> Posterior | Stack:
-    """The posterior, which from then on knows the natural mixture."""
+    """Load a posterior, with the natural mixture where one is given."""
     from dataclasses import replace
 
     from bayesmix.posterior.stack import Stack
@@ -34,7 +34,7 @@ def open_posterior(path: str, natural: str | None) -> Posterior | Stack:
     if natural is None:
         return posterior
     natural_mixture = mixture(natural)
-    natural_mixture.on(posterior.domains)  # refuses domains it does not have
+    natural_mixture.on(posterior.domains)  # raises for unknown domains
     if isinstance(posterior, Stack):
         return replace(
             posterior,
@@ -64,7 +64,7 @@ def optimize_arguments(
     max_draws: int | None,
     seed: int,
 ) -> Options:
-    """The texts of the command line as the arguments of `optimize`."""
+    """Arguments of `optimize` from the texts of the command line."""
     from bayesmix.decision.objective import criterion
     from bayesmix.decision.solve import baselines_by_name
 
@@ -122,7 +122,7 @@ def emit(
     out: str | None,
     as_json: bool,
 ) -> None:
-    """Print and write an answer, and say so when the posterior is not to be trusted."""
+    """Print and write an answer, with a warning when the diagnostics of the posterior fail."""
     from bayesmix.runtime.files import atomic_write
 
     table = table | {
@@ -144,13 +144,13 @@ def emit(
 
 
 def exit_by_convergence(posterior: Posterior | Stack, converged: bool) -> None:
-    """Exit code 3 where the posterior or the optimiser failed."""
+    """Exit with code 3 where the posterior or the optimiser failed."""
     if not (posterior.diagnostics.passed and converged):
         raise typer.Exit(3)
 
 
 def percent(text: str, option: str) -> float:
-    """``1%`` or ``0.01``."""
+    """Number from a text such as ``1%`` or ``0.01``."""
     share = text.strip().endswith("%")
     value = options.number(text.strip().removesuffix("%"), option)
     return value / 100 if share else value
@@ -166,7 +166,7 @@ def _allowed(
     trust_region: str | None,
     support: bool,
 ) -> FeasibleSet:
-    """The mixtures that the options and the table allow; where both speak of one thing, the options win."""
+    """Feasible set of the options and the table; the options take precedence."""
     from dataclasses import replace
 
     from bayesmix.decision.constraint import parse_bounds
@@ -189,7 +189,7 @@ def _near(text: str, by_name: Mapping[str, Mixture]) -> Any:
 
     ((name, region),) = options.pairs([text], "--near", example="natural=0.1").items()
     measure, colon, radius = region.rpartition(":")
-    kind: Any = measure if colon else "kl"  # `TrustRegion` refuses other measures
+    kind: Any = measure if colon else "kl"  # `TrustRegion` raises for other measures
     return TrustRegion(
         mixture_named(by_name, name, "--near"), options.number(radius, "--near"), kind
     )
@@ -215,7 +215,10 @@ def _promises(texts: list[str], by_name: Mapping[str, Mixture]) -> list[ChanceCo
 
 
 def _promises_of_table(tables: Any, by_name: Mapping[str, Mixture]) -> list[ChanceConstraint]:
-    """The promises of a constraints file: ``baseline`` (a name), ``margin``, ``probability`` and ``targets``."""
+    """Promises of a constraints file.
+
+    Their keys are ``baseline`` (a name), ``margin``, ``probability`` and ``targets``.
+    """
     from bayesmix.decision.constraint import ChanceConstraint
     from bayesmix.deprecation import renamed_keys
 
@@ -252,7 +255,11 @@ def _promises_of_table(tables: Any, by_name: Mapping[str, Mixture]) -> list[Chan
 
 
 def read_toml(path: str) -> dict[str, Any]:
-    """The table in a TOML file, refused in words when it cannot be read."""
+    """Table in a TOML file.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
     import tomllib
 
     try:
@@ -267,7 +274,11 @@ def read_toml(path: str) -> dict[str, Any]:
 
 
 def mixture(path: str) -> Mixture:
-    """The mixture in a file: JSON ``{domain: weight}``, an optimum.json, or a table of one row of weight.* columns."""
+    """Mixture in a file.
+
+    The file is JSON ``{domain: weight}``, an optimum.json, or a table of one row with weight.*
+    columns.
+    """
     import json
 
     from bayesmix.design import Mixture

@@ -1,4 +1,4 @@
-"""`bayesmix demo`: the whole job on runs that were really trained, through the commands a user would give."""
+"""Command `bayesmix demo`: the whole workflow on real runs, through the commands of a user."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
 SET = "pocket-multimodal"
 TARGETS = ("headers", "prose")
-"""The target that no mixture contains, and the first domain of the set: named by what they are, not by how bands do."""
-FLOOR = 0.02  # no run of the set has less of any domain
+"""The target that no mixture contains, and the first domain of the set.
+
+This choice does not depend on how well their bands are calibrated.
+"""
+FLOOR = 0.02  # lowest share of any domain in the runs of the set
 
 
 def demo(
@@ -61,7 +64,10 @@ def demo(
 
 
 def _apart(runs: Runs) -> tuple[Runs, Runs]:
-    """Runs below the largest size, of mixtures trained at it too; and the runs of that size at the largest D."""
+    """Runs below the largest size, and the runs of that size at the largest D.
+
+    The former have mixtures that were trained at the largest size too.
+    """
     import numpy as np
 
     size, longest = runs.params.max(), runs.tokens.max()
@@ -188,7 +194,7 @@ def _step(number: int, title: str) -> None:
 
 
 def _code(command: Callable[..., None], *arguments: Any, **options: Any) -> int:
-    """Run a command and return its exit code: a failed diagnostic does not end the demonstration."""
+    """Run a command and return its exit code; failed diagnostics do not end the demonstration."""
     try:
         command(*arguments, **options)
     except typer.Exit as done:
@@ -197,7 +203,7 @@ def _code(command: Callable[..., None], *arguments: Any, **options: Any) -> int:
 
 
 def _names(runs: Runs) -> list[str]:
-    """What the mixtures are called: `prose-heavy` of the run multimodal-S4-prose-heavy-0."""
+    """Names of the mixtures, such as `prose-heavy` for the run multimodal-S4-prose-heavy-0."""
     return ["-".join(run.split("-")[2:-1]) for run in runs.train_run]
 
 
@@ -211,7 +217,7 @@ def _listed(names: tuple[str, ...]) -> str:
 
 
 def _table(runs: Runs, rows: int) -> None:
-    """Some rows of the table, spread over it."""
+    """Print some evenly spaced rows of the table."""
     import numpy as np
 
     chosen = runs.take(np.linspace(0, len(runs) - 1, rows).astype(int))

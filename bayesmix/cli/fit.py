@@ -1,4 +1,4 @@
-"""`bayesmix fit`."""
+"""Command `bayesmix fit`."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ def fit(
     with (
         atomic_write(out) as draft,
         warnings.catch_warnings(),
-    ):  # the place is tried before the work is done
-        warnings.simplefilter("ignore", DiagnosticsWarning)  # the table that follows says it better
+    ):  # fails before the fit where the file cannot be written
+        warnings.simplefilter("ignore", DiagnosticsWarning)  # the table below has the details
         posterior = sample(card.model, data, seed=seed, warm_start=start, progress=True, **settings)  # type: ignore[arg-type]
         save_posterior(posterior, draft)
     echo(posterior.diagnostics, _summary(posterior, out) if json else None)
@@ -118,7 +118,7 @@ def _summary(posterior: Posterior, out: str) -> dict[str, Any]:
 
 
 def require_domains(card: Card, data: Runs) -> None:
-    """Refuse a table whose domains are not those a card is for."""
+    """Require that the domains of a table are those of a card."""
     if card.domains and set(card.domains) != set(data.domains):
         raise InputError(
             f"the card {card.name} is for other domains",

@@ -1,4 +1,4 @@
-"""`bayesmix lint`, `bayesmix prior-check` and `bayesmix models`: looking before fitting."""
+"""Commands `bayesmix lint`, `bayesmix prior-check` and `bayesmix models`: checks before a fit."""
 
 from __future__ import annotations
 

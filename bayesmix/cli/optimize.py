@@ -1,4 +1,4 @@
-"""`bayesmix optimize`."""
+"""Command `bayesmix optimize`."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def optimize(
 def _rounded(
     posterior: Posterior | Stack, scale: Scale, mixture: Mixture, units: int, targets: Any
 ) -> tuple[Mixture, dict[str, Any], str]:
-    """The mixture on the lattice, what that costs, and the sentence that says so."""
+    """Rounded mixture, the table of its loss of rounding, and a sentence about it."""
     from bayesmix.decision.export import quantise, rounding_loss
 
     rounded = quantise(mixture, units)

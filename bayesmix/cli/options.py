@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share, and how their texts are read."""
+"""Arguments and options that several commands share, and parsers of their texts."""
 
 from __future__ import annotations
 
@@ -176,7 +176,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 def examples(*lines: str) -> str:
-    """The end of a command's help; a line that begins with a space goes on with the one before it."""
+    """Examples at the end of a command's help.
+
+    A line that begins with a space continues the one before it.
+    """
     return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
 
 
@@ -190,7 +193,7 @@ def table_arguments(
     tokens: str | None,
     rename: list[str] | None,
 ) -> dict[str, Any]:
-    """The options of a table as the arguments of `read_table`, but for the targets."""
+    """Arguments of `read_table`, except the targets, from the options of a table."""
     return {
         "preset": preset,
         "where": where or None,
@@ -201,18 +204,18 @@ def table_arguments(
 
 
 def source(runs: list[str]) -> str | tuple[str, ...]:
-    """One table, or a pair of them."""
+    """One table, or a tuple of several."""
     return runs[0] if len(runs) == 1 else tuple(runs)
 
 
 def names(texts: Iterable[str] | None) -> list[str] | None:
-    """``["a,b", "c"]`` → ``["a", "b", "c"]``; None when nothing is given."""
+    """Names from texts: ``["a,b", "c"]`` → ``["a", "b", "c"]``; None when nothing is given."""
     items = [name.strip() for text in texts or () for name in text.split(",") if name.strip()]
     return items or None
 
 
 def pairs(texts: Iterable[str], option: str, *, example: str) -> dict[str, str]:
-    """``["a=x", "b=y"]`` → ``{"a": "x", "b": "y"}``.
+    """Pairs from texts: ``["a=x", "b=y"]`` → ``{"a": "x", "b": "y"}``.
 
     Raises:
         InputError: a text has no ``=``, or a name stands twice.
@@ -231,7 +234,9 @@ def pairs(texts: Iterable[str], option: str, *, example: str) -> dict[str, str]:
 
 
 def weights(texts: Iterable[str], targets: list[str] | None) -> dict[str, float] | None:
-    """Target → weight from ``["a=0.5,b=0.5"]``; equal weights on `targets` where only those are given.
+    """Weights of the targets from ``["a=0.5,b=0.5"]``, as target → weight.
+
+    The weights are equal on `targets` where only those are given.
 
     Raises:
         InputError: a weight is not a number, or a weight is given to a target that `targets` leaves
@@ -256,7 +261,7 @@ def weights(texts: Iterable[str], targets: list[str] | None) -> dict[str, float]
 
 
 def size(text: str, option: str) -> float:
-    """A number of parameters or tokens: ``7e9``, ``7B``, ``190M``.
+    """Number of parameters or tokens from a text: ``7e9``, ``7B``, ``190M``.
 
     Raises:
         InputError: it is not a finite number above 0.
@@ -269,10 +274,10 @@ def size(text: str, option: str) -> float:
 
 
 def number(text: str, option: str) -> float:
-    """A number.
+    """Number from a text.
 
     Raises:
-        InputError: it is none.
+        InputError: the text is not a number.
     """
     try:
         return float(text)
@@ -283,10 +288,10 @@ def number(text: str, option: str) -> float:
 
 
 def scale(text: str) -> Scale:
-    """A size of run: ``190M:4B`` is 190M parameters on 4B tokens.
+    """Size of a run from a text: ``190M:4B`` is 190M parameters on 4B tokens.
 
     Raises:
-        InputError: it is none.
+        InputError: the text is not a size.
     """
     from bayesmix.design import Scale
 

@@ -1,4 +1,4 @@
-"""What commands say: results on stdout, progress and advice on stderr, warnings in one line each."""
+"""Output of commands: results on stdout; progress, advice and warnings on stderr."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ WIDTH = 80
 
 
 def echo(value: object, as_json: dict[str, Any] | None = None) -> None:
-    """Print a result on stdout: as JSON when that is given, else in the words of the noun itself."""
+    """Print a result on stdout, as JSON when `as_json` is given, else as text."""
     print(_folded(str(value)) if as_json is None else json_text(as_json), flush=True)
 
 
 def _folded(text: str) -> str:
-    """Sentences that are too long for a terminal are folded; rows of tables, with gaps in them, are left alone."""
+    """Text with sentences folded to the width of a terminal.
+
+    Rows of tables, with gaps in them, stay as they are.
+    """
     lines = [
         line if len(line) <= WIDTH or "  " in line.strip() else _fill(line, subsequent_indent="  ")
         for line in text.splitlines()
@@ -42,7 +45,7 @@ def hint(text: str) -> None:
 
 
 def json_text(value: Any) -> str:
-    """Valid JSON: what is not a finite number becomes null, and arrays become lists."""
+    """Valid JSON text: numbers that are not finite become null, and arrays become lists."""
     return json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False)
 
 
@@ -58,7 +61,10 @@ def _plain(value: Any) -> Any:
 
 @contextmanager
 def plain_warnings() -> Iterator[None]:
-    """Warnings about data and diagnostics are always shown, each once and in one paragraph, without a line of code."""
+    """Show all warnings about data and diagnostics, each once.
+
+    Each is one paragraph, without a line of code.
+    """
     messages: set[str] = set()
 
     def show(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
@@ -69,7 +75,7 @@ def plain_warnings() -> Iterator[None]:
 
     logging.getLogger("arviz_stats").setLevel(
         logging.ERROR
-    )  # points at web pages; what it found is in our tables
+    )  # its messages point at web pages; our tables have the findings
     with warnings.catch_warnings():
         for category in (DataWarning, DiagnosticsWarning):
             warnings.simplefilter("always", category)

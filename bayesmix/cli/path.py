@@ -1,4 +1,4 @@
-"""`bayesmix path`."""
+"""Command `bayesmix path`."""
 
 from __future__ import annotations
 

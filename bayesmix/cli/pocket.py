@@ -1,4 +1,4 @@
-"""`bayesmix pocket`: corpora, plans, training and sweeps of tiny real models."""
+"""Commands `bayesmix pocket`: corpora, plans, training and sweeps of tiny real models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`bayesmix predict`."""
+"""Command `bayesmix predict`."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def predict(
 
 
 def _print_table(columns: dict[str, Any]) -> None:
-    """What fits a terminal: the loss a run would measure and its 90 % band."""
+    """Print a table for a terminal: the loss a run would measure and its 90 % band."""
     from bayesmix.design import count
 
     label = next(iter(columns))

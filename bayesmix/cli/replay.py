@@ -1,4 +1,4 @@
-"""`bayesmix replay`."""
+"""Command `bayesmix replay`."""
 
 from __future__ import annotations
 

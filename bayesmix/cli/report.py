@@ -1,4 +1,4 @@
-"""`bayesmix report`."""
+"""Command `bayesmix report`."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def report(
         max_draws=max_draws,
         seed=seed,
     )
-    with atomic_write(out) as draft:  # the place is tried before the work is done
+    with atomic_write(out) as draft:  # fails before the work where the file cannot be written
         hint("weighing mixtures and further runs; a table of many domains takes minutes")
         content = make_report(
             posterior,

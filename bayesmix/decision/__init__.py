@@ -1,4 +1,4 @@
-"""Decisions under a posterior: which mixture, how sure, what else would do, and what it is worth."""
+"""Decisions under a posterior: optimal mixtures, regret, near-optimal sets and compute gains."""
 
 from bayesmix.decision.compute_gain import Multiplier as Multiplier
 from bayesmix.decision.compute_gain import compute_multiplier as compute_multiplier

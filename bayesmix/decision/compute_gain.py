@@ -1,4 +1,4 @@
-"""What a better mixture is worth in compute."""
+"""`compute_multiplier`: the gain of a better mixture, expressed in compute."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from bayesmix.design import Axis, Mixture, Scale, grow
 from bayesmix.errors import InputError
 from bayesmix.summary import Band
 
-# of log2 of the multiplier; linear interpolation in log compute errs by less than 1e-3 of it
+# step of log2 of the multiplier; linear interpolation in log compute errs by less than 0.001 of it
 STEP = 0.125
 
 
 @dataclass(frozen=True)
 class Multiplier:
-    """How many times the compute one mixture needs to match another.
+    """Factor of compute that one mixture needs to match another.
 
     Attributes:
-        median: over the draws; infinite when most draws never catch up.
+        median: median over the draws; infinite when most draws never catch up.
         q05: 5 % quantile.
         q95: 95 % quantile.
         gain: the difference in loss at equal compute, in nats.
@@ -41,7 +41,7 @@ class Multiplier:
     along: Axis
 
     def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON; a multiplier that is not finite becomes None."""
+        """Dictionary ready for JSON; a multiplier that is not finite becomes None."""
         numbers = {
             k: v if np.isfinite(v) else None
             for k, v in vars(self).items()
@@ -83,16 +83,18 @@ def compute_multiplier(
     limit: float = 64.0,
     max_draws: int | None = None,
 ) -> Multiplier:
-    """How many times the compute `baseline` needs to reach the loss of `mixture` at `scale`, draw by draw.
+    """Factor of compute that `baseline` needs to reach the loss of `mixture` at `scale`.
+
+    The factor is found draw by draw.
 
     Args:
         posterior: the fitted losses.
-        scale: where `mixture` is trained.
+        scale: the scale at which `mixture` is trained.
         mixture: the mixture to match.
         baseline: the other mixture; the natural one when not given.
         targets: target → weight; equal weights when not given.
         along: grow FLOPs at fixed tokens per parameter, or parameters or tokens alone.
-        limit: multipliers between 1/limit and `limit` are looked at.
+        limit: multipliers between 1/limit and `limit` are searched.
         max_draws: use at most this many draws.
 
     Raises:
@@ -124,12 +126,12 @@ def compute_multiplier(
 
 
 def first_crossing(axis: np.ndarray, curve: np.ndarray, aim: np.ndarray | float) -> np.ndarray:
-    """Where each draw's curve first falls to its aim, by linear interpolation.
+    """Position at which each draw's curve first falls to its aim, by linear interpolation.
 
     Args:
-        axis: (point), increasing.
-        curve: (point, draw).
-        aim: (draw).
+        axis: positions (point), increasing.
+        curve: values (point, draw).
+        aim: values (draw) to reach.
 
     Returns:
         Positions (draw): −∞ where the curve is below from the start, +∞ where it never gets there.

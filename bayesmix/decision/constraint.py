@@ -1,4 +1,4 @@
-"""Constraints on a mixture in words and numbers: `Constraint`, `TrustRegion`, and the texts that spell them."""
+"""Constraints on a mixture, `Constraint`, `TrustRegion` and `ChanceConstraint`, and parsers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Bounds = tuple[float, float]
 
 @dataclass(frozen=True)
 class Constraint:
-    """One linear constraint on the shares, ``lower ≤ Σ coefficient · share ≤ upper``, with the words it is known by."""
+    """One linear constraint on the shares, ``lower ≤ Σ coefficient · share ≤ upper``, by name."""
 
     name: str
     coefficients: Mapping[str, float]
@@ -76,7 +76,9 @@ class TrustRegion:
 
 
 def parse_bounds(texts: Iterable[str]) -> dict[str, Bounds]:
-    """``["web=0.1:0.6", "wiki=:0.2", "books=0.1"]`` → domain → (lowest, highest) share; one number fixes the share.
+    """Bounds, domain → (lowest, highest) share, from ``["web=0.1:0.6", "wiki=:0.2", "books=0.1"]``.
+
+    A single number fixes the share.
 
     Raises:
         InputError: a text is not of that form, a domain stands twice, or lowest exceeds highest.
@@ -102,7 +104,7 @@ def parse_bounds(texts: Iterable[str]) -> dict[str, Bounds]:
 
 
 def parse_linear(text: str) -> Constraint:
-    """``"github + 0.5 * wiki <= 0.4"`` as a `Constraint`.
+    """A `Constraint` from a text such as ``"github + 0.5 * wiki <= 0.4"``.
 
     Raises:
         InputError: the text has no single comparison, or a term is not a domain with at most one
@@ -137,7 +139,11 @@ def parse_linear(text: str) -> Constraint:
 
 
 def as_bounds(name: str, bounds: object) -> Bounds:
-    """Two numbers as (lowest, highest) share, refused when they are not shares in order."""
+    """Validated bounds (lowest, highest) of a share.
+
+    Raises:
+        InputError: the bounds are not two shares in order.
+    """
     try:
         low, high = (float(b) for b in bounds)  # type: ignore[attr-defined]
     except (TypeError, ValueError):
@@ -155,17 +161,18 @@ def as_bounds(name: str, bounds: object) -> Bounds:
 @renamed(than="baseline")
 @dataclass(frozen=True)
 class ChanceConstraint:
-    """A promise: with at least this probability no target is worse than under another mixture by more than a margin.
+    """Chance constraint: with some probability no target is much worse than under a baseline.
 
-    It is kept in its conservative convex form, CVaR(probability) of the largest excess ≤ 0, which
-    implies it (Nemirovski and Shapiro 2006, *SIAM Journal on Optimization* 17).
+    "Much worse" means that a loss exceeds that under the baseline by more than a margin. The
+    constraint is imposed in its conservative convex form, CVaR(probability) of the largest excess
+    ≤ 0, which implies it (Nemirovski and Shapiro 2006, *SIAM Journal on Optimization* 17).
 
     Args:
         baseline: the mixture to compare with; the natural one when not given.
-        margin: share of the other mixture's loss, in the same draw, that may be lost.
-        probability: above 0 and below 1.
-        targets: the targets the promise covers; all when not given.
-        name: what the other mixture is called.
+        margin: largest excess, as a share of the baseline's loss in the same draw.
+        probability: smallest probability, above 0 and below 1.
+        targets: the targets that the constraint covers; all when not given.
+        name: name of the baseline.
     """
 
     baseline: Mixture | None = None

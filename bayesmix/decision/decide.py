@@ -1,4 +1,4 @@
-"""`decide`: the whole answer, which mixture, how sure, what else would do, and what it is worth."""
+"""`decide`: an optimum with its regret, near-optimal set, split-sample risk and compute gains."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ NEAREST = "nearest natural"
 
 @dataclass(frozen=True, eq=False)
 class Decision:
-    """An optimum with everything that says how far to trust it.
+    """An optimum with its regret, near-optimal set, split-sample risk and compute gains.
 
-    Regret and the mixtures that do as well are about the weighted loss under the law, whatever was
+    Regret and near-optimal set are those of the weighted loss under the law, whatever criterion was
     minimised.
 
     Attributes:
         optimum: the chosen mixture.
-        regret: what acting on it may cost against knowing the truth, and the value of knowing it.
-        near_optimal: the mixtures that do as well.
-        split: its risk on draws not used to choose; None where the objective or promises make it
-            another question.
-        worth: name → how much more compute that mixture would need.
+        regret: regret of the chosen mixture, and the expected value of perfect information.
+        near_optimal: the set of mixtures that are as good.
+        split: risk on draws not used to choose the mixture; None with another objective than the
+            weighted loss or with chance constraints.
+        worth: name → factor of compute that the mixture of that name would need to catch up.
     """
 
     optimum: Optimum
@@ -53,7 +53,7 @@ class Decision:
         return self.optimum.mixture
 
     def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON: the fields of the optimum, and one more for every other question."""
+        """Dictionary ready for JSON: the fields of the optimum, and one for every other part."""
         split = self.split and {"apparent": self.split.apparent, "honest": self.split.honest}
         return {
             **self.optimum.as_dict(),
@@ -70,7 +70,11 @@ class Decision:
         )
 
     def _shares(self) -> list[str]:
-        """domain, share, range of the share among the mixtures that do as well, and mixtures to compare with."""
+        """Lines of a table with a row per domain.
+
+        The columns are the share, its range in the near-optimal set, and the shares of the mixtures
+        to compare with.
+        """
         baselines = self.optimum.baselines
         compared = {n: baselines[n].mixture for n in ("natural", "uniform") if n in baselines}
         members = {name: m for name, m in self.near_optimal.members.items() if name != "centre"}
@@ -139,20 +143,21 @@ def decide(
     regret_draws: int = 500,
     **options: Unpack[Options],
 ) -> Decision:
-    """The mixture of least risk, how sure that is, what else would do as well, and what it is worth.
+    """Optimal mixture with its regret, near-optimal set, split-sample risk and compute gains.
 
     Args:
         posterior: the fitted losses.
         scale: parameters and tokens of the run the mixture is for.
-        epsilon: how many nats of regret count as nothing; see `near_optimal`.
-        probability: with which the regret of an equivalent mixture stays below epsilon.
-        regret_draws: draws for regret and the near-optimal set; every one of them is optimised by
-            itself.
-        **options: those of `optimize`.
+        epsilon: largest regret, in nats, of a near-optimal mixture; see `near_optimal`.
+        probability: probability that the regret of a near-optimal mixture stays below epsilon.
+        regret_draws: draws for regret and the near-optimal set; the optimum of every draw is
+            computed by itself.
+        **options: arguments of `optimize`.
 
     Raises:
         InputError: unknown targets or domains.
-        InfeasibleError: no mixture meets the constraints, or none found keeps the promises.
+        InfeasibleError: no mixture meets the constraints, or none found meets the chance
+            constraints.
     """
     with bar(doing="deciding", total=4) as progress:
         best = optimize(posterior, scale, **options)

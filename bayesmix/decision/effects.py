@@ -1,4 +1,4 @@
-"""`effects`: what a little more of each domain does to each target."""
+"""`effects`: the change of each target's loss when a domain gets a little more weight."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bayesmix.errors import InputError
 
 
 class Predictor(Protocol):
-    """What is needed of a posterior, or of a stack of them."""
+    """Interface of a posterior, or of a stack of posteriors."""
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -25,16 +25,18 @@ class Predictor(Protocol):
         ...
 
     def predict(self, designs: Designs, seed: int = 0, noise: bool = True) -> Any:
-        """Draws of the loss of some designs."""
+        """Draws of the loss of the given designs."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Effects:
-    """By how much the loss of each target changes when a domain gets more, and the others less in proportion.
+    """Relative change of each target's loss when a domain gets more weight.
+
+    The other domains get less in proportion.
 
     Attributes:
-        design: where it was looked at.
+        design: the mixture and the scale before the change.
         step: the share that moves to the domain.
         domains: names of the training domains.
         targets: names of the targets.
@@ -57,7 +59,7 @@ class Effects:
         return (self.q05 > 0) | (self.q95 < 0)
 
     def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON: target → domain → change in percent."""
+        """Dictionary ready for JSON: target → domain → change in percent."""
         changes = {
             target: {
                 domain: {k: float(getattr(self, k)[t, d]) for k in ("mean", "q05", "q95")}
@@ -90,11 +92,13 @@ class Effects:
 
 
 def effects(posterior: Predictor, design: Design, *, step: float = 0.01) -> Effects:
-    """What moving a share of the tokens to one domain, from all others in proportion, does to each target.
+    """Effect on each target of moving a share of the tokens to one domain.
+
+    The share is taken from all other domains in proportion.
 
     Args:
         posterior: the fitted losses.
-        design: the mixture and the scale to look at.
+        design: the mixture and the scale before the change.
         step: the share that moves, 0.01 for one percent of the tokens.
 
     Raises:

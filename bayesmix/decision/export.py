@@ -18,7 +18,9 @@ from bayesmix.summary import Band
 
 
 def quantise(mixture: Mixture, units: int) -> Mixture:
-    """The mixture in whole multiples of 1/`units`, by largest remainder: no weight moves by more than 1/`units`.
+    """The mixture in whole multiples of 1/`units`, by largest remainder.
+
+    No weight moves by more than 1/`units`.
 
     Raises:
         InputError: `units` is not a whole number above 0.
@@ -55,12 +57,12 @@ def rounding_loss(
 
 
 def as_json(mixture: Mixture) -> str:
-    """``{"domain": weight}``."""
+    """JSON object ``{"domain": weight}``."""
     return json.dumps(mixture.as_dict(), indent=2) + "\n"
 
 
 def as_yaml(mixture: Mixture) -> str:
-    """``domain: weight``, one a line; names are quoted, which YAML always allows."""
+    """YAML lines ``domain: weight``; names are quoted, which YAML always allows."""
     return "".join(
         f"{json.dumps(domain, ensure_ascii=False)}: {w!r}\n"
         for domain, w in mixture.as_dict().items()
@@ -68,7 +70,7 @@ def as_yaml(mixture: Mixture) -> str:
 
 
 def as_olmix(mixture: Mixture, name: str = "optimum") -> str:
-    """A ``ratios.csv`` of one run, as Olmix reads it: run, name and index, then one column a domain."""
+    """A ``ratios.csv`` of one run for Olmix: run, name and index, then one column per domain."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["run", "name", "index", *mixture.domains])
@@ -77,7 +79,7 @@ def as_olmix(mixture: Mixture, name: str = "optimum") -> str:
 
 
 def as_megatron(mixture: Mixture, paths: Mapping[str, str] | None = None) -> str:
-    """``weight path weight path …`` for ``--data-path``; a domain of weight 0 is left out.
+    """Value ``weight path weight path …`` of ``--data-path``, without domains of weight 0.
 
     Args:
         mixture: the weights.
@@ -91,7 +93,7 @@ def as_megatron(mixture: Mixture, paths: Mapping[str, str] | None = None) -> str
 
 
 def as_hugging_face(mixture: Mixture) -> str:
-    """Arguments of ``datasets.interleave_datasets``: the datasets in order, and their probabilities."""
+    """JSON arguments of ``datasets.interleave_datasets``: the datasets and their probabilities."""
     table = {"datasets": list(mixture.domains), "probabilities": list(mixture.as_dict().values())}
     return json.dumps(table, indent=2) + "\n"
 

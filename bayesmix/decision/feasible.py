@@ -1,4 +1,4 @@
-"""Which mixtures are allowed: bounds, groups, stock, trust regions; and the arrays an optimiser needs of them."""
+"""`FeasibleSet`: the allowed mixtures, by bounds, groups, stock, trust region and support."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ CONSTRAINTS = "the constraints"
 @renamed(near="trust_region")
 @dataclass(frozen=True, eq=False)
 class FeasibleSet:
-    """The mixtures that are allowed.
+    """Set of allowed mixtures.
 
     Args:
         bounds: domain → (lowest, highest) share.
         groups: name → (domains, (lowest, highest) share of all of them together).
-        linear: constraints in words, such as ``"github + stackexchange <= 0.4"`` or ``"2 * wiki -
-            books >= 0"``; signs stand between spaces, and ``<=``, ``>=`` and ``==`` are understood.
-        stock: domain → tokens there are; with `epochs`, a domain cannot take more than ``epochs ·
-            stock / tokens``.
+        linear: linear constraints as texts, such as ``"github + stackexchange <= 0.4"`` or
+            ``"2 * wiki - books >= 0"``; signs stand between spaces, and ``<=``, ``>=`` and ``==``
+            are understood.
+        stock: domain → available tokens; with `epochs`, a domain cannot take more than
+            ``epochs · stock / tokens``.
         epochs: how often a token may be seen.
         fixed: domain → its share.
         trust_region: a trust region, `TrustRegion` or (mixture, radius, "kl" or "tv").
@@ -66,7 +67,7 @@ class FeasibleSet:
         natural: Mixture | None = None,
         runs: Designs | None = None,
     ) -> Self:
-        """The constraints a TOML table spells out.
+        """Feasible set from a TOML table.
 
         The keys are those of the class; ``groups.NAME`` is a table with ``domains`` and ``bounds``;
         ``trust_region`` is a table with ``mixture`` (a table of weights, or ``"natural"``),
@@ -104,7 +105,7 @@ class FeasibleSet:
         return region(tuple(domains), self.constraints(scale), ball, hull)
 
     def constraints(self, scale: Scale) -> tuple[Constraint, ...]:
-        """Every linear constraint at a scale, in words and numbers."""
+        """Every linear constraint at a scale, with its name."""
         boxes = [Constraint.between(f"share of {d}", {d: 1.0}, *b) for d, b in self.bounds.items()]
         fixed = [Constraint(f"share of {d} = {v:g}", {d: 1.0}, v, v) for d, v in self.fixed.items()]
         groups = [

@@ -27,7 +27,7 @@ def region(
         domains: names of the domains.
         constraints: linear constraints.
         trust_region: a trust region.
-        hull: mixtures (run, domain) whose convex hull must hold the answer.
+        hull: mixtures (run, domain) whose convex hull contains the region.
 
     Raises:
         InfeasibleError: there is no such mixture.
@@ -54,7 +54,11 @@ def region(
 
 
 def _base(size: int, hull: np.ndarray, centre: np.ndarray | None) -> Polytope:
-    """The simplex; with `hull` as combinations of its rows, and with variables ≥ h − centre where a centre is given."""
+    """The simplex, lifted for a hull and a centre.
+
+    With `hull` the mixtures h are combinations of its rows; with a centre there are variables
+    ≥ h − centre.
+    """
     atoms, lifted = len(hull), 0 if centre is None else size
     width = size + atoms + lifted
     equal = np.zeros((1, width))
@@ -78,7 +82,10 @@ def _base(size: int, hull: np.ndarray, centre: np.ndarray | None) -> Polytope:
 
 
 def _impose(base: Polytope, rows: Sequence[tuple[Constraint, np.ndarray]]) -> Polytope:
-    """`base` with the constraints: on one variable as a bound, with equal sides as an equation, else as rows."""
+    """The polytope `base` with the constraints imposed.
+
+    A constraint on one variable becomes a bound, one with equal sides an equation, any other rows.
+    """
     lower, upper = base.lower.copy(), base.upper.copy()
     equal, total, inequalities, limit = [base.equal], [base.total], [base.rows], [base.limit]
     for constraint, row in rows:
@@ -104,7 +111,7 @@ def _impose(base: Polytope, rows: Sequence[tuple[Constraint, np.ndarray]]) -> Po
 
 
 def _pin(polytope: Polytope, size: int) -> Polytope:
-    """The same polytope with the shares that the constraints leave no freedom fixed in the bounds."""
+    """The same polytope, with shares that the constraints determine fixed in the bounds."""
     lower, upper = polytope.lower.copy(), polytope.upper.copy()
     for variable in range(size):
         slope = np.eye(1, len(lower), variable)[0]
@@ -136,11 +143,14 @@ def _with_ball(
 
 
 def _require_feasible(base: Polytope, rows: Sequence[tuple[Constraint, np.ndarray]]) -> None:
-    """Relax every side of every constraint at a cost of 1 a unit; refuse when something has to give.
+    """Check that some mixture meets all the constraints.
+
+    An elastic linear program relaxes every side of every constraint at a cost of 1 a unit; the
+    constraints are feasible when the lowest cost is 0.
 
     Raises:
-        InfeasibleError: naming the constraint with the highest price, then the tightest bound, and
-            its opponents.
+        InfeasibleError: no mixture does; the message names the constraint with the highest price,
+            then the tightest bound, and those that conflict with it.
     """
     sides = [(c, row, c.upper) for c, row in rows if c.upper < np.inf]
     sides += [(c, -row, -c.lower) for c, row in rows if c.lower > -np.inf]

@@ -1,4 +1,4 @@
-"""The mixtures that would do as well: how far each share can move, and what trades against what."""
+"""`near_optimal`: the set of mixtures of small regret, its ranges of shares and its trades."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from bayesmix.deprecation import renamed
 from bayesmix.design import Mixture, Scale
 from bayesmix.runtime.compute import enable_x64
 
-PRICE = 1000.0  # shares a nat, far above what an exact penalty needs
-PRECISION = 5e-4  # of a share
+PRICE = 1000.0  # penalty in shares per nat, far above what an exact penalty needs
+PRECISION = 5e-4  # tolerance on a share
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +35,8 @@ class NearOptimalSet:
     Regret is the loss minus the lowest loss of any allowed mixture in the same draw.
 
     Attributes:
-        epsilon: in nats.
-        probability: of the regret being below `epsilon`.
+        epsilon: largest regret, in nats.
+        probability: probability that the regret is below `epsilon`.
         attainable: the smallest epsilon for which there is such a mixture; above `epsilon` the set
             is empty.
         centre: the mixture with the smallest regret at that probability.
@@ -57,11 +57,11 @@ class NearOptimalSet:
 
     @property
     def empty(self) -> bool:
-        """Whether no mixture is that good."""
+        """Whether the set has no member."""
         return self.attainable > self.epsilon
 
     def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
+        """Dictionary ready for JSON."""
         return {
             "epsilon": self.epsilon,
             "probability": self.probability,
@@ -99,13 +99,14 @@ def near_optimal(
     feasible: FeasibleSet | None = None,
     max_draws: int = 500,
 ) -> NearOptimalSet:
-    """The set of mixtures that do as well as the best, summarised.
+    """Summary of the set of mixtures whose regret stays small with a given probability.
 
     Args:
         posterior: the fitted losses.
         scale: parameters and tokens.
-        epsilon: in nats; by default 1.5 times the smallest regret attainable, and at least 1e-3.
-        probability: with which the regret stays below epsilon.
+        epsilon: largest regret in nats; by default 1.5 times the smallest attainable, and at least
+            0.001.
+        probability: probability that the regret stays below epsilon.
         targets: target → weight; equal weights when not given.
         feasible: the allowed mixtures.
         max_draws: use at most this many draws.
@@ -148,7 +149,10 @@ def near_optimal(
 
 
 def _centre(task: Problem, region: Region, probability: float) -> tuple[np.ndarray, float]:
-    """The mixture with the smallest quantile of regret, started from its convex neighbour, the CVaR."""
+    """The mixture with the smallest quantile of regret, and that quantile.
+
+    The search starts at the minimum of the CVaR, a convex approximation of the quantile.
+    """
     surrogate, start = replace(task, risk=CVaR(probability)), None
     if surrogate.convex:
         start = solve(surrogate, region, tolerance=1e-6).mixture
@@ -159,7 +163,7 @@ def _centre(task: Problem, region: Region, probability: float) -> tuple[np.ndarr
 
 @dataclass(frozen=True, eq=False)
 class _Seek:
-    """Searches inside the set ``regret ≤ limit``, which holds `centre`."""
+    """Searches inside the set ``regret ≤ limit``, which contains `centre`."""
 
     task: Problem
     region: Region
@@ -210,7 +214,7 @@ class _Seek:
         return point / point.sum()
 
     def trades(self) -> dict[tuple[str, str], float]:
-        """For every ordered pair of domains, the share that can move, by bisection on all pairs at once."""
+        """Share that can move between every ordered pair of domains, by bisection on all pairs."""
         size = self.region.size
         free = np.flatnonzero(self.region.free)
         pairs = [(a, b) for a in free for b in free if a != b]

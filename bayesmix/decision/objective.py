@@ -1,4 +1,4 @@
-"""Objectives: how the losses of several targets become the one number a mixture is chosen by."""
+"""Objectives, which combine the losses of several targets, and the texts that name them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from bayesmix.errors import InputError
 
 @dataclass(frozen=True)
 class Objective(ABC):
-    """Losses of all targets → one loss, for one draw; a `Risk` then judges the draws.
+    """Function from the losses of all targets to one loss, for one draw.
 
-    A concrete objective writes `combine`. `relative_to` says what is taken off the losses first:
-    nothing, what each target would reach with its own best mixture, or what each draw would reach
-    with its own best mixture.
+    A `Risk` then maps the draws to one number. A concrete objective implements `combine`.
+    `relative_to` names the baseline that is subtracted from the losses first: nothing, the loss of
+    each target under its own best mixture, or the loss of each draw under its own best mixture.
     """
 
     relative_to: ClassVar[Literal["nothing", "target", "draw"]] = "nothing"
@@ -28,7 +28,7 @@ class Objective(ABC):
 
     @abstractmethod
     def combine(self, losses: jax.Array, weights: jax.Array) -> jax.Array:
-        """One loss from `losses` (target) and the weights of the targets (target), which sum to 1."""
+        """One loss from the losses (target) and the weights (target) of the targets, of sum 1."""
 
     def __call__(self, losses: jax.Array, weights: jax.Array, risk: Risk) -> jax.Array:
         """The objective of loss draws (draw, target)."""
@@ -77,9 +77,10 @@ class WorstTarget(Objective):
 
 @dataclass(frozen=True)
 class TargetRegret(Objective):
-    """The highest regret of any target: its loss minus its loss under the mixture that is best for it alone.
+    """The highest regret of any target.
 
-    A target's own best mixture minimises the same risk of its loss over the same allowed mixtures.
+    The regret of a target is its loss minus its loss under the mixture that is best for it alone: a
+    target's own best mixture minimises the same risk of its loss over the same allowed mixtures.
     """
 
     name: ClassVar[str] = "max-regret"
@@ -125,7 +126,7 @@ OBJECTIVES: dict[str, Objective] = {
 
 
 def criterion(text: str) -> tuple[Objective, Risk]:
-    """What to minimise, from a text: ``RISK``, ``OBJECTIVE`` or ``OBJECTIVE/RISK``.
+    """Objective and risk from a text ``RISK``, ``OBJECTIVE`` or ``OBJECTIVE/RISK``.
 
     ``cvar:0.9`` is a risk of the weighted loss; ``worst-target`` and ``max-regret`` stand for their
     mean over draws; ``worst-target/cvar:0.9`` names both; ``minimax-regret`` is
@@ -147,7 +148,7 @@ def criterion(text: str) -> tuple[Objective, Risk]:
 
 
 def criterion_text(objective: Objective, risk: Risk) -> str:
-    """The text that `criterion` reads back."""
+    """Text of an objective and a risk, which `criterion` parses."""
     if not objective.name or isinstance(objective, Custom):
         return objective.name or str(risk)
     return objective.name if isinstance(risk, Mean) else f"{objective.name}/{risk}"

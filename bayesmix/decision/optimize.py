@@ -1,4 +1,4 @@
-"""`optimize`: the mixture with the least risk at a scale, with evidence that it is."""
+"""`optimize`: the mixture with the least risk at a scale, with an optimality gap."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CONSERVATIVE = "among the mixtures that keep the chance constraints in their con
 
 
 class Options(TypedDict, total=False):
-    """The arguments of `optimize` by name, for the verbs that call it many times."""
+    """Keyword arguments of `optimize`, for functions that pass them on."""
 
     targets: Mapping[str, float] | None
     objective: Objective | None
@@ -76,15 +76,15 @@ def optimize(
         scale: parameters and tokens of the run the mixture is for.
         targets: target → weight; equal weights when not given.
         objective: how targets are combined; `WeightedLoss` when not given.
-        risk: how draws are judged; `Mean` when not given.
+        risk: risk measure over the draws; `Mean` when not given.
         feasible: the allowed mixtures; all when not given.
         chance_constraints: chance constraints.
-        baselines: name → mixture to compare with; uniform and natural are always there.
+        baselines: name → mixture to compare with; uniform and natural are always included.
         noise: whether run noise counts as a risk.
         max_draws: use at most this many draws.
         tolerance: the gap to reach, as a share of the loss.
         starts: number of starts where the problem is not convex.
-        seed: of the starts.
+        seed: random seed of the starts.
         strict: raise when the optimiser does not converge, instead of a warning.
 
     Returns:
@@ -92,7 +92,8 @@ def optimize(
 
     Raises:
         InputError: unknown targets or domains.
-        InfeasibleError: no mixture meets the constraints, or none found keeps the promises.
+        InfeasibleError: no mixture meets the constraints, or none found meets the chance
+            constraints.
         DiagnosticsError: with `strict`, the optimiser did not converge.
     """
     region = (feasible or FeasibleSet()).at(scale, posterior.domains)
@@ -136,18 +137,18 @@ def optimize(
 
 
 def _compare(task: Problem, other: Mixture, losses: np.ndarray) -> BaselineComparison:
-    """Another mixture beside the losses (draw, target) of the best, draw by draw."""
+    """Comparison of another mixture with the losses (draw, target) of the optimum."""
     other_losses = task.losses(other.on(task.surface.domains))
     return BaselineComparison.of(other, task.combined(other_losses), task.combined(losses))
 
 
 def _chance(losses: np.ndarray, ceiling: np.ndarray) -> float:
-    """The share of the draws whose losses (draw, target) all stay below a ceiling."""
+    """Share of the draws whose losses (draw, target) all stay below a ceiling."""
     return float(np.mean((losses <= ceiling).all(axis=1)))
 
 
 def _ceiling(task: Problem, promise: ChanceConstraint, natural: Mixture | None) -> np.ndarray:
-    """The losses (draw, target) that a promise allows, +∞ for targets it does not cover."""
+    """Losses (draw, target) that a chance constraint allows, +∞ for targets it does not cover."""
     baseline = promise.baseline or natural
     if baseline is None:
         raise InputError(
@@ -176,7 +177,7 @@ def _keep_promises(
     starts: int,
     seed: int,
 ) -> Minimum:
-    """Minimise with an exact penalty on every promise, dearer until all are kept."""
+    """Minimise with an exact penalty on every chance constraint, raised until all are met."""
     if not ceilings:
         return solve(task, region, tolerance=tolerance, starts=starts, seed=seed)
     levels = tuple(promise.probability for promise in ceilings)

@@ -1,4 +1,4 @@
-"""`Optimum`: the chosen mixture, its loss, how near to optimal it is, and what it was compared with."""
+"""`Optimum`: the chosen mixture, its loss, its optimality gap and its comparisons."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bayesmix.summary import Band
 
 @dataclass(frozen=True)
 class BaselineComparison:
-    """Another mixture beside the optimum, draw by draw.
+    """Comparison of another mixture with the optimum, draw by draw.
 
     Attributes:
         mixture: the other mixture.
@@ -35,7 +35,7 @@ class BaselineComparison:
         return cls(mixture, Band.of(losses), Band.of(losses - best), float(np.mean(losses > best)))
 
     def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
+        """Dictionary ready for JSON."""
         return {
             "mixture": self.mixture.as_dict(),
             "loss": self.loss.as_dict(),
@@ -51,7 +51,7 @@ class Optimum:
     Attributes:
         mixture: the chosen mixture.
         scale: the scale it was chosen for.
-        risk: what was minimised, as the text the command line takes.
+        risk: the minimised criterion, as the text the command line takes.
         value: the minimised number, in nats.
         targets: weight of each target.
         loss: draws of the combined loss: of the worst target where that is the objective, else the
@@ -62,7 +62,7 @@ class Optimum:
         gap_reason: why there is no gap, or what it is relative to; empty when there is nothing to
             add.
         converged: whether the optimiser reached its tolerance.
-        spread: highest minus lowest value that the three best of several starts ended in; None when
+        spread: highest minus lowest final value of the three best of several starts; None when
             convex.
         evaluations: how often the objective was evaluated.
         baselines: comparisons by name: ``uniform``, ``natural`` when it is known, and those asked
@@ -87,11 +87,11 @@ class Optimum:
 
     @property
     def design(self) -> Design:
-        """The run to be made."""
+        """The chosen mixture at its scale, as a design."""
         return Design(self.mixture, self.scale)
 
     def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
+        """Dictionary ready for JSON."""
         return {
             "mixture": self.mixture.as_dict(),
             "params": self.scale.params,
@@ -116,7 +116,7 @@ class Optimum:
         return "\n".join([*self.head(), "", *self._shares(), "", *self.losses(), *self.promises()])
 
     def head(self) -> list[str]:
-        """Lines that say what was minimised, and how near to the best it is."""
+        """Lines with the minimised criterion and the optimality gap."""
         lines = [f"mixture for {self.scale}, minimising {self.risk}"]
         if self.gap is not None:
             lines.append(f"at most {self.gap:.1g} nats above the best possible" + self._aside())
@@ -146,7 +146,7 @@ class Optimum:
         return lines
 
     def losses(self) -> list[str]:
-        """A table of its loss beside that of the mixtures it was compared with."""
+        """Lines of a table with the losses of the optimum and of the baselines."""
         width = min(max(len(n) for n in (*self.baselines, "this mixture")), 20)
         lines = [
             f"{'':<{width}}  {'loss, mean [90%]':<22}  {'nats above this':<24}  {'P(worse)':>8}"
@@ -160,7 +160,7 @@ class Optimum:
         return [line.rstrip() for line in lines]
 
     def promises(self) -> list[str]:
-        """Lines with the probability of every promise."""
+        """Lines with the probability of every chance constraint."""
         lines = [f"probability {p:.3f}: {name}" for name, p in self.chances.items()]
         return ["", *(wrapped for line in lines for wrapped in _wrap(line))] if lines else []
 
@@ -170,7 +170,7 @@ def _share(mixture: Mixture, domain: str) -> float:
 
 
 def clipped(name: str, width: int) -> str:
-    """A name that fits into a column."""
+    """The name, shortened to the width of a column."""
     return name if len(name) <= width else name[: width - 1] + "…"
 
 

@@ -1,4 +1,4 @@
-"""What one target costs another: the mixtures that cannot be improved for both."""
+"""`pareto`: the Pareto front of two targets, mixtures that cannot be improved for both."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Front:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
+        """Dictionary ready for JSON."""
         return {"targets": [self.first, self.second], "front": [o.as_dict() for o in self.optima]}
 
     def __str__(self) -> str:
@@ -71,7 +71,7 @@ def pareto(
     """The Pareto front of two targets at a scale, by the weighted sum of their losses.
 
     Where the losses are convex in the mixture the weighted sum reaches the whole front; elsewhere
-    it misses dents.
+    it misses the non-convex parts.
 
     Args:
         posterior: the fitted losses.
@@ -79,7 +79,7 @@ def pareto(
         first: a target.
         second: another target.
         points: number of weights between the two.
-        **options: those of `optimize`; `targets` is set here.
+        **options: arguments of `optimize`, without `targets`, which is set here.
     """
     weights = np.clip(np.linspace(0.0, 1.0, points), EDGE, 1 - EDGE)
     chosen = [{**options, "targets": {first: float(w), second: float(1 - w)}} for w in weights]

@@ -1,4 +1,4 @@
-"""The best mixture of every draw by itself."""
+"""The optimal mixture of every single draw."""
 
 from __future__ import annotations
 
@@ -26,13 +26,15 @@ def _each(surface: Surface, mixtures: jax.Array, weights: jax.Array) -> tuple[ja
 def lowest_per_draw(
     task: Problem, region: Region, *, tolerance: float = 1e-6, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """For every draw, the allowed mixture with the lowest weighted loss; the best of four starts without convexity.
+    """The allowed mixture with the lowest weighted loss, for every draw.
+
+    Without convexity it is the best of four starts.
 
     Args:
-        task: whose losses and weights of the targets.
+        task: problem with the losses and the weights of the targets.
         region: the allowed mixtures.
-        tolerance: what three more steps may still promise, in nats.
-        seed: of the starts.
+        tolerance: tolerance of `descend`, in nats.
+        seed: random seed of the starts.
 
     Returns:
         Mixtures (draw, domain) and their losses (draw).

@@ -18,7 +18,7 @@ from bayesmix.runtime.compute import enable_x64
 
 
 class Penalty(NamedTuple):
-    """``price`` a nat for what a chance constraint is missed by."""
+    """Penalty of `price` per nat by which a chance constraint is violated."""
 
     ceiling: jax.Array  # (draw, target); +∞ where a target is not covered
     price: float
@@ -31,10 +31,10 @@ class Problem:
     Attributes:
         surface: loss draws as a function of the mixture.
         objective: how targets are combined.
-        risk: how draws are judged.
+        risk: risk measure over the draws.
         weights: weight of each target (target), summing to 1.
         convex_losses: whether the losses of every draw are convex in the mixture.
-        baseline: taken off the losses before anything else, (draw, target) or a number.
+        baseline: losses (draw, target), or a number, subtracted from the losses first.
         rows: positions of the draws that are used, all when None.
         penalties: with `levels`, chance constraints as penalties.
         levels: the probability of each penalty's chance constraint.
@@ -62,14 +62,16 @@ class Problem:
         max_draws: int | None = None,
         noise: bool = False,
     ) -> Self:
-        """The problem at a scale, without baseline or chance constraints; by default the mean weighted loss.
+        """The problem at a scale, without baseline or chance constraints.
+
+        By default it is to minimise the mean weighted loss.
 
         Args:
             posterior: the fitted losses.
             scale: parameters and tokens.
             targets: target → weight; equal weights when not given.
             objective: how targets are combined; `WeightedLoss` when not given.
-            risk: how draws are judged; `Mean` when not given.
+            risk: risk measure over the draws; `Mean` when not given.
             max_draws: use at most this many draws.
             noise: whether run noise counts as a risk.
 
@@ -82,7 +84,7 @@ class Problem:
 
     @property
     def why_not_convex(self) -> str:
-        """Why no certificate can be given, or nothing when one can."""
+        """Reason why no certificate can be given; empty when one can."""
         if not self.convex_losses:
             return (
                 "the loss of some draws is not convex in the mixture, so no bound on the gap is"
@@ -107,7 +109,7 @@ class Problem:
             return jax.eval_shape(_losses, self.surface, shape).shape[0]
 
     def loss_scale(self, mixture: np.ndarray) -> float:
-        """Mean absolute weighted loss of one mixture (domain), in nats: what tolerances are a share of."""
+        """Mean absolute weighted loss of one mixture (domain), in nats: the unit of tolerances."""
         return float(np.abs(self.losses(mixture) @ self.weights).mean())
 
     def value(self, mixture: np.ndarray) -> float:
@@ -124,7 +126,10 @@ class Problem:
         return float(value), np.asarray(slope)
 
     def values_and_slopes(self, mixtures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The same for mixtures (batch, domain), one after the other: a batch would need the memory of all at once."""
+        """Objectives (batch) and (sub)gradients (batch, domain) of mixtures (batch, domain).
+
+        They are evaluated one after the other: a batch would need the memory of all at once.
+        """
         pairs = [self.value_and_slope(m) for m in mixtures]
         return np.array([v for v, _ in pairs]), np.array([s for _, s in pairs])
 

@@ -1,4 +1,4 @@
-"""What a decision needs to know of a posterior, and nothing more."""
+"""Interfaces of a posterior that decisions depend on."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from bayesmix.design import Designs, Mixture, Scale
 
 
 class Surface(Protocol):
-    """Loss draws at one scale as a function of the mixture; a JAX pytree, so that compiled code can take it.
+    """Loss draws at one scale as a function of the mixture.
 
-    Losses are in nats, float64, differentiable in the interior of the simplex; a weight of 0 is
-    legal and gives a finite or an infinite loss, never NaN.
+    A surface is a JAX pytree, so that compiled code can take it as an argument. Losses are in nats,
+    float64, differentiable in the interior of the simplex; a weight of 0 is legal and gives a
+    finite or an infinite loss, never NaN.
     """
 
     @property
@@ -36,7 +37,10 @@ class Surface(Protocol):
 
 
 class PosteriorLike(Protocol):
-    """Labelled draws of the loss at any scale. Draw i is the same state of the world at every scale."""
+    """Labelled draws of the loss at any scale.
+
+    Draw i is the same state of the world at every scale.
+    """
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -60,7 +64,7 @@ class PosteriorLike(Protocol):
 
     @property
     def natural(self) -> Mixture | None:
-        """The corpus' own proportions, when they are known."""
+        """The natural mixture, the corpus' own proportions; None when they are not known."""
         ...
 
     @property

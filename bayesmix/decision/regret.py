@@ -1,4 +1,4 @@
-"""How sure the decision is: regret, the value of knowing more, and the optimiser's curse."""
+"""Regret, expected value of perfect information, and the optimiser's curse."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ DRAWS = 1000
 
 @dataclass(frozen=True, eq=False)
 class RegretReport:
-    """What acting now on a mixture may cost against knowing the truth.
+    """Regret of acting now on a mixture, and the expected value of perfect information.
 
     Attributes:
         mixture: the mixture acted on.
         scale: the scale.
         regret: its loss minus the lowest loss of any allowed mixture in the same draw; the mean is
             the expected regret.
-        evpi: expected value of perfect information, min E[L] − E[min L], in nats: what the best
-            research could gain.
+        evpi: expected value of perfect information, min E[L] − E[min L], in nats: the most that
+            further research could gain.
         optima: the best mixture of every draw (draw, domain).
         domains: names of the columns of `optima`.
         best: name → probability of having the lowest loss of all named mixtures, ``chosen`` among
@@ -58,7 +58,7 @@ class RegretReport:
         return {d: Band.of(self.optima[:, i]) for i, d in enumerate(self.domains)}
 
     def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
+        """Dictionary ready for JSON."""
         return {
             "mixture": self.mixture.as_dict(),
             "params": self.scale.params,
@@ -107,8 +107,9 @@ def regret(
         mixture: the mixture acted on.
         targets: target → weight; equal weights when not given.
         feasible: the allowed mixtures.
-        baselines: name → mixture; uniform and natural are always there.
-        max_draws: every draw is optimised by itself, so a thousand is plenty.
+        baselines: name → mixture to compare with; uniform and natural are always included.
+        max_draws: use at most this many draws; the optimum of each is computed by itself, and a
+            thousand is plenty.
 
     Returns:
         The report; losses are in nats.
@@ -139,7 +140,9 @@ def regret(
 
 @dataclass(frozen=True)
 class SplitRisk:
-    """The risk of the chosen mixture on the draws it was chosen by, and on the others; their difference is the curse.
+    """Risk of the chosen mixture on the draws it was chosen by, and on the others.
+
+    The difference of the two is the optimiser's curse.
 
     Attributes:
         apparent: risk on the draws the mixture was chosen by, in nats; too low.
@@ -151,7 +154,7 @@ class SplitRisk:
 
     @property
     def optimism(self) -> float:
-        """What the optimiser flatters itself by, in nats."""
+        """Optimism of the apparent risk, in nats."""
         return self.honest - self.apparent
 
     def __str__(self) -> str:
@@ -174,9 +177,9 @@ def split_risk(
     max_draws: int | None = None,
     seed: int = 0,
 ) -> SplitRisk:
-    """Choose a mixture on one half of the draws and judge it on the other, both ways round.
+    """Risk of a mixture chosen on one half of the draws and evaluated on the other, both ways.
 
-    Arguments are those of `optimize`; `seed` decides the halves.
+    The arguments are those of `optimize`; `seed` determines the halves.
     """
     region = (feasible or FeasibleSet()).at(scale, posterior.domains)
     task = Problem.of(

@@ -1,7 +1,7 @@
-"""Risks: what an uncertain loss counts as, when one number has to be minimised.
+"""Risk measures, which map the draws of an uncertain loss to the number that is minimised.
 
-A risk sees the draws of one loss and returns one number in nats. Losses are bad when high, so every
-risk looks at the upper tail.
+A risk takes the draws of one loss and returns one number in nats. Losses are bad when high, so
+every risk concerns the upper tail.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from bayesmix.errors import InputError
 
 @dataclass(frozen=True)
 class Risk(ABC):
-    """Draws of a loss (draw) → one number in nats; lower is better.
+    """Risk measure: function from the draws (draw) of a loss to one number in nats.
 
-    A concrete risk writes `__call__` in JAX. `convex` says whether the risk is convex and never
-    decreases when a draw increases: then it keeps the convexity of each draw's loss in the mixture,
-    and `optimize` can certify its answer.
+    Lower is better. A concrete risk implements `__call__` in JAX. `convex` says whether the risk is
+    convex and never decreases when a draw increases: then it keeps the convexity of each draw's
+    loss in the mixture, and `optimize` can certify its answer.
     """
 
     @abstractmethod
@@ -39,7 +39,7 @@ class Risk(ABC):
 
     @staticmethod
     def parse(text: str) -> Risk:
-        """The risk a text such as ``cvar:0.9`` names, the same text that `str` of a risk gives.
+        """The risk named by a text such as ``cvar:0.9``, the text that `str` of a risk gives.
 
         Raises:
             InputError: the name is unknown, or the number is missing, superfluous or out of range.
@@ -78,8 +78,7 @@ class Quantile(Risk):
     """The loss that is exceeded with probability 1 − `level`; not convex.
 
     The estimate of Harrell and Davis (1982, *Biometrika* 69): a weighted mean of the ordered draws
-    around the level, which is less noisy than a single order statistic and has a slope that can be
-    followed.
+    around the level, which is less noisy than a single order statistic and has a useful gradient.
 
     Args:
         level: a probability between 0 and 1.
@@ -139,7 +138,9 @@ class CVaR(Risk):
 
 @dataclass(frozen=True, repr=False)
 class Entropic(Risk):
-    r"""Entropic risk (1/a) log mean exp(a L): the mean plus, to first order, half of a times the variance.
+    r"""Entropic risk (1/a) log mean exp(a L).
+
+    To first order in a it is the mean plus a/2 times the variance.
 
     Args:
         aversion: a, above 0, in 1/nats.
@@ -164,11 +165,11 @@ class Entropic(Risk):
 class MeanDeviation(Risk):
     """Mean plus `aversion` times the mean absolute deviation from the mean.
 
-    Convex, and never rewarding a draw for getting worse, up to an aversion of 1/2 (Ogryczak and
+    It is convex, and never decreases when a draw increases, up to an aversion of 1/2 (Ogryczak and
     Ruszczyński 1999).
 
     Args:
-        aversion: at least 0.
+        aversion: factor of the deviation, at least 0.
     """
 
     aversion: float

@@ -1,4 +1,4 @@
-"""Decisions across scales: the path of the optimum, the best size for a budget, and where a preference changes."""
+"""Decisions across scales: path of the optimum, compute-optimal size and crossovers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bayesmix.design import Axis, Mixture, Scale, count, grow
 from bayesmix.errors import InputError
 from bayesmix.runtime.progress import bar
 
-SHOWN = 3  # domains in a printed path
+SHOWN = 3  # number of domains in a printed path
 
 
 def scales_along(
@@ -41,7 +41,7 @@ class Path:
     """Optima at growing scales.
 
     Attributes:
-        optima: one a scale.
+        optima: one optimum per scale.
         bands: 5 % and 95 % quantile (scale, 2, domain) of the share in the mixture that is best for
             each draw.
     """
@@ -55,7 +55,7 @@ class Path:
         return np.array([o.mixture.weights for o in self.optima])
 
     def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
+        """Dictionary ready for JSON."""
         bands = [
             {
                 d: {"q05": float(low), "q95": float(high)}
@@ -102,7 +102,10 @@ def path(
     regret_draws: int = 200,
     **options: Unpack[Options],
 ) -> Path:
-    """The optimum at every scale, with bands of its shares from `regret_draws` draws; options as for `optimize`."""
+    """The optimum at every scale, with bands of the best shares.
+
+    The bands are from `regret_draws` draws; the options are the arguments of `optimize`.
+    """
     optima, bands = [], []
     for scale in bar(scales, doing="path", unit="scale"):
         optima.append(optimize(posterior, scale, **options))
@@ -122,14 +125,14 @@ def _best_shares(
 
 @dataclass(frozen=True, eq=False)
 class ComputeOptimum:
-    """The best size, data and mixture for a budget.
+    """Compute-optimal parameters, tokens and mixture for a budget.
 
     Attributes:
         optimum: the mixture at the best scale.
         flops: the budget 6·N·D.
         params: 5 %, 50 % and 95 % quantile over the draws of the N that is best for the chosen
             mixture.
-        at_edge: whether the best N is at the end of the range that was looked at.
+        at_edge: whether the best N is at the end of the range that was searched.
     """
 
     optimum: Optimum
@@ -138,7 +141,7 @@ class ComputeOptimum:
     at_edge: bool
 
     def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
+        """Dictionary ready for JSON."""
         return {
             **self.optimum.as_dict(),
             "flops": self.flops,
@@ -166,9 +169,9 @@ def compute_optimal(
     points: int = 7,
     **options: Unpack[Options],
 ) -> ComputeOptimum:
-    """Parameters, tokens and mixture together that minimise the risk under ``6·N·D = flops``.
+    """Parameters, tokens and mixture that jointly minimise the risk under ``6·N·D = flops``.
 
-    The optimum over mixtures is a function of log N alone; it is looked at on a grid and refined by
+    The optimum over mixtures is a function of log N alone; it is evaluated on a grid and refined by
     Brent's method.
 
     Args:
@@ -176,7 +179,7 @@ def compute_optimal(
         flops: the budget.
         params: smallest and largest N.
         points: grid points.
-        **options: those of `optimize`.
+        **options: arguments of `optimize`.
 
     Raises:
         InputError: the range of N is empty or the budget is not above 0.
@@ -229,16 +232,16 @@ def _losses(
 
 @dataclass(frozen=True, eq=False)
 class Crossover:
-    """Where the preferred of two mixtures changes along a series of scales.
+    """Change of preference between two mixtures along a series of scales.
 
     Attributes:
-        scales: the scales looked at, growing.
+        scales: the scales, growing.
         first_better: probability (scale) that the first mixture has the lower loss.
         changes: share of the draws in which the preference at the largest scale is not that at the
             smallest.
         flops: 5 %, 50 % and 95 % quantile of the FLOPs at the change, over the draws that change;
             None when none do.
-        names: what the two mixtures are called.
+        names: names of the two mixtures.
     """
 
     scales: tuple[Scale, ...]
@@ -248,7 +251,7 @@ class Crossover:
     names: tuple[str, str] = ("first", "second")
 
     def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
+        """Dictionary ready for JSON."""
         return {
             "mixtures": list(self.names),
             "scales": [{"params": s.params, "tokens": s.tokens} for s in self.scales],
@@ -284,7 +287,9 @@ def crossover(
     max_draws: int | None = None,
     names: tuple[str, str] = ("first", "second"),
 ) -> Crossover:
-    """The scale at which the better of two mixtures changes, draw by draw; between scales in log FLOPs.
+    """The scale at which the better of two mixtures changes, draw by draw.
+
+    Between the given scales the difference of the losses is interpolated in log FLOPs.
 
     Args:
         posterior: the fitted losses.
@@ -293,7 +298,7 @@ def crossover(
         scales: at least two, in growing order of FLOPs; `scales_along` makes them.
         targets: target → weight; equal weights when not given.
         max_draws: use at most this many draws.
-        names: what the two mixtures are called.
+        names: names of the two mixtures.
 
     Raises:
         InputError: the scales do not grow.

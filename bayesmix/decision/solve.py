@@ -1,4 +1,4 @@
-"""From a posterior to a problem, and from a problem to its minimum."""
+"""Minimisation of a `Problem` over a region, and the baselines of objectives and comparisons."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from bayesmix.errors import InputError
 EVALUATIONS = 300
 FINALISTS = 3
 CHOSEN = "chosen"
-"""What the answer itself is called where mixtures have names."""
+"""Name of the chosen mixture among named mixtures."""
 SNAPS = (1e-3, 1e-4, 1e-5, 1e-6)
 
 
 def baselines_by_name(
     posterior: PosteriorLike, baselines: Mapping[str, Mixture] | None
 ) -> dict[str, Mixture]:
-    """The mixtures every answer is compared with: uniform, natural when it is known, and those given.
+    """Mixtures to compare with, by name: uniform, natural when it is known, and the given ones.
 
     Raises:
-        InputError: a given one has the name of the answer itself.
+        InputError: a given mixture has the name of the chosen one.
     """
     if CHOSEN in (baselines or {}):
         raise InputError(
@@ -47,7 +47,10 @@ def baselines_by_name(
 
 
 def with_baseline(task: Problem, region: Region, tolerance: float) -> Problem:
-    """The problem with what its objective takes off the losses: each target's or each draw's own lowest loss."""
+    """The problem with the baseline that its objective subtracts from the losses.
+
+    The baseline is the lowest loss of each target, or of each draw.
+    """
     kind = task.objective.relative_to
     if kind == "nothing":
         return task
@@ -73,14 +76,16 @@ def solve(
     seed: int = 0,
     start: np.ndarray | None = None,
 ) -> Minimum:
-    """Minimise a problem over the allowed mixtures: with a certificate when it is convex, else from several starts.
+    """Minimise a problem over the allowed mixtures.
+
+    The minimum has a certificate when the problem is convex, else it is the best of several starts.
 
     Args:
         task: the problem.
         region: the allowed mixtures.
         tolerance: the gap to reach, in nats.
         starts: number of starts without convexity.
-        seed: of the starts.
+        seed: random seed of the starts.
         start: an allowed mixture (domain) to start from, positive where it may be.
     """
     if task.convex:
@@ -100,7 +105,7 @@ def _multi_start(
     seed: int,
     start: np.ndarray | None,
 ) -> Minimum:
-    """Mirror descent from all starts, and from the three best ends a method that kinks do not stop."""
+    """Mirror descent from all starts, then a bundle method, for kinks, from the three best ends."""
     first = spread_starts(region, starts, seed)
     first = first if start is None else np.vstack([start, first])
     rough = descend(task.values_and_slopes, region, first, tolerance=10 * tolerance, steps=60)
@@ -117,9 +122,9 @@ def _multi_start(
 
 
 def _snap(task: Problem, region: Region, minimum: Minimum, tolerance: float) -> Minimum:
-    """Set small shares to their lower bound, as many as the objective lets go without noticing.
+    """Set as many small shares to their lower bound as the tolerance on the objective allows.
 
-    This comes last: the slope is never evaluated at weight 0, where it would be a false
+    This comes last: the slope is never evaluated at weight 0, where it would give a false
     certificate.
     """
     lower = region.polytope.lower[: region.size]

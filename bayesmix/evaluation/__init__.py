@@ -1,1 +1,1 @@
-"""How far to trust a posterior: held-out runs, comparisons of laws, what the runs identify."""
+"""Evaluation of posteriors: held-out runs, comparisons of laws, identifiability."""

@@ -1,4 +1,4 @@
-"""`backtest`: had you stopped earlier, would the bands have been right?"""
+"""`backtest`: coverage of predictive bands on runs that were left out."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from bayesmix.runtime.progress import bar
 
 @dataclass(frozen=True, eq=False)
 class Backtest:
-    """Predictions of runs that were left out, against what they measured.
+    """Predictions of runs that were left out, with their measured losses.
 
     Attributes:
         model: name of the model.
-        group_by: what made a group.
-        splits: what each refit held out, in words.
-        fitted: how many points each refit was fitted to.
+        group_by: kind of group that each refit left out.
+        splits: names of the groups that each refit left out.
+        fitted: number of points that each refit was fitted to.
         split_of: position in `splits` of each predicted point (run).
         prediction: draws of the loss each left-out run would measure.
         measured: the losses they measured (run, target); NaN is not measured.
@@ -53,11 +53,11 @@ class Backtest:
 
     @property
     def score(self) -> Score:
-        """Figures over all left-out points."""
+        """Scores over all left-out points."""
         return score(self.prediction, self.measured)
 
     def score_of(self, position: int) -> Score:
-        """Figures over the points of one split."""
+        """Scores over the points of one split."""
         rows = np.flatnonzero(self.split_of == position)
         designs = self.prediction.designs.take(rows)
         part = Prediction(self.prediction.draws[:, rows], designs, self.prediction.targets)
@@ -65,9 +65,9 @@ class Backtest:
 
     @property
     def chance(self) -> tuple[float, float]:
-        """Shares that 90 % bands which are right would cover in 19 of 20 tables.
+        """Range of the share of losses that calibrated 90 % bands hold in 19 of 20 tables.
 
-        Checkpoints and targets of one training run are counted as one, which is cautious.
+        Checkpoints and targets of one training run are counted as one, which is conservative.
         """
         count = len(set(self.train_run))
         low, high = binom.interval(0.95, count, 0.9)
@@ -75,7 +75,10 @@ class Backtest:
 
     @property
     def verdict(self) -> str:
-        """NARROW, WIDE or RIGHT: whether the 90 % bands held what they promise; FAIL when a refit cannot be used."""
+        """Verdict on the coverage of the 90 % bands: NARROW, WIDE or RIGHT.
+
+        FAIL when a refit cannot be used.
+        """
         if self.failed:
             return "FAIL"
         low, high = self.chance
@@ -83,7 +86,7 @@ class Backtest:
         return "NARROW" if covered < low else "WIDE" if covered > high else "RIGHT"
 
     def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
+        """Plain values, ready for JSON."""
         splits = [
             {"left_out": name, "fitted_points": count, "scores": self.score_of(i).as_dict()}
             for i, (name, count) in enumerate(zip(self.splits, self.fitted, strict=True))
@@ -157,22 +160,23 @@ def backtest(
     progress: bool = False,
     executor: Executor | None = None,
 ) -> Backtest:
-    """Leave runs out, fit the rest, and compare the predictive bands with what the left-out runs measured.
+    """Leave runs out, fit the rest, and compare predictive bands with the left-out losses.
 
     Args:
-        model: what is fitted.
+        model: model to fit.
         runs: all measured points.
-        group_by: what is left out: the largest sizes N or token counts D, predicted from all
-            smaller ones, or folds of mixtures or training runs.
-        steps: how many of the largest sizes or token counts are left out in turn.
-        folds: how many folds of mixtures or runs.
-        seed: of folds, refits and predictions.
+        group_by: kind of group that is left out: the largest sizes N or token counts D, predicted
+            from all smaller ones, or folds of mixtures or training runs.
+        steps: number of the largest sizes or token counts that are left out in turn.
+        folds: number of folds of mixtures or runs.
+        seed: random seed of folds, refits and predictions.
         chains: chains of a refit.
         warmup: warm-up of a refit.
         draws: draws of a refit.
         target_accept: as in `fit`.
         progress: show a bar over the refits on standard error.
-        executor: where refits run, each as one task; one after the other here when not given.
+        executor: executor of the refits, each as one task; one after the other in this process when
+            not given.
 
     Raises:
         InputError: nothing can be left out, or what remains cannot identify the model.
@@ -222,9 +226,12 @@ def backtest(
 def _predicted(
     model: Model, runs: Runs, options: dict[str, Any], part: Split
 ) -> tuple[Prediction, bool]:
-    """What a fit to the others predicts for the runs that were left out, and whether its diagnostics pass."""
+    """Prediction of the runs that a split leaves out, and whether the diagnostics pass.
+
+    Both are of a fit to the other runs.
+    """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DiagnosticsWarning)  # in the verdict
+        warnings.simplefilter("ignore", DiagnosticsWarning)  # the verdict reports them
         warnings.simplefilter("ignore", DataWarning)
         posterior = fit(model, runs.take(part.train), **options)
     test = runs.take(part.test)

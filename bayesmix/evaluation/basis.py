@@ -1,4 +1,4 @@
-"""`Basis`: what the band at a scale rests on, and what one more run would do to it."""
+"""`Basis`: sources of the variance of a band at a scale, and the effect of one more run."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from bayesmix.posterior.posterior import Posterior, flat_draws
 from bayesmix.runtime.compute import enable_x64
 
 OCTAVES = 1.0
-"""How far beyond the largest N and D to look when no scale is given."""
+"""Octaves from the largest N and D to the scale of the bands when none is given."""
 FELT = 0.1
-"""Share of a variance below which it is not worth a word."""
+"""Share of a variance below which a source is not named."""
 ERRORS = 3.0
-"""A share is told from nothing by so many standard errors of as many independent draws."""
+"""Standard errors, of as many independent draws, by which a share has to differ from 0."""
 
 
 @dataclass(frozen=True)
 class Basis:
-    """What the 90 % band of the expected loss of one target rests on.
+    """Sources of the variance behind the 90 % band of the expected loss of one target.
 
     Attributes:
-        target: the target.
-        width: of the band, relative to its median.
-        extrapolation: share of its variance that is how far laws miss beyond their runs, which no
-            run inside can tell.
-        prior: site → share of its variance that is the prior's, where it is at least 0.1 and told
-            from nothing.
-        next_width: width after one more run.
+        target: name of the target.
+        width: width of the band, relative to its median.
+        extrapolation: share of the variance that is due to misses of the law beyond its runs, on
+            which no run inside holds information.
+        prior: site → share of the variance that is due to its prior, where it is at least 0.1 and
+            distinct from 0.
+        next_width: width of the band after one more run.
     """
 
     target: str
@@ -43,7 +43,7 @@ class Basis:
     next_width: float
 
     def as_dict(self) -> dict[str, object]:
-        """Ready for JSON."""
+        """Plain values, ready for JSON."""
         return {
             "target": self.target,
             "width": self.width,
@@ -55,14 +55,14 @@ class Basis:
 
 @dataclass(frozen=True)
 class Bases:
-    """What the bands at a scale rest on, for the reference mixture.
+    """Sources of the variance of the bands at a scale, for the reference mixture.
 
     Attributes:
         scale: N and D of the run that the bands are of.
         next_run: the run that `next_width` is about: as large in N as the geometric mean of the
             largest fitted N and the scale's, with the scale's D or the largest fitted one; likewise
             in D where the scale has no larger N; the scale itself where it has neither.
-        entries: one entry a target.
+        entries: sources of each target.
     """
 
     scale: Scale
@@ -70,7 +70,7 @@ class Bases:
     entries: tuple[Basis, ...]
 
     def as_dict(self) -> dict[str, object]:
-        """Ready for JSON."""
+        """Plain values, ready for JSON."""
         return {
             "scale": asdict(self.scale),
             "further": asdict(self.next_run),
@@ -79,7 +79,7 @@ class Bases:
         }
 
     def sentence(self) -> str:
-        """About the target with the widest band."""
+        """Sentence about the target with the widest band."""
         one = max(self.entries, key=lambda b: b.width)
         share = one.extrapolation
         parts = [f"{share:.0%} of its variance is how far laws miss beyond their runs"] * (
@@ -113,7 +113,7 @@ class Bases:
 
 
 def bases(posterior: Posterior, scale: Scale | None = None, seed: int = 0) -> Bases:
-    """What the bands of all targets rest on at a scale.
+    """Split the variance of the bands of all targets at a scale into its sources.
 
     log y splits into t φ, where t is known by its prior alone, and the rest y₀. Raising the prior
     of a site to the power 1 + ε changes Var y₀ by ε Cov((y₀ − ȳ₀)², log p) (power scaling), which
@@ -122,10 +122,10 @@ def bases(posterior: Posterior, scale: Scale | None = None, seed: int = 0) -> Ba
     z)²/(Var z + τ²).
 
     Args:
-        posterior: what is known.
+        posterior: a fitted posterior.
         scale: N and D of the run that is asked about; an octave beyond the largest of both when not
             given.
-        seed: of the discrepancy beyond the runs and of the scatter.
+        seed: random seed of the discrepancy beyond the runs and of the scatter.
 
     Source: Kallioinen et al. 2023, "Detecting and diagnosing prior and likelihood sensitivity with
     power-scaling", Statistics and Computing 34, arXiv 2107.14054.
@@ -179,8 +179,8 @@ def bases(posterior: Posterior, scale: Scale | None = None, seed: int = 0) -> Ba
 def log_priors(posterior: Posterior) -> dict[str, np.ndarray]:
     """Log prior density (chain, draw, target) of every site whose prior is the model's own.
 
-    Not of `extrapolation`, which learns from the table's record, nor of what partial pooling takes
-    from all targets.
+    `extrapolation` is left out, as its prior is learned from the table's record, and so are sites
+    whose prior partial pooling learns from all targets.
     """
     law = posterior.model.law
     unit = np.array([posterior.reference.loss[t] for t in posterior.targets])

@@ -1,4 +1,4 @@
-"""`compare`: which law predicts runs that it has not seen best, and how much weight each deserves."""
+"""`compare`: log predictive density of laws for held-out runs, and their stacking weights."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from bayesmix.runtime.progress import bar
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Laws weighed against each other by the log density of losses they had not seen.
+    """Comparison of laws by the log predictive density of held-out losses.
 
     A difference of log density has a standard error over training runs, because checkpoints of one
     run are not independent. Weights are those of stacking (Yao et al. 2018, doi 10.1214/17-BA1091):
@@ -43,11 +43,11 @@ class Comparison:
         train_run: labels of the training runs (train_run).
         loo: log density of the losses of each training run given all others (law, train_run,
             target), by PSIS; NaN where nothing was measured.
-        pareto_k: Pareto k of each of them; above 0.7 it is not to be relied on.
+        pareto_k: Pareto k of each entry of `loo`; above 0.7 the entry is unreliable.
         left_out: log density of the losses of each training run given only other groups (law,
             train_run, target), by refits; NaN for runs that no split predicts. None without refits.
-        group_by: what made a group, or None.
-        splits: what each refit held out, in words.
+        group_by: kind of group that each refit left out, or None.
+        splits: names of the groups that each refit left out.
         failed: posteriors and refits with failing diagnostics, in words.
     """
 
@@ -63,7 +63,10 @@ class Comparison:
 
     @property
     def log_density(self) -> np.ndarray:
-        """What laws are judged by (law, train_run, target): the refits if there are any, else PSIS-LOO."""
+        """Log density (law, train_run, target) that laws are compared by.
+
+        That of the refits if there are any, else that of PSIS-LOO.
+        """
         return self.loo if self.left_out is None else self.left_out
 
     @cached_property
@@ -95,7 +98,10 @@ class Comparison:
     def difference(
         self, law: str, target: str | None = None, loo: bool = False
     ) -> tuple[float, float]:
-        """How far a law's elpd is from the best law's, and the standard error over training runs; of all targets."""
+        """Difference of a law's elpd from the best law's, and its standard error.
+
+        The standard error is over training runs; both are of all targets when none is given.
+        """
         values = self.loo if loo else self.log_density
         log_density = values[:, :, slice(None) if target is None else [self.targets.index(target)]]
         best = int(np.argmax(np.nansum(log_density, axis=(1, 2))))
@@ -107,7 +113,7 @@ class Comparison:
         return float(by_run.sum()), float(error)
 
     def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
+        """Plain values, ready for JSON."""
         worst = np.nanmax(self.pareto_k, axis=1)
         laws = {}
         for i, law in enumerate(self.laws):
@@ -204,25 +210,25 @@ def compare(
     progress: bool = False,
     executor: Executor | None = None,
 ) -> Comparison:
-    """Weigh laws by how well each predicts runs it has not seen.
+    """Compare laws by how well each predicts held-out runs.
 
-    PSIS-LOO leaves out one training run at a time and costs nothing, but other runs of its mixture
+    PSIS-LOO leaves out one training run at a time without a refit, but other runs of its mixture
     and size stay. So each law is also refitted without whole groups: folds of training runs,
     mixtures, the largest size or token counts.
 
     Args:
         posteriors: name → posterior, all of the same runs.
-        group_by: what makes a group that is left out; None for PSIS-LOO alone, without refits.
-        folds: how many folds of training runs or mixtures, each one refit a law.
-        steps: how many of the largest sizes or token counts are left out in turn, each one refit a
-            law.
-        seed: of the deal into folds and of the refits.
+        group_by: kind of group that is left out; None for PSIS-LOO alone, without refits.
+        folds: number of folds of training runs or mixtures, each one refit a law.
+        steps: number of the largest sizes or token counts that are left out in turn, each one refit
+            a law.
+        seed: random seed of the folds and of the refits.
         chains: chains of a refit.
         warmup: warm-up of a refit.
         draws: draws of a refit.
         progress: show a bar over the refits on standard error.
-        executor: where refits run, each of a law and a split one task; one after the other here
-            when not given.
+        executor: executor of the refits, each of a law and a split one task; one after the other in
+            this process when not given.
 
     Raises:
         InputError: there are fewer than two posteriors, they are of different runs, or nothing can
@@ -276,29 +282,35 @@ def compare(
 def _unseen(
     runs: Runs, options: dict[str, Any], item: tuple[BoundModel, Split]
 ) -> tuple[np.ndarray, bool]:
-    """Log density of the runs that a split leaves out, by a refit of their own, and whether its diagnostics pass."""
+    """Log density of the runs that a split leaves out, and whether the diagnostics pass.
+
+    Both are of a refit to the other runs.
+    """
     model, part = item
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DiagnosticsWarning)
-        warnings.simplefilter("ignore", DataWarning)  # said of the whole table already
+        warnings.simplefilter("ignore", DataWarning)  # issued for the whole table already
         refit = fit(model.unbound, runs.take(part.train), **options)
     return log_predictive_density(refit, runs.take(part.test)), refit.diagnostics.passed
 
 
 def log_predictive_density(posterior: Posterior, runs: Runs) -> np.ndarray:
-    """log of the mean over the draws of the density of each unseen training run (train_run, target)."""
+    """Log predictive density (train_run, target) of runs that the posterior was not fitted to.
+
+    It is the log of the mean over the draws of their density; NaN where nothing was measured.
+    """
     values = log_likelihood_of_new(posterior, runs)
     log_density = logsumexp(values, axis=0) - np.log(len(values))
     return np.where(runs.measured, log_density, np.nan)
 
 
 def stacking(log_density: np.ndarray, tolerance: float = 1e-8, steps: int = 100_000) -> np.ndarray:
-    """Weights (law) that maximise Σ log Σ w·p over the points, given log p (law, point); NaN points are left out.
+    """Stacking weights (law) that maximise Σ log Σ w·p over the points, given log p (law, point).
 
-    The multiplicative update w ← w · mean(p / Σ w p) rises at every step and stays on the simplex;
-    the largest factor minus 1 bounds what the mean log score still lacks. Densities are taken
-    relative to the best law of each point, so none underflows (ArviZ's stacking exponentiates them
-    as they are).
+    Points with NaN are left out. The multiplicative update w ← w · mean(p / Σ w p) raises the score
+    at every step and stays on the simplex; the largest factor minus 1 bounds the distance of the
+    mean log score from its maximum. Densities are taken relative to the best law of each point, so
+    none underflows (ArviZ's stacking exponentiates them as they are).
     """
     complete = np.isfinite(log_density).all(axis=0)
     density = np.exp(log_density[:, complete] - log_density[:, complete].max(axis=0))

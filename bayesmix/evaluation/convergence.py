@@ -1,4 +1,4 @@
-"""R-hat and effective sample sizes of every parameter, not only of the worst."""
+"""R-hat and effective sample sizes of every parameter."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bayesmix.posterior.posterior import Posterior
 
 @dataclass(frozen=True, eq=False)
 class Mixing:
-    """How well the chains mix, parameter by parameter.
+    """Convergence figures, parameter by parameter.
 
     Attributes:
         parameter: site and position of each entry (parameter).
@@ -35,7 +35,7 @@ class Mixing:
 
 
 def mixing(posterior: Posterior) -> Mixing:
-    """Figures of every parameter of a posterior."""
+    """Convergence figures of every parameter of a posterior."""
     draws, targets = posterior.draws, posterior.targets
     table: Any = arviz_base.from_dict({"posterior": dict(draws)}).posterior
     with np.errstate(divide="ignore", invalid="ignore"):  # a chain that never moved has no number

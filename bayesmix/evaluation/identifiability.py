@@ -1,4 +1,4 @@
-"""`check`: what the runs tell about the parameters, what is still the prior's word, and what would help."""
+"""`check`: how much the runs inform the parameters, the role of the prior, and what would help."""
 
 from __future__ import annotations
 
@@ -23,18 +23,21 @@ from bayesmix.runs.runs import Runs
 from bayesmix.runtime.compute import enable_x64
 
 UNINFORMED = 0.1
-"""Below this contraction a parameter keeps its prior."""
+"""Contraction below which a parameter keeps its prior."""
 SENSITIVE = 0.05
-"""Power-scaling sensitivity above which a change of the prior is felt (Kallioinen et al. 2023, arXiv 2107.14054)."""
+"""Power-scaling sensitivity above which the posterior depends on the prior.
+
+Source: Kallioinen et al. 2023, arXiv 2107.14054.
+"""
 PRIOR_DRAWS = 4000
 
 
 @dataclass(frozen=True)
 class Informed:
-    """What the runs tell about one entry of one parameter of one target.
+    """Information of the runs on one entry of one parameter of one target.
 
     Attributes:
-        target: the target.
+        target: name of the target.
         parameter: site, with the domain or position of the entry.
         contraction: 1 − posterior variance / prior variance; 0 is nothing learned, 1 is known.
         prior: sensitivity of the posterior to the strength of the prior.
@@ -50,17 +53,17 @@ class Informed:
 
 @dataclass(frozen=True)
 class Check:
-    """What a posterior rests on.
+    """Information of the runs on a posterior's parameters and bands.
 
     Attributes:
-        informed: one entry a target and parameter.
-        effective_runs: target → how many independent points the rows are worth, beside rows and
-            training runs.
-        rows: number of measured points; training runs in `train_runs`.
-        advice: what a user should know, in sentences.
-        bases: what the bands at the scale that is asked about rest on.
-        record: how far the same law, fitted to the smaller runs, would have missed the larger ones;
-            None where the model does not ask.
+        informed: figures of each target and parameter.
+        effective_runs: target → number of independent points that the rows are worth.
+        rows: number of measured points.
+        train_runs: number of training runs.
+        advice: advice to the user, in sentences.
+        bases: sources of the variance of the bands at the scale that is asked about.
+        record: prediction errors of the same law, fitted to the smaller runs, for the larger ones;
+            None where the model does not use them.
     """
 
     informed: tuple[Informed, ...]
@@ -72,7 +75,7 @@ class Check:
     record: Misses | None
 
     def as_dict(self) -> dict[str, object]:
-        """Ready for JSON."""
+        """Plain values, ready for JSON."""
         table: dict[str, object] = asdict(replace(self, record=None))
         record = self.record.as_dict() if self.record else None
         return table | {"bases": self.bases.as_dict(), "record": record}
@@ -106,12 +109,15 @@ class Check:
 
 
 def check(posterior: Posterior, seed: int = 0, scale: Scale | None = None) -> Check:
-    """What the runs tell about every parameter, how many independent points they are worth, and what would help.
+    """Check how much the runs inform every parameter, and which runs would help.
+
+    Also how many independent points the runs are worth.
 
     Args:
         posterior: a fitted posterior.
-        seed: of the prior draws that contraction is measured against.
-        scale: where to say what bands rest on; an octave beyond the largest N and D when not given.
+        seed: random seed of the prior draws that contraction is measured against.
+        scale: N and D of the bands whose variance is split; an octave beyond the largest N and D
+            when not given.
     """
     informed = _informed(posterior, seed)
     effective = _effective_runs(posterior)
@@ -159,7 +165,10 @@ def _informed(posterior: Posterior, seed: int) -> tuple[Informed, ...]:
 
 
 def prior_draws(posterior: Posterior, seed: int) -> dict[str, np.ndarray]:
-    """Draws (draw, ...) of the sites of the law from the prior of one target, amplitudes in units of its loss."""
+    """Prior draws (draw, ...) of the sites of the law, for one target.
+
+    Amplitudes are in units of its loss.
+    """
     with enable_x64():
         priors = posterior.model.law.priors(len(posterior.domains))
         beliefs = {
@@ -174,20 +183,17 @@ def _sensitivity(
 ) -> dict[str, tuple[float, float]]:
     """Label → power-scaling sensitivity to the prior and to the likelihood."""
     finite = np.isfinite(likelihood).all((0, 1))
-    # one variable of all parameters: many are slow, and names of domains are not always names ArviZ
-    # allows
+    # one variable of all parameters: many are slow, and ArviZ does not allow all names of domains
     groups = {
         "posterior": {"parameter": np.stack([*values.values()], axis=-1)},
         "log_likelihood": {"loss": likelihood[..., finite]},
         "log_prior": {"all": log_prior},
     }
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # a Pareto tail that does not fit leaves a large value, which says enough
-        table: Any = psense_summary(
-            arviz_base.from_dict(groups), threshold=np.inf
-        )  # what is too much is said here
+        # a Pareto tail that does not fit leaves a large value, which is enough
+        warnings.simplefilter("ignore")
+        # the threshold of a remark is `SENSITIVE`
+        table: Any = psense_summary(arviz_base.from_dict(groups), threshold=np.inf)
     sensitivity = table[["prior", "likelihood"]].to_numpy(float)
     return {
         label: (float(prior), float(loss))
@@ -196,7 +202,11 @@ def _sensitivity(
 
 
 def _effective_runs(posterior: Posterior) -> dict[str, float]:
-    """Σ n/(1 + (n − 1)·ρ) over training runs of n points, with ρ the mean part of the scatter that a run shares."""
+    """Number of independent points that the rows of each target are worth.
+
+    Σ n/(1 + (n − 1)·ρ) over training runs of n points, with ρ the mean share of the scatter that
+    the points of a run have in common.
+    """
     runs = posterior.runs
     worth = {}
     for t, target in enumerate(runs.targets):

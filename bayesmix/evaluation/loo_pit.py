@@ -1,4 +1,4 @@
-"""`loo_pit`: where each training run lies in what the others predict for it."""
+"""`loo_pit`: probability integral transforms of training runs, predicted from the others."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from bayesmix.posterior.resample import KHAT
 from bayesmix.posterior.storage import log_densities
 
 FALSE_ALARM = 0.05
-"""Chance that the ECDF of uniform values leaves its band somewhere."""
+"""Probability that the ECDF of uniform values leaves its band somewhere."""
 FEWEST = 10
-"""Fewer training runs say nothing about the shape."""
+"""Minimum number of training runs to judge the shape of the ECDF."""
 
 
 class Ecdf(NamedTuple):
-    """ECDF of values that should be uniform, and the band that holds all of it with the given probability."""
+    """ECDF of values that should be uniform, and its simultaneous band."""
 
     points: np.ndarray
     ecdf: np.ndarray
@@ -34,19 +34,22 @@ class Ecdf(NamedTuple):
 
     @classmethod
     def of(cls, values: np.ndarray, alarm: float = FALSE_ALARM) -> Ecdf:
-        """Of values in [0, 1]; the band is simulated (Säilynoja et al. 2022, arXiv 2103.10522)."""
+        """ECDF of values in [0, 1], and the band that holds all of it but for `alarm` of cases.
+
+        The band is simulated (Säilynoja et al. 2022, arXiv 2103.10522).
+        """
         points, low, high = _band(len(values), alarm)
         return cls(points, compute_ecdf(values, points), low, high)
 
     @property
     def excess(self) -> float:
-        """How far the ECDF leaves its band at most; negative when it stays inside."""
+        """Largest distance of the ECDF from its band; negative when it stays inside."""
         return float(np.max(np.maximum(self.ecdf - self.high, self.low - self.ecdf)[1:-1]))
 
 
 @lru_cache
 def _band(count: int, alarm: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points, lower and upper bound of the band of so many values; simulated once for all that are judged by it."""
+    """Points, lower and upper bound of the band of `count` values, simulated once."""
     any_values = (np.arange(count) + 0.5) / count
     rng = np.random.default_rng(0)
     points, _, low, high = ecdf_pit(any_values, 1 - alarm, n_simulations=int(20 / alarm), rng=rng)
@@ -55,14 +58,15 @@ def _band(count: int, alarm: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class LooPit:
-    """Where measured losses lie in their leave-one-run-out predictions.
+    """Probability integral transforms of losses under leave-one-run-out predictions.
 
     Attributes:
         values: P(predicted loss ≤ measured loss) of the last checkpoint of each training run, with
             the whole run left out (train_run, target); NaN where nothing was measured.
-        pareto_k: of the importance weights (train_run, target); above 0.7 the value is rough.
-        train_runs: their labels, sorted.
-        targets: the targets.
+        pareto_k: Pareto k of the importance weights (train_run, target); above 0.7 the value is
+            rough.
+        train_runs: labels of the training runs, sorted.
+        targets: names of the targets.
     """
 
     values: np.ndarray
@@ -71,7 +75,7 @@ class LooPit:
     targets: tuple[str, ...]
 
     def of(self, target: str) -> np.ndarray:
-        """The values of one target."""
+        """Finite values of one target."""
         values = self.values[:, self.targets.index(target)]
         return values[np.isfinite(values)]
 
@@ -82,7 +86,10 @@ class LooPit:
 
     @cached_property
     def problems(self) -> Mapping[str, str]:
-        """Target → what its values say against the bands; nothing for a target whose ECDF stays in its band."""
+        """Problems of the bands, as target → sentence.
+
+        A target whose ECDF stays in its band is left out.
+        """
         problems = {}
         for target in self.targets:
             values = self.of(target)
@@ -94,7 +101,7 @@ class LooPit:
         return problems
 
     def as_dict(self) -> dict[str, object]:
-        """Ready for JSON."""
+        """Plain values, ready for JSON."""
         return {
             target: {
                 "inside_90": self.inside(target),
@@ -122,32 +129,29 @@ class LooPit:
 
 
 def loo_pit(posterior: Posterior, seed: int = 0) -> LooPit:
-    """P(predicted ≤ measured) of every training run, predicted from the other runs by importance sampling.
+    """P(predicted ≤ measured) of every training run, given the other runs.
 
-    Checkpoints of a run share its luck, so that whole runs are left out and the last checkpoint of
-    each is judged. When the bands are right the values are uniform; they crowd at both ends when
-    bands are too narrow, in the middle when they are too wide. They judge bands among the fitted
-    runs; `backtest` judges those beyond.
+    The predictions come from importance sampling. Checkpoints of a run are not independent, so that
+    whole runs are left out and the last checkpoint of each is judged. When the bands are right the
+    values are uniform; they crowd at both ends when bands are too narrow, in the middle when they
+    are too wide. They judge bands among the fitted runs; `backtest` judges those beyond.
 
     Args:
         posterior: a fitted posterior.
-        seed: of the predictions.
+        seed: random seed of the predictions.
     """
     runs = posterior.runs
     density = log_densities(posterior)["loss"]
-    ends = np.full(
-        (len(runs.train_runs), len(runs.targets)), -1
-    )  # the last measured row of each run
+    # the last measured row of each run
+    ends = np.full((len(runs.train_runs), len(runs.targets)), -1)
     for row in np.argsort(runs.tokens, kind="stable"):
         ends[runs.train_run_index[row], np.isfinite(runs.loss[row])] = row
     rows = np.unique(ends[ends >= 0])
     predicted = posterior.predict(
         runs.designs.take(rows), seed, octaves_left=runs.octaves_left[rows]
     ).draws
-    chains, draw_index = (
-        density.sizes["chain"],
-        np.asarray(density["draw"]),
-    )  # long likelihoods are thinned
+    # long likelihoods are thinned
+    chains, draw_index = density.sizes["chain"], np.asarray(density["draw"])
     predicted = predicted.reshape(chains, -1, *predicted.shape[1:])[:, draw_index]
     values, pareto_k = np.full((2, *ends.shape), np.nan)
     for t in range(len(runs.targets)):
@@ -174,7 +178,7 @@ def loo_pit(posterior: Posterior, seed: int = 0) -> LooPit:
 
 
 def _shape(values: np.ndarray) -> str:
-    """What the values of one target crowd towards."""
+    """Sentence on how the values of one target deviate from uniform ones."""
     if abs(values.mean() - 0.5) > 2 / np.sqrt(12 * len(values)):
         side = "above" if values.mean() > 0.5 else "below"
         return f"losses lie {side} what is predicted from the other runs"

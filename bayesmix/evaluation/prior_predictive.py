@@ -1,4 +1,4 @@
-"""`prior_check`: what the prior believes about losses, next to the losses that were measured."""
+"""`prior_check`: prior predictive losses next to the measured losses."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class PriorCheck:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What is odd about the prior, in sentences."""
+        """Problems of the prior, in sentences."""
         return tuple(
             f"{t}: only {100 * share:.0f} % of the measured losses lie in the prior's 90 % band at"
             " their design; widen the priors of E, A, B and M, or check the unit of the losses"
@@ -45,7 +45,7 @@ class PriorCheck:
         )
 
     def as_dict(self) -> dict[str, object]:
-        """Ready for JSON."""
+        """Plain values, ready for JSON."""
         return {
             target: {
                 "prior": dict(zip(("q05", "q50", "q95"), self.prior[i].tolist(), strict=True)),
@@ -73,13 +73,13 @@ class PriorCheck:
 
 
 def prior_check(model: Model, runs: Runs, *, draws: int = 1000, seed: int = 0) -> PriorCheck:
-    """Losses that the prior expects at the designs of the runs.
+    """Prior predictive losses at the designs of the runs, next to the measured losses.
 
     Args:
         model: law, prior and noise.
         runs: measured points; their losses set the unit of the amplitudes' priors and nothing else.
-        draws: prior draws.
-        seed: of the draws.
+        draws: number of prior draws.
+        seed: random seed of the draws.
     """
     model = model.bind(runs)
     with enable_x64():

@@ -1,4 +1,4 @@
-"""`score`: predictions against the losses that were then measured."""
+"""`score`: accuracy and calibration of predictions against measured losses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LEVELS = (0.5, 0.8, 0.9, 0.95)
 
 @dataclass(frozen=True, eq=False)
 class Score:
-    """How good predictions were, per target (target) and pooled.
+    """Accuracy and calibration of predictions, per target (target) and pooled.
 
     Attributes:
         targets: names of the targets.
@@ -39,7 +39,7 @@ class Score:
         return float(np.average(values, weights=self.count))
 
     def as_dict(self) -> dict[str, object]:
-        """Ready for JSON."""
+        """Plain values, ready for JSON."""
         names = (*self.targets, "pooled")
         rows = {
             name: [*getattr(self, name).tolist(), self.pooled(getattr(self, name))]
@@ -79,9 +79,8 @@ def score(prediction: Prediction, measured: np.ndarray) -> Score:
     mask = np.isfinite(measured)
     draws = np.sort(prediction.draws, axis=0)
     size = len(draws)
-    gaps = (
-        2 * (np.arange(1, size + 1) - 0.5) / size - 1
-    )  # Σ gaps·x/size is half the mean absolute difference
+    # for sorted draws x: ½ E|X − X'| = Σ gaps·x/size
+    gaps = 2 * (np.arange(1, size + 1) - 0.5) / size - 1
     spread = np.tensordot(gaps, draws, (0, 0)) / size
     crps = np.abs(draws - measured).mean(axis=0) - spread
     mean, sd = draws.mean(axis=0), draws.std(axis=0, ddof=1)

@@ -1,4 +1,4 @@
-"""Splits of a table into runs that are fitted and runs that are predicted, never through the middle of a group."""
+"""Splits of a table into fitted and predicted runs, with groups kept whole."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from bayesmix.runs.runs import Runs
 
 GroupBy = Literal["run", "mixture", "size", "tokens"]
 LEVELS = 12
-"""Sizes or token counts that differ in more values than this are cut into `CUTS` groups of equal count."""
+"""Number of distinct sizes or token counts above which they form `CUTS` groups of equal count."""
 CUTS = 5
 
 
 class Split(NamedTuple):
-    """One way to part the rows.
+    """Partition of the rows into fitted and predicted ones.
 
     Attributes:
-        name: what is held out, in words.
+        name: name of the group that is held out.
         train: rows that are fitted (run), boolean.
         test: rows that are predicted (run), boolean; rows may be in neither.
     """
@@ -31,7 +31,10 @@ class Split(NamedTuple):
 
 
 def groups(runs: Runs, group_by: GroupBy) -> np.ndarray:
-    """The group of every row (run), as integers from 0; sizes and tokens are numbered from small to large."""
+    """Group (run) of every row, as integers from 0.
+
+    Sizes and tokens are numbered from small to large.
+    """
     if group_by == "run":
         labels = runs.train_run_index
     elif group_by == "mixture":
@@ -51,7 +54,7 @@ def groups(runs: Runs, group_by: GroupBy) -> np.ndarray:
 def split(
     runs: Runs, group_by: GroupBy, *, folds: int = 5, steps: int = 1, seed: int = 0
 ) -> tuple[Split, ...]:
-    """Leave groups out.
+    """Splits that each leave groups out.
 
     By run or mixture the groups are dealt into folds, each held out once; runs are dealt so that
     every fold has every size. By size or tokens the largest group is predicted from all smaller
@@ -60,10 +63,10 @@ def split(
 
     Args:
         runs: the table.
-        group_by: what makes a group: a training run, a mixture, a size N, or a number of tokens D.
-        folds: how many folds of runs or mixtures; as many as there are groups if those are fewer.
-        steps: how many of the largest sizes or token counts are held out in turn.
-        seed: of the deal.
+        group_by: kind of group: a training run, a mixture, a size N, or a number of tokens D.
+        folds: number of folds of runs or mixtures; as many as there are groups if those are fewer.
+        steps: number of the largest sizes or token counts that are held out in turn.
+        seed: random seed of the folds.
 
     Raises:
         InputError: there are fewer than two groups, or fewer than two folds or one step are asked

@@ -1,3 +1,3 @@
-"""From runs to a posterior: NUTS, and the Laplace approximation."""
+"""Posterior inference from training runs: NUTS, and the Laplace approximation."""
 
 from bayesmix.inference.fit import fit as fit

@@ -1,4 +1,4 @@
-"""One chain: warm-up in phases with a whitening of their own, then draws."""
+"""Sampling of one chain: warm-up in phases with a whitening of their own, then draws."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ OVERDISPERSION = 1.5
 
 
 SHRINKAGE = 2.0
-"""How many draws per coordinate the previous whitening counts for, against those of the last phase."""
+"""Weight of the previous whitening against the last phase, in draws per coordinate."""
 
 
 class Watch(NamedTuple):
-    """How the sampler is watched from outside."""
+    """Stop signal and progress callbacks of the sampler."""
 
     stop: Event
-    advance: Callable[[int], None]  # so many draws are done
-    extend: Callable[[int], None]  # so many draws than expected come on top
+    advance: Callable[[int], None]  # called with numbers of finished draws
+    extend: Callable[[int], None]  # called with numbers of additional draws
 
 
 class Points(NamedTuple):
-    """Where the chains of one problem have been, in the coordinates of its model."""
+    """Points that the chains of one problem visited, in the coordinates of its model."""
 
     by_chain: Sequence[np.ndarray]  # (draw, coordinate) each
 
     @property
     def whitening(self) -> Whitening:
-        """Their common mean and covariance."""
+        """Whitening by the common mean and covariance of all points."""
         pooled = np.concatenate(self.by_chain)
         return Whitening(
             jnp.asarray(pooled.mean(axis=0)),
@@ -58,10 +58,10 @@ class Points(NamedTuple):
 
     @classmethod
     def near(cls, problem: TargetProblem, chains: int) -> Points:
-        """Those that the problem is to start from, dealt out to chains in order.
+        """Draws that the problem starts from, divided among the chains in order.
 
         Raises:
-            InputError: they are too few to tell a covariance.
+            InputError: there are too few draws to estimate a covariance.
         """
         with enable_x64():
             fixed = (
@@ -83,7 +83,7 @@ class Points(NamedTuple):
 def run_chain(
     problem: TargetProblem, settings: Settings, best: list[Mode], seed: int, watch: Watch
 ) -> Chain | None:
-    """One chain from a point spread around an optimum; None when it was told to stop before the end.
+    """Sample one chain from a point spread around an optimum; None when it was stopped early.
 
     The warm-up has phases, each with a whitening of its own: first the curvature at the optimum,
     then the covariance of the draws of the phase before, shrunk towards the whitening they were
@@ -126,16 +126,18 @@ def run_longer(
     seed: int,
     watch: Watch,
 ) -> Chain | None:
-    """A chain that goes on from the last of its points, whitened by those of all chains, and thinned.
+    """Continue a chain from its last point, and thin it; None when it was stopped early.
+
+    It is whitened by the points of all chains.
 
     Args:
-        problem: what to sample.
-        settings: how; as many draws are kept as they say.
-        points: where the chains have been.
-        number: which of the chains this is.
-        times: how many draws are made for one that is kept.
-        seed: of the chain.
-        watch: how it is watched.
+        problem: density to sample.
+        settings: sampler settings, with the number of draws that are kept.
+        points: points that the chains visited.
+        number: number of this chain.
+        times: draws made for each one kept.
+        seed: random seed of the chain.
+        watch: stop signal and progress callbacks.
     """
     with enable_x64():
         white = points.whitening
@@ -154,7 +156,10 @@ def _walk(
     draws: int,
     watch: Watch,
 ) -> Chain | None:
-    """Adapt the step size for one phase, then draw; without any draws, those of the phase are returned."""
+    """Adapt the step size for one phase, then draw; None when stopped early.
+
+    Where no draws are asked for, those of the phase are returned.
+    """
     form, _, prior, data, _ = fixed = fixed_arguments(problem, settings, white)
     state, segments = begin_chain(*fixed, start_at(fixed, x), key), []
     for offset in range(0, settings.phase + draws, SEGMENT):
@@ -170,11 +175,12 @@ def _walk(
 
 
 def _whiten_again(white: Whitening, z: np.ndarray) -> tuple[Whitening, np.ndarray]:
-    """The whitening of the given points (draw, coordinate), and the last of them in it."""
+    """Whitening of the given points (draw, coordinate), and the last point in its coordinates."""
     x = np.linalg.solve(white.scale, (z - np.asarray(white.centre)).T).T
     draws, size = x.shape
     trust = draws / (draws + SHRINKAGE * size)
     centre = x.mean(axis=0)
+    # L Lᵀ = w S + (1 − w) I, with S the covariance of x and w = draws/(draws + SHRINKAGE · size)
     scale = np.linalg.cholesky(trust * np.cov(x.T).reshape(size, size) + (1 - trust) * np.eye(size))
     result = Whitening(white.centre + white.scale @ centre, white.scale @ scale)
     return result, np.linalg.solve(scale, x[-1] - centre)

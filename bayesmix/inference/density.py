@@ -17,11 +17,14 @@ from bayesmix.model.data import Data
 from bayesmix.model.likelihood import Form
 
 STEP = 1e-5
-"""Of the coordinates, by which slopes are compared for the curvature."""
+"""Step in the coordinates of the finite differences of gradients (curvature)."""
 
 
 class TargetProblem(NamedTuple):
-    """What to sample: the static parts of a model and its arrays, for one group of targets sampled together."""
+    """Density to sample: the static parts of a model and its arrays.
+
+    It is the posterior of one group of targets that are sampled together.
+    """
 
     form: Form
     prior: Mapping[str, dist.Distribution]
@@ -32,7 +35,10 @@ class TargetProblem(NamedTuple):
 
 
 def as_arrays(tree: Any) -> Any:
-    """Leaves as JAX arrays, numbers in float64, without compiling a conversion for each shape."""
+    """Convert leaves to JAX arrays, numbers to float64.
+
+    Arrays of booleans and integers keep their type. No conversion is compiled for each shape.
+    """
 
     def array(leaf: Any) -> jax.Array:
         value = np.asarray(leaf)
@@ -47,9 +53,9 @@ def as_arrays(tree: Any) -> Any:
 
 @partial(jax.jit, static_argnums=0)
 def prior_start(form: Form, prior: Any, data: Data, key: jax.Array) -> jax.Array:
-    """Coordinates (coordinate) of a draw of the prior."""
+    """Coordinates (coordinate) of one draw from the prior."""
     geometry = Geometry(form, prior, data)
-    return ravel_pytree(geometry.from_theta(geometry.draw(key)))[0]
+    return ravel_pytree(geometry.inverse(geometry.draw(key)))[0]
 
 
 @partial(jax.jit, static_argnums=0)
@@ -58,7 +64,7 @@ def coordinates_of(form: Form, prior: Any, data: Data, theta: Theta) -> jax.Arra
     geometry = Geometry(form, prior, data)
     parameters = {k: v / data.unit[0] if k in form.law.amplitudes else v for k, v in theta.items()}
     return jax.lax.map(
-        lambda one: ravel_pytree(geometry.from_theta(jax.tree.map(lambda v: v[None], one)))[0],
+        lambda one: ravel_pytree(geometry.inverse(jax.tree.map(lambda v: v[None], one)))[0],
         parameters,
         batch_size=64,
     )
@@ -68,7 +74,10 @@ def coordinates_of(form: Form, prior: Any, data: Data, theta: Theta) -> jax.Arra
 def values_and_slopes(
     form: Form, prior: Any, data: Data, points: jax.Array, count: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Potential and slope at the first `count` points: one compiled program for a point and for a curvature."""
+    """Potential and gradient at the first `count` points.
+
+    One compiled program serves a single point and a curvature.
+    """
     value_and_slope = jax.value_and_grad(Geometry(form, prior, data).potential)
 
     def one(i: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
@@ -79,19 +88,22 @@ def values_and_slopes(
 
 
 class TargetDensity(NamedTuple):
-    """The potential of one problem and its derivatives."""
+    """Potential of one problem and its derivatives."""
 
     form: Form
     prior: Any
     data: Data
 
     def value_and_slope(self, z: np.ndarray) -> tuple[float, np.ndarray]:
-        """At one point."""
+        """Potential and gradient at one point."""
         values, slopes = self._of(np.tile(z, (2 * len(z), 1)), 1)
         return float(values[0]), slopes[0]
 
     def curvature(self, z: np.ndarray) -> np.ndarray:
-        """Differences of slopes: a program for it would take long to compile."""
+        """Hessian of the potential at one point, by central differences of gradients.
+
+        A program for the exact Hessian would take long to compile.
+        """
         steps = STEP * np.eye(len(z))
         _, slopes = self._of(z + np.concatenate([steps, -steps]), 2 * len(z))
         forward, backward = np.split(slopes, 2)

@@ -1,4 +1,4 @@
-"""`fit`: from a model and runs to a posterior."""
+"""`fit`: sample the posterior of a model given training runs."""
 
 from __future__ import annotations
 
@@ -53,23 +53,23 @@ def fit(
     Args:
         model: law, prior and noise.
         runs: the measured points; a missing loss is simply not observed.
-        seed: of starts and chains.
-        chains: how many chains a target; fewer than four cannot show that they agree.
-        warmup: draws used for adaptation and thrown away, a chain.
-        draws: draws kept, a chain.
-        target_accept: acceptance the step size is adapted to; nearer 1 means smaller steps and
-            fewer divergences.
-        extensions: how often, at most, the chains of a target whose diagnostics fail go on:
-            whitened anew, for as long as the effective draws that are lacking ask for, up to 4 and
-            then 8 times as long as at first, and after divergences with half of what
-            `target_accept` lacks to 1. As many draws are kept.
+        seed: random seed of starts and chains.
+        chains: number of chains for each target; fewer than four cannot show that they agree.
+        warmup: draws of each chain that are used for adaptation and discarded.
+        draws: draws of each chain that are kept.
+        target_accept: acceptance probability that the step size is adapted to; nearer 1 means
+            smaller steps and fewer divergences.
+        extensions: maximum number of extensions of the chains of a target whose diagnostics fail.
+            Each whitens anew and lasts as long as the missing effective draws require, up to 4 and
+            then 8 times as long as at first; after divergences it halves 1 − `target_accept`. The
+            number of draws kept stays the same.
         progress: show a bar with the time left on standard error.
         strict: raise when the diagnostics fail, instead of warning.
         warm_start: a posterior of the same model given almost the same runs, such as those before
             the last few. Chains start at its draws and are whitened by them: nothing is optimised,
             and a third of the warm-up does. Its reference is kept.
-        executor: where targets are sampled, each as one task; by threads of this process when not
-            given.
+        executor: executor that samples the targets, each as one task; threads of this process when
+            not given.
 
     Returns:
         The posterior; `posterior.diagnostics` says whether it can be used.
@@ -132,7 +132,7 @@ def fit(
 
 
 def _require_same(warm_start: Posterior, model: Model, runs: Runs) -> Runs:
-    """The runs with their domains in the order of the posterior's."""
+    """The runs, with their domains in the order of the posterior's."""
     sites = model.priors(len(runs.domains)).keys()
     for label, theirs, ours in (
         ("model", warm_start.draws.keys(), sites),
@@ -156,13 +156,16 @@ def _draws_of(warm_start: Posterior, target: str) -> dict[str, np.ndarray]:
 
 
 def _sample_one(problem: TargetProblem, settings: Settings, seed: int) -> list[Chain]:
-    """One target, in a worker."""
+    """Sample one target in a worker."""
     (chains,) = sample([problem], settings, seed, lambda draws: None, lambda draws: None)
     return chains
 
 
 def _as_numbers(problem: TargetProblem) -> TargetProblem:
-    """With NumPy's arrays: JAX's would come out of a pickle in single precision."""
+    """Convert the arrays of a problem to NumPy's.
+
+    JAX's would come out of a pickle in single precision.
+    """
     prior, data = jax.tree.map(np.asarray, (dict(problem.prior), problem.data))
     return problem._replace(prior=prior, data=data)
 
@@ -232,7 +235,7 @@ def _warn_about(model: Model, runs: Runs) -> None:
 
 @contextmanager
 def _bar(show: bool, total: int) -> Iterator[tuple[Callable[[int], None], Callable[[int], None]]]:
-    """A progress bar: how to say that draws are done, and how to say that more are to come."""
+    """Progress bar of draws: functions that report finished draws and additional ones."""
     with bar(doing="sampling", total=total, unit="draw", visible=show) as draws_bar:
 
         def advance(draws: int) -> None:

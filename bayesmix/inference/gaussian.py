@@ -1,4 +1,4 @@
-"""Draws around a mode, weighted by the true density."""
+"""Importance-weighted draws around a posterior mode."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ from bayesmix.posterior.resample import smoothed, systematic
 from bayesmix.runtime.compute import enable_x64
 
 TAILS = 8.0
-"""Degrees of freedom of what is sampled from: heavier tails than a Gaussian's keep the weights bounded."""
+"""Degrees of freedom of the Student-t proposal.
+
+Tails heavier than those of a Gaussian keep the importance weights bounded.
+"""
 OVERSAMPLING = 4
 
 
 class Approximation(NamedTuple):
-    """Draws from the posterior of one problem."""
+    """Approximate draws from the posterior of one problem."""
 
     theta: dict[str, np.ndarray]  # (draw, target, ...)
     khat: float  # Pareto k̂ of the weights
@@ -33,7 +36,10 @@ class Approximation(NamedTuple):
 
 
 def approximate(problem: TargetProblem, seed: int, draws: int, starts: int) -> Approximation:
-    """Draws of a Student-t around the mode, weighted by the density, Pareto-smoothed and drawn again in proportion."""
+    """Draw from a Student-t around the mode, and resample by importance.
+
+    The weights are ratios of the posterior density to the proposal's, Pareto-smoothed.
+    """
     problem, (best, *_) = settle(problem, seed, starts)
     key, uniform_key = jax.random.split(jax.random.key(seed))
     lower = np.asarray(whitening(best.hessian))
@@ -64,5 +70,5 @@ def _propose(
     proposal = MultivariateStudentT(TAILS, centre, lower)
     z = proposal.sample(key, (count,))
     potential = jax.lax.map(geometry.potential, z, batch_size=64)
-    theta = jax.vmap(lambda one: geometry.to_theta(unravel(one))[0])(z)
+    theta = jax.vmap(lambda one: geometry.transform_and_log_det(unravel(one))[0])(z)
     return theta, -potential - proposal.log_prob(z)

@@ -27,7 +27,7 @@ PHASES = 3
 
 
 class Settings(NamedTuple):
-    """How to sample; warm-up is rounded up to whole segments."""
+    """Sampler settings; the warm-up is rounded up to whole segments."""
 
     chains: int = 4
     warmup: int = 1000
@@ -38,21 +38,21 @@ class Settings(NamedTuple):
 
     @property
     def phase(self) -> int:
-        """Length of each of the phases of the warm-up, in whole segments."""
+        """Draws of each phase of the warm-up, in whole segments."""
         return SEGMENT * -(-self.warmup // (PHASES * SEGMENT))
 
     @property
     def total(self) -> int:
-        """Draws of one chain, warm-up and all, in whole segments."""
+        """Draws of one chain, warm-up included, in whole segments."""
         return (PHASES - 1) * self.phase + self.extent(1)
 
     def extent(self, times: int) -> int:
-        """Draws of one chain in a round that keeps so many times the draws, after one phase of adaptation."""
+        """Draws of one chain in a round of `times` · `draws` draws and one phase of adaptation."""
         return self.phase + SEGMENT * -(-times * self.draws // SEGMENT)
 
     @property
     def can_pass(self) -> bool:
-        """Whether so few draws could pass the diagnostics at all."""
+        """Whether there are enough chains and draws to pass the diagnostics."""
         return self.chains >= 4 and self.chains * self.draws >= 2 * ESS
 
 
@@ -97,9 +97,10 @@ class _Kernel(NamedTuple):
 
 
 def fold_in_draw(key: jax.Array) -> jax.Array:
-    """A key for the draws after a step of the kernel that ended with the given one, apart from all of the next steps.
+    """Random key for the draws after a step of the kernel that ended with the given key.
 
-    The kernel splits its key in three, and `split(key, n)[i]` is `fold_in(key, i)`.
+    It differs from the keys of all further steps. The kernel splits its key in three, and
+    `split(key, n)[i]` is `fold_in(key, i)`.
     """
     return jax.random.fold_in(key, 1000)
 
@@ -114,14 +115,17 @@ def begin_chain(
     start: ParamInfo,
     key: jax.Array,
 ) -> Any:
-    """The state of the kernel at a point, with its step size not adapted yet."""
+    """State of the kernel at a point, before its step size is adapted."""
     return _Kernel.of(form, settings, prior, data, white).init(
         start, model_args=(data.weight,), rng_key=key
     )
 
 
 def start_at(fixed: tuple[Any, ...], x: np.ndarray) -> ParamInfo:
-    """A point, its potential and the slope there, from the program that optimises: it need not be compiled again."""
+    """A point with its potential and gradient, as the kernel takes them.
+
+    They come from the program of the optimisation, so that none has to be compiled.
+    """
     form, _, prior, data, white = fixed
     value, slope = TargetDensity(form, prior, data).value_and_slope(
         np.asarray(white.centre + white.scale @ x)
@@ -133,9 +137,13 @@ def start_at(fixed: tuple[Any, ...], x: np.ndarray) -> ParamInfo:
 def run_segment(
     form: Form, settings: Settings, prior: Any, data: Data, white: Whitening, state: Any
 ) -> tuple[tuple[Any, jax.Array], Chain]:
-    """Some steps of a chain, each followed by a draw of the weights; the state and the weights to go on with."""
+    """Run one segment of a chain, with a draw of the weights after each step.
+
+    Returns:
+        The state and the weights that the next segment starts from, and the draws.
+    """
     potential, init, step = _Kernel.of(form, settings, prior, data, white)
-    # NumPyro's kernel learns its settings when it begins
+    # NumPyro's kernel reads its settings when it is initialised
     point = ParamInfo(state.z, state.potential_energy, state.z_grad)
     jax.eval_shape(init, point, model_args=(data.weight,), rng_key=state.rng_key)
     geometry = Geometry(form, prior, data)
@@ -148,7 +156,7 @@ def run_segment(
     def rescale(
         state: Any, weight: jax.Array, size_key: jax.Array, key: jax.Array
     ) -> tuple[Any, jax.Array]:
-        """The state for the new weights, or with another size of them."""
+        """State for the new weights, or for another size of them: a Metropolis step."""
         other, factor = rescaled(form, data._replace(weight=weight), size_key)
         z = geometry.scaled(white.centre + white.scale @ state.z, factor)
         x = jax.scipy.linalg.solve_triangular(white.scale, z - white.centre, lower=True)
@@ -163,7 +171,7 @@ def run_segment(
         state, weight = carry
         state = step(state, (weight,), {})
         z = white.centre + white.scale @ state.z
-        theta, _ = geometry.to_theta(unravel(z))
+        theta, _ = geometry.transform_and_log_det(unravel(z))
         stats = (
             state.potential_energy,
             state.energy,
@@ -184,5 +192,5 @@ def run_segment(
 def fixed_arguments(
     problem: TargetProblem, settings: Settings, white: Whitening
 ) -> tuple[Any, ...]:
-    """What `begin_chain` and `run_segment` are called with besides a state."""
+    """Arguments of `begin_chain` and `run_segment` besides a state."""
     return (problem.form, settings, as_arrays(Prior(problem.prior)), as_arrays(problem.data), white)

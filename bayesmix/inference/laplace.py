@@ -1,4 +1,7 @@
-"""A quick stand-in for NUTS: draws around the best fit with importance weights; k̂ says how far to trust them."""
+"""The Laplace approximation: a fast substitute for NUTS.
+
+Draws around the posterior mode carry importance weights; Pareto k̂ says how far to trust them.
+"""
 
 from __future__ import annotations
 
@@ -20,19 +23,19 @@ def laplace(
     """Approximate the posterior of the model given the runs, a hundred times faster than `fit`.
 
     In the law's own coordinates the posterior is nearly Gaussian. Draws of a Student-t with the
-    curvature at the best fit are weighted by the true density, Pareto-smoothed, and drawn again in
-    proportion.
+    curvature at the mode are weighted by the true density, Pareto-smoothed, and resampled in
+    proportion to their weights.
 
     Args:
         model: law, prior and noise.
         runs: the measured points.
-        seed: of starts and draws.
-        draws: how many.
-        starts: how many optimisations a target.
+        seed: random seed of starts and draws.
+        draws: number of draws.
+        starts: number of optimisations for each target.
 
     Returns:
         The posterior as one chain of independent draws, and Pareto k̂ of each target (target).
-        Where k̂ is 0.7 or more the draws are those of the approximation alone in effect: use `fit`.
+        Where k̂ is 0.7 or more the draws are in effect those of the approximation alone: use `fit`.
     """
     model = model.bind(runs)
     fits = [

@@ -1,4 +1,4 @@
-"""Where chains start: the best of several optimisations, and the curvature there."""
+"""Starting points of chains: the best of several optimisations, and the curvature there."""
 
 from __future__ import annotations
 
@@ -19,9 +19,12 @@ from bayesmix.runtime.compute import enable_x64
 SMALLEST_CURVATURE = 0.1
 STEPS = 200
 NEGLIGIBLE = 0.01
-"""An optimum with less mass around it than this, relative to the best, is not worth a chain."""
+"""Posterior mass of an optimum, relative to the best, below which no chain starts there."""
 SAME = 0.1
-"""Optima nearer to each other than so many posterior standard deviations in every direction are one."""
+"""Distance between optima in every direction below which they count as one.
+
+In posterior standard deviations.
+"""
 
 
 class Mode(NamedTuple):
@@ -33,7 +36,7 @@ class Mode(NamedTuple):
 
     @property
     def log_mass(self) -> float:
-        """Log of the posterior mass around it by Laplace's method, up to a constant."""
+        """Log of the posterior mass around the mode by Laplace's method, up to a constant."""
         values = np.maximum(np.abs(np.linalg.eigvalsh(self.hessian)), SMALLEST_CURVATURE)
         return -self.potential - 0.5 * float(np.log(values).sum())
 
@@ -43,10 +46,11 @@ def maximise(
     hessian: Callable[[np.ndarray], np.ndarray],
     start: np.ndarray,
 ) -> Mode | None:
-    """Newton's method with the curvature made positive and step halving; None when the start is hopeless.
+    """Local maximum of a density by Newton's method; None where the start is not finite.
 
-    Exact curvature matters here: along the ridges of a scaling law first-order methods stop far
-    from the optimum.
+    Eigenvalues of the curvature are replaced by their absolute values, and steps are shortened
+    until the potential falls enough. Exact curvature matters here: along the ridges of a scaling
+    law first-order methods stop far from the optimum.
     """
     z = start
     f, g = value_and_grad(z)
@@ -86,7 +90,10 @@ def whitening(hessian: np.ndarray) -> np.ndarray:
 
 
 def worth_a_chain(optima: Iterable[Mode]) -> list[Mode]:
-    """Those with mass around them, each once, most mass first: height alone would send chains to narrow peaks."""
+    """Distinct optima with non-negligible posterior mass, in descending order of mass.
+
+    The height of the density alone would send chains to narrow peaks.
+    """
     ranked = sorted(optima, key=lambda o: -o.log_mass)
     retained: list[Mode] = []
     for one in ranked:
@@ -102,16 +109,20 @@ STARTS = 6
 
 
 WEIGHINGS = 12
-
+"""Maximum number of updates of the weights of training runs."""
 
 SETTLED = 0.02
-"""How often training runs are weighed anew at most, and the largest change of a log weight that ends it."""
+"""Largest change of a log weight at which the updates stop."""
 
 
 def settle(
     problem: TargetProblem, seed: int, starts: int = STARTS
 ) -> tuple[TargetProblem, list[Mode]]:
-    """The problem with training runs weighed, and its local maxima from several prior draws, most mass first.
+    """Weigh the training runs of a problem, and find its local maxima from several prior draws.
+
+    Returns:
+        The problem with its training runs weighed, and its local maxima in descending order of
+        posterior mass.
 
     Raises:
         RuntimeError: no start has a finite density.
@@ -141,9 +152,10 @@ def settle(
 def mode(
     problem: TargetProblem, seed: int, starts: int, warm_start: np.ndarray | None = None
 ) -> Mode:
-    """The local maximum with most mass: from the given coordinates if there are any, else from several prior draws.
+    """Local maximum of the posterior density with the most posterior mass.
 
-    Training runs keep the weights that the problem has.
+    The optimisation starts at the given coordinates or, without them or where they fail, at several
+    prior draws. Training runs keep the weights that the problem has.
 
     Raises:
         RuntimeError: no start has a finite density.
@@ -164,7 +176,7 @@ def mode(
 
 
 def _maximise(form: Form, prior: Any, data: Data, starts: Sequence[Any]) -> list[Mode]:
-    """Local maxima of the posterior from the given points that are worth a chain, most mass first."""
+    """Local maxima worth a chain, from the given starts, in descending order of mass."""
     density = TargetDensity(form, prior, data)
     optima = [
         maximise(density.value_and_slope, density.curvature, np.asarray(start)) for start in starts

@@ -1,4 +1,4 @@
-"""Partial pooling: what the targets have in common, as a prior for each of them."""
+"""Partial pooling: priors for each target that are learned from all targets."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ from bayesmix.runs.runs import Runs
 from bayesmix.runtime.compute import enable_x64
 
 SPREADS = np.geomspace(0.05, 1.0, 40)
-"""How far targets may be apart, as a fraction of the width of the prior."""
+"""Grid of the standard deviation between targets, as a fraction of the width of the prior."""
 
 LEAST = 3
-"""Fewer targets say nothing about how much targets differ."""
+"""Minimum number of targets: fewer hold no information on how much targets differ."""
 STARTS = 3
-"""Optimisations for each target."""
+"""Number of optimisations for each target."""
 
 
 def pooled(model: BoundModel, runs: Runs, *, seed: int = 0, draws: int = 400) -> BoundModel:
-    """The model as its targets believe in it: where it asks for partial pooling, with priors learned from all of them.
+    """The model with priors learned from all targets, where it asks for partial pooling.
 
     Every target keeps its own parameters. Each is approximated alone first; see `shared_priors` for
-    what they then have in common. Amplitudes (E, A, B, M) are not pooled: they are what makes a
-    target. Nor is `extrapolation`, of which the runs say nothing; the record of the table shares
-    it.
+    the priors that follow. Amplitudes (E, A, B, M) are not pooled: they are specific to a target.
+    Nor is `extrapolation`, on which the runs hold no information; all targets share the record of
+    the table instead.
 
     The priors are learned from the same runs that are fitted afterwards, as empirical Bayes does;
     with a handful of targets the bands are a little too narrow for it.
 
     Args:
-        model: bound to the runs.
-        runs: at least three targets, where there is pooling.
-        seed: of the separate fits.
-        draws: of each of them.
+        model: model bound to the runs.
+        runs: runs with at least three targets, where there is pooling.
+        seed: random seed of the separate fits.
+        draws: number of draws of each separate fit.
 
     Raises:
         InputError: there are too few targets.
@@ -76,17 +76,18 @@ def pooled(model: BoundModel, runs: Runs, *, seed: int = 0, draws: int = 400) ->
 def shared_priors(
     priors: Mapping[str, dist.Distribution], draws: Mapping[str, np.ndarray], sites: Iterable[str]
 ) -> dict[str, dist.Distribution]:
-    """What the targets have in common, as priors for each of them.
+    """Priors for each target, learned from the draws of all targets.
 
-    For a parameter u of a site, on its free scale, the targets t say ûₜ ~ Normal(uₜ, vₜ) beyond the
-    prior, and uₜ ~ Normal(μ, τ²) with the prior for μ and a half-normal one, half as wide, for τ.
-    What that predicts of a further target is the new prior, of the same family: narrow where the
-    targets agree, hardly changed where they differ or say nothing, and never wider.
+    For a parameter u of a site, on its free scale, the likelihood of target t is
+    ûₜ ~ Normal(uₜ, vₜ), and uₜ ~ Normal(μ, τ²) with the prior for μ and a half-normal one, half as
+    wide, for τ. The predictive distribution of a further target is the new prior, of the same
+    family: narrow where the targets agree, hardly changed where they differ or hold no information,
+    and never wider.
 
     Args:
-        priors: of every site.
-        draws: of every site (draw, target, ...), each target fitted alone.
-        sites: those to pool; sites of other families than LogNormal, Normal, Beta and Dirichlet are
+        priors: priors of all sites.
+        draws: draws of all sites (draw, target, ...), each target fitted alone.
+        sites: sites to pool; those of other families than LogNormal, Normal, Beta and Dirichlet are
             left out.
     """
     beliefs = {site: _shared(priors[site], draws[site]) for site in sites}
@@ -94,14 +95,17 @@ def shared_priors(
 
 
 class Free(NamedTuple):
-    """A parameter on its free scale: Gaussian there, nearly."""
+    """Mean and variance of a parameter on its free scale, where it is nearly Gaussian."""
 
     mean: np.ndarray  # (entry)
     var: np.ndarray  # (entry)
 
 
 def _shared(belief: dist.Distribution, draws: np.ndarray) -> dist.Distribution | None:
-    """The prior of the same family that the targets share, from draws (draw, target, ...); None for other families."""
+    """Prior that the targets share, from draws (draw, target, ...).
+
+    It is of the same family; None for families that are not pooled.
+    """
     kind, base, entries = family(belief), _base(belief), draws.reshape(*draws.shape[:2], -1)
     if kind in (dist.LogNormal, dist.Normal):
         free = np.log(entries) if kind is dist.LogNormal else entries
@@ -134,25 +138,24 @@ def _shared(belief: dist.Distribution, draws: np.ndarray) -> dist.Distribution |
 
 
 def population(draws: np.ndarray, prior: Free) -> Free:
-    """Mean and variance of a further target's parameter (entry), from draws (draw, target, entry) of the known ones.
+    """Predictive mean and variance of a further target's parameter (entry).
 
-    τ is summed over a grid, so that both its uncertainty and that of μ count.
+    They follow from draws (draw, target, entry) of the known targets. τ is summed over a grid, so
+    that both its uncertainty and that of μ count.
     """
     mean, var = draws.mean(axis=0), draws.var(axis=0, ddof=1)
-    precision = np.maximum(
-        1 / var - 1 / prior.var, 0.02 / prior.var
-    )  # what the runs add to the prior
+    # likelihood of a target: 1/vₜ = 1/var − 1/prior.var, ûₜ = vₜ (mean/var − prior.mean/prior.var)
+    precision = np.maximum(1 / var - 1 / prior.var, 0.02 / prior.var)
     estimate = (mean / var - prior.mean / prior.var) / precision
     uninformative = 1 / var < 1.02 / prior.var
     estimate = np.where(uninformative, prior.mean, estimate)
     tau2 = (SPREADS[:, None] ** 2) * prior.var  # (spread, entry)
-    total = tau2[:, None] + np.where(
-        uninformative, np.inf, 1 / precision
-    )  # (spread, target, entry)
+    # ûₜ ~ Normal(μ, τ² + vₜ) (spread, target, entry)
+    total = tau2[:, None] + np.where(uninformative, np.inf, 1 / precision)
     weight = 1 / total
-    post = 1 / (1 / prior.var + weight.sum(axis=1))  # of μ given τ
+    post = 1 / (1 / prior.var + weight.sum(axis=1))  # variance of μ given τ
     mu = post * (prior.mean / prior.var + (weight * estimate).sum(axis=1))
-    # log density of what the targets say, μ integrated out
+    # log density of the estimates ûₜ, with μ integrated out
     logs = np.where(uninformative, 0.0, np.log(np.where(uninformative, 1.0, total)))
     square = (weight * (estimate - mu[:, None]) ** 2).sum(axis=1) + (
         mu - prior.mean
@@ -166,7 +169,12 @@ def population(draws: np.ndarray, prior: Free) -> Free:
 
 
 def concentration(mean: np.ndarray, total: float) -> np.ndarray:
-    """Dirichlet concentration (entry) with centred log mean (entry) and so large a sum of centred log variances."""
+    """Dirichlet concentration (entry) with given moments of the centred logs.
+
+    Args:
+        mean: mean (entry) of the centred logs.
+        total: sum of the variances of the centred logs.
+    """
 
     def of(level: float) -> np.ndarray:
         return _inverse_digamma(mean - mean.max() + level)
@@ -200,7 +208,7 @@ def _base(belief: Any) -> Any:
 
 
 def _shaped(belief: Any, event_shape: tuple[int, ...]) -> dist.Distribution:
-    """Distributions of entries as one of an event, or the only one of them where there is no event."""
+    """Join the distributions of entries into one event; a scalar site has the only entry's."""
     if event_shape:
         return belief.to_event(1)
     return type(belief)(*(jnp.asarray(getattr(belief, name))[0] for name in belief.arg_constraints))

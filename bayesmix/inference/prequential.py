@@ -1,7 +1,7 @@
-"""`misses`: how far the same law, fitted to the smaller of the runs alone, would have missed the larger ones.
+"""`misses`: prediction errors of a law for larger runs, when fitted to the smaller ones alone.
 
-What a law misses beyond the runs cannot be learned from how it fits them, but from its own record:
-cheap refits stop one size, or a factor of D, earlier, and predict what was measured next.
+The errors of a law beyond the runs cannot be learned from its fit to them, but from its own record:
+cheap refits stop one size, or a factor of D, earlier, and predict the losses measured next.
 """
 
 from __future__ import annotations
@@ -34,27 +34,32 @@ from bayesmix.runtime.compute import enable_x64, one_blas_thread
 SITE = "extrapolation"
 STARTS = 2
 CUTS = {"N": (0.75, 3), "D": (1.0, 2)}
-"""How many octaves of N or D are left out at least between one cut and the next, and at most how many cuts are made."""
+"""Minimum number of octaves of N or D between two cuts, and maximum number of cuts."""
 LEAST = 2
-"""A refit needs so many sizes, or numbers of tokens, and half as many losses again as the law has parameters."""
+"""Minimum number of sizes, or of token counts, of a refit.
+
+It also needs half as many losses again as the law has parameters.
+"""
 SMALL = 0.003
-"""Beyond the cut the law has to fall by this, as a fraction of the loss, for its misses to say anything."""
+"""Minimum fall of the law beyond the cut for a miss to count, as a fraction of the loss."""
 BETWEEN, TEMPER = 0.5, 0.7
-"""How much the scales of two targets of one table differ, as a standard deviation of their logs, and how much a miss
-counts, as the misses of one table are not independent."""
+"""Standard deviation of log scales between targets of one table, and power of a miss's likelihood.
+
+The power is below 1, as the misses of one table are not independent.
+"""
 MOST_BETWEEN = 0.9
-"""The part of the prior's own width that `BETWEEN` may be at most."""
+"""Maximum of `BETWEEN`, as a fraction of the prior's own width."""
 STEP = 0.01
-"""Of a posterior standard deviation, by which losses are compared for their slopes."""
+"""Step of the finite differences of losses, in posterior standard deviations."""
 GRID = 61
 
 
 class Miss(NamedTuple):
-    """What one refit missed of what was measured next.
+    """Prediction error of one refit for the losses measured next.
 
     Attributes:
         axis: "N" or "D".
-        cut: largest N or D of what was fitted.
+        cut: largest N or D among the fitted runs.
         share: (prediction − measured)/fall of the law beyond the cut, over the runs that were left
             out (target).
         sd: standard deviation (target) of the share that the law's own uncertainty and the scatter
@@ -70,18 +75,18 @@ class Miss(NamedTuple):
 @renamed(each="refits")
 @dataclass(frozen=True, eq=False)
 class Misses:
-    """The record of a law on a table.
+    """Prequential record of a law on a table: the prediction errors of its refits.
 
     Attributes:
         targets: names of the targets.
-        refits: one entry a refit; empty where the table has too few sizes to leave one out.
+        refits: errors of each refit; empty where the table has too few sizes to leave one out.
     """
 
     targets: tuple[str, ...]
     refits: tuple[Miss, ...]
 
     def as_dict(self) -> list[dict[str, object]]:
-        """One entry a refit, ready for JSON; null where too little was measured."""
+        """Plain values of each refit, ready for JSON; null where too little was measured."""
 
         def numbers(values: np.ndarray) -> dict[str, float | None]:
             return {
@@ -117,18 +122,18 @@ class Misses:
 
 @one_blas_thread
 def misses(model: Model, runs: Runs, *, seed: int = 0) -> Misses:
-    """Refit the law alone without the larger runs, and see how far it misses them.
+    """Refit the law without the larger runs, and measure its prediction errors for them.
 
     The law is fitted by its posterior mode, with independent Student-t rows and without a
     discrepancy. A miss is the log of prediction over measurement, in units of the fall that the law
     predicts between the cut and the run, averaged over the runs beyond the cut with the square of
     that fall as weight. Sizes are left out; only in a table without three of them, the largest
-    numbers of tokens: over the last octave of D, rows speak of schedules rather than laws.
+    numbers of tokens: over the last octave of D, losses depend on schedules more than on laws.
 
     Args:
-        model: whose law and priors are used.
+        model: model whose law and priors are used.
         runs: the table.
-        seed: of the starts of the optimisations.
+        seed: random seed of the starts of the optimisations.
     """
     bound = model.bind(runs)
     sites = bound.law.priors(len(runs.domains)) | StudentT().priors()
@@ -164,7 +169,10 @@ def misses(model: Model, runs: Runs, *, seed: int = 0) -> Misses:
 
 
 def _cuts(axis: str, values: np.ndarray) -> list[float]:
-    """Largest values that refits see, in ascending order: each leaves out some octaves more than the next."""
+    """Largest N or D of each refit, in ascending order.
+
+    Each cut leaves out some octaves more than the next.
+    """
     octaves, max_cuts = CUTS[axis]
     cuts, upper = [], values.max()
     for value in np.unique(values)[::-1]:
@@ -183,10 +191,10 @@ def _of_target(
     cuts: Sequence[np.ndarray],
     seed: int,
 ) -> np.ndarray:
-    """Share and its standard deviation (cut, 2), NaN where too little was measured.
+    """Shares and their standard deviations (cut, 2) of one target; NaN with too few losses.
 
-    The first optimisation is of the last cut and starts at prior draws, the others go on from where
-    it ended.
+    The last cut is optimised first and starts at prior draws; each of the others starts at the
+    optimum before.
     """
     results = np.full((len(cuts), 2), np.nan)
     measured = np.isfinite(runs.loss[:, target])
@@ -194,9 +202,8 @@ def _of_target(
     start, previous = None, measured
     for i in range(len(cuts))[::-1]:
         fitted = measured & cuts[i]
-        if np.sum(fitted) < min_losses or np.array_equal(
-            fitted, previous
-        ):  # too few, or none left out since the last
+        # too few losses, or none left out since the last refit
+        if np.sum(fitted) < min_losses or np.array_equal(fitted, previous):
             continue
         previous = fitted
         mask = np.pad(cuts[i], (0, len(data.n) - len(cuts[i])))
@@ -225,7 +232,8 @@ def _miss(
     rows = np.flatnonzero(np.isfinite(loss) & ~fitted & (fall > SMALL))
     if not len(rows):
         return float("nan"), float("nan")
-    weight = fall[rows] / np.sum(fall[rows] ** 2)  # of an error of the log loss in the share
+    # share = Σ φ (log L − log y)/Σ φ², with φ the fall, L the prediction and y the measured loss
+    weight = fall[rows] / np.sum(fall[rows] ** 2)
     share = np.sum(weight * (log_loss[rows] - np.log(loss[rows])))
     steps = STEP * whitening(best.hessian).T
     slopes = [
@@ -242,9 +250,12 @@ def _miss(
 def _beyond(
     form: Form, prior: Any, data: Data, z: jax.Array, n: jax.Array, d: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Log loss (run) at a point, the law's fall from (n, d) to the row's own N and D, and the scatter of a row."""
+    """Log loss (run), fall of the law (run) and relative scatter (run) at a point.
+
+    The fall is that from (n, d) to the row's own N and D.
+    """
     geometry = Geometry(form, prior, data)
-    theta, _ = geometry.to_theta(geometry.unravel()[1](z))
+    theta, _ = geometry.transform_and_log_det(geometry.unravel()[1](z))
     edge_loss, row_loss = (
         reference_loss(form.law, theta, d)[:, 0] for d in (data._replace(n=n, d=d), data)
     )
@@ -257,15 +268,15 @@ def _beyond(
 
 
 def weigh(belief: dist.LogNormal, record: Misses) -> tuple[np.ndarray, np.ndarray]:
-    """Values of log s (level, step) and their log weights (target, level, step) after a record.
+    """Grid of log s (level, step) and its log weights (target, level, step) given a record.
 
     With s the scale of a target, its misses are Normal(0, s² + sd²); log s differs from target to
     target of a table by a standard deviation of `BETWEEN`, around a level whose prior makes log s
-    as wide as the belief says.
+    as wide as it is in the given prior.
 
     Args:
-        belief: the prior of every target.
-        record: of the table.
+        belief: prior of s, the same for all targets.
+        record: record of the table.
     """
     loc, scale = (float(np.asarray(getattr(belief, name))) for name in ("loc", "scale"))
     between_sd = min(BETWEEN, MOST_BETWEEN * scale)
@@ -286,10 +297,10 @@ def weigh(belief: dist.LogNormal, record: Misses) -> tuple[np.ndarray, np.ndarra
 
 
 def updated_priors(belief: dist.Distribution, record: Misses) -> Sequence[dist.Distribution]:
-    """The prior of `extrapolation` for each target, after the record of all targets; the same where nothing is learned.
+    """Priors of `extrapolation` for each target, given the record of all targets.
 
-    It is the LogNormal with the mean and variance of log s that `weigh` gives. Another family is
-    kept as it is.
+    Each is the LogNormal with the mean and variance of log s that `weigh` gives. With an empty
+    record, or a prior of another family, the prior is unchanged.
     """
     if family(belief) is not dist.LogNormal or not record.refits:
         return [belief] * len(record.targets)
@@ -303,13 +314,13 @@ def updated_priors(belief: dist.Distribution, record: Misses) -> Sequence[dist.D
 def with_record(
     model: Model, runs: Runs, priors: Mapping[str, dist.Distribution], *, seed: int = 0
 ) -> Sequence[Mapping[str, dist.Distribution]]:
-    """The given priors for every target, with that of `extrapolation` as the record of the table leaves it.
+    """Priors of every target, with that of `extrapolation` updated by the record of the table.
 
     Args:
-        model: whose record counts; its own priors are those of the refits.
+        model: model whose record counts; its own priors are those of the refits.
         runs: the table.
-        priors: site → prior of every target.
-        seed: of the refits.
+        priors: site → prior, the same for all targets.
+        seed: random seed of the refits.
     """
     if SITE not in priors or not (model.discrepancy and model.discrepancy.prequential):
         return [priors] * len(runs.targets)

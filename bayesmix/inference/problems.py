@@ -1,4 +1,4 @@
-"""The posterior of every target as the sampler reads it."""
+"""Posterior densities of the targets, in the form that the sampler takes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from bayesmix.runtime.compute import enable_x64
 
 
 def problems_of(model: BoundModel, runs: Runs, *, seed: int = 0) -> list[TargetProblem]:
-    """The posterior of every target as the sampler reads it, with priors that pooling and the record have changed.
+    """Sampling problem of every target, in the order of the targets.
+
+    Its priors contain what partial pooling and the prequential record change.
 
     Args:
-        model: bound to the runs.
+        model: model bound to the runs.
         runs: the measured points.
-        seed: of the refits.
+        seed: random seed of the refits.
     """
     with enable_x64():
         priors = with_record(

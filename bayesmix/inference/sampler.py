@@ -1,7 +1,8 @@
-"""NUTS in compiled segments: one program for every target and refit, one thread a chain, a stop between segments.
+"""NUTS in compiled segments: one program for every target and refit, one thread a chain.
 
-NumPyro's `MCMC.run` compiles anew on every call, so its kernel is driven directly, inside functions
-that are compiled once for given shapes and take data, prior and whitening as arguments.
+Chains can stop between segments. NumPyro's `MCMC.run` compiles anew on every call, so its kernel is
+driven directly, inside functions that are compiled once for given shapes and take data, prior and
+whitening as arguments.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ from bayesmix.posterior.diagnostics import DIVERGENT_SHARE, ESS, RHAT, Convergen
 from bayesmix.runtime.compute import cores, device, enable_x64, one_blas_thread
 
 SPARE = 1.5
-"""How many times the draws that are lacking an extension makes: how many are lacking is known roughly only."""
+"""Draws of an extension, as a multiple of the draws that are lacking.
+
+Above 1, as the number that is lacking is a rough estimate.
+"""
 
 
 @one_blas_thread
@@ -41,17 +45,17 @@ def sample(
     advance: Callable[[int], None],
     extend: Callable[[int], None],
 ) -> list[list[Chain]]:
-    """All chains of all problems, one thread a core; Ctrl-C stops at the next segment and is raised again.
+    """Sample all chains of all problems, one thread a core.
 
     Where the diagnostics of a problem fail, its chains go on for longer, a few times at most; see
-    `_longer`.
+    `_longer`. Ctrl-C stops the chains at the next segment and is raised again.
 
     Args:
-        problems: one for each group of targets.
-        settings: how to sample.
-        seed: of starts and chains.
-        advance: is told how many draws are done.
-        extend: is told how many draws come on top of `Settings.total`.
+        problems: problems, one for each group of targets.
+        settings: sampler settings.
+        seed: random seed of starts and chains.
+        advance: called with numbers of finished draws.
+        extend: called with numbers of draws on top of `Settings.total`.
 
     Returns:
         The chains of each problem.
@@ -67,8 +71,7 @@ def sample(
         try:
             first = ready(problems[0])
             _compile(*first, settings)  # before the threads ask for the same program at once
-            # the pool takes jobs in order, so every optimisation has begun before a chain waits for
-            # it
+            # the pool takes jobs in order: every optimisation has begun before a chain waits for it
             tasks = [
                 pool.submit(lambda: first),
                 *(pool.submit(ready, problem) for problem in problems[1:]),
@@ -94,7 +97,7 @@ def sample(
 
             jobs = [[pool.submit(chain, i, c) for c in numbers] for i in range(len(problems))]
             results = [[_whole(job.result()) for job in chains] for chains in jobs]
-            thinning = [1] * len(problems)  # draws for one that is kept
+            thinning = [1] * len(problems)  # draws made for each one kept
             for extension in range(settings.extensions):
                 pending = []
                 for i, chains in enumerate(results):
@@ -122,7 +125,7 @@ def sample(
 def _ready(
     problem: TargetProblem, settings: Settings, seed: int
 ) -> tuple[TargetProblem, list[Mode] | Points]:
-    """The problem and where its chains begin."""
+    """The problem and the starting points of its chains."""
     return (
         settle(problem, seed)
         if problem.warm_start is None
@@ -133,10 +136,10 @@ def _ready(
 def _longer(
     settings: Settings, chains: Sequence[Chain], thinning: int, extension: int
 ) -> tuple[Settings, int]:
-    """How chains that fail go on: the settings, and how many draws are made for one that is kept.
+    """Settings of an extension of chains that fail, and its draws for each one kept.
 
-    As many as the effective draws ask for, at least twice as many as before, at most 4, 8, 16, …
-    times as many as at first. After divergences the acceptance is nearer to 1: what it lacks is
+    The number of draws follows from the missing effective sample size: at least twice as many as
+    before, at most 4, 8, 16, … times as many as at first. After divergences, 1 − `target_accept` is
     halved with every extension.
     """
     worst, diverging = _convergence(chains)
@@ -159,7 +162,7 @@ def _agree(chains: Sequence[Chain]) -> bool:
 
 
 def _convergence(chains: Sequence[Chain]) -> tuple[Convergence, float]:
-    """Of all parameters, and the share of draws that diverged."""
+    """Convergence figures of all parameters, and the share of divergent draws."""
     draws = {site: np.stack([chain.theta[site] for chain in chains]) for site in chains[0].theta}
     return convergence(draws), float(np.mean([chain.diverging for chain in chains]))
 
@@ -171,7 +174,7 @@ def _whole(chain: Chain | None) -> Chain:
 
 
 def _compile(problem: TargetProblem, start: list[Mode] | Points, settings: Settings) -> None:
-    with enable_x64(), device(0):  # the device belongs to what JAX knows a traced program by
+    with enable_x64(), device(0):  # the device is part of JAX's key of a traced program
         fixed = fixed_arguments(
             problem,
             settings,

@@ -1,10 +1,10 @@
-"""How much each training run counts where a drift is fitted too.
+"""Weights of training runs under Student-t scatter, in models with a drift.
 
 Student-t scatter is Gaussian with a scale of its own for every training run. Without a drift the
 scales are integrated out. With one, the drift is integrated out instead, given the scales. They are
-drawn in turn with the parameters while chains run, so that the posterior knows that a run is an
-outlier, and how sure that is. At the best fit, where there is nothing to draw from, they are set to
-what is expected of them, by expectation and maximisation in turn.
+drawn in turn with the parameters while chains run, so that the posterior contains which runs are
+outliers, and how certain that is. At the mode, where there are no draws, they are set to their
+expected values, by expectation and maximisation in turn.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ DRAWS = 64
 
 
 def weighs(form: Form, data: Data) -> bool:
-    """Whether the likelihood takes the scales of training runs as given."""
+    """Whether the likelihood is conditional on the scales of training runs."""
     return data.misfit is not None and isinstance(form.noise, Grouped)
 
 
 @partial(jax.jit, static_argnums=0)
 def weights(form: Form, prior: Any, data: Data, z: jax.Array, key: jax.Array) -> jax.Array:
-    """Expected weights (train_run, 1) of the training runs at one point, for one target.
+    """Expected weights (train_run, 1) of training runs at one point, for one target.
 
     wⱼ = (ν + nⱼ)/(ν + E mⱼ²) with mⱼ² the squared error of the run in units of its scatter,
     averaged over the drift.
 
     Args:
         form: law, noise and drift.
-        prior: of every site.
-        data: with the weights to begin with.
+        prior: priors of all sites.
+        data: data with the initial weights.
         z: flat coordinates of the point.
-        key: of draws of the drift.
+        key: random key of the draws of the drift.
     """
     assert isinstance(form.noise, Grouped)
     geometry = Geometry(form, prior, data)
-    theta, _ = geometry.to_theta(geometry.unravel()[1](z))
+    theta, _ = geometry.transform_and_log_det(geometry.unravel()[1](z))
     squares = _Squares.of(form, theta, data)
     samples = jax.lax.map(lambda key: jnp.stack(squares(key)[1:]), jax.random.split(key, DRAWS))
     return form.noise.weight(*jnp.mean(samples, axis=0))[:, None]
@@ -55,13 +55,16 @@ def weights(form: Form, prior: Any, data: Data, z: jax.Array, key: jax.Array) ->
 def draw_weights(
     form: Form, theta: Mapping[str, jax.Array], data: Data, key: jax.Array
 ) -> tuple[Draws, jax.Array]:
-    """The drift, drawn given the parameters, and the weights (train_run, 1), drawn given both: a Gibbs step.
+    """Draw the drift given the parameters, and the weights given both: one Gibbs step.
 
     Args:
         form: law, noise and drift.
         theta: parameters of one target.
-        data: with the weights that the parameters were drawn with.
-        key: of both.
+        data: data with the weights that the parameters were drawn with.
+        key: random key of both draws.
+
+    Returns:
+        The drift and the weights (train_run, 1).
     """
     assert isinstance(form.noise, Grouped)
     drift_key, weight_key = jax.random.split(key)
@@ -70,18 +73,21 @@ def draw_weights(
 
 
 def rescaled(form: Form, data: Data, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Another common size of the weights of measured runs (train_run, 1), and the factor of σ that makes up for it.
+    """Proposal of another common size of the weights of measured runs.
 
-    Given the weights σ is known better than it is without them, so in turn with them it moves in
-    small steps. But the losses tell σ²/wⱼ alone, unless they have standard errors. A move that
-    keeps it, to a size of all weights that is drawn from its prior, is accepted or not by the
-    density of the parameters alone: interweaving (Yu & Meng 2011, Journal of Computational and
+    Given the weights, σ has a smaller variance than without them, so Gibbs steps in turn with them
+    are small. But the losses identify σ²/wⱼ alone, unless they have standard errors. A move that
+    keeps this ratio, to a size of all weights that is drawn from its prior, is accepted or not by
+    the density of the parameters alone: interweaving (Yu & Meng 2011, Journal of Computational and
     Graphical Statistics 20, 531–570).
 
     Args:
         form: law, noise and drift.
-        data: with the weights as they are.
-        key: of the size.
+        data: data with the present weights.
+        key: random key of the size.
+
+    Returns:
+        The weights (train_run, 1), and the factor of σ that keeps σ²/wⱼ.
     """
     assert isinstance(form.noise, Grouped)
     weight = data.weight[:, 0]
@@ -92,7 +98,10 @@ def rescaled(form: Form, data: Data, key: jax.Array) -> tuple[jax.Array, jax.Arr
 
 
 class _Squares(NamedTuple):
-    """Squared errors of training runs around law and drift, in units of their scatter before it is weighed."""
+    """Squared errors of training runs around law and drift.
+
+    They are in units of the scatter before it is weighed.
+    """
 
     scales: dict[str, jax.Array]
     errors: Errors
@@ -107,7 +116,11 @@ class _Squares(NamedTuple):
         return cls({site: theta[site][0] for site in DRIFT}, errors.target(0), ratio, data)
 
     def __call__(self, key: jax.Array) -> tuple[Draws, jax.Array, jax.Array]:
-        """A draw of the drift, the squares around it (train_run) and how many rows were measured (train_run)."""
+        """Draw the drift, and compute the squared errors around it.
+
+        Returns:
+            The drift, the squares (train_run), and the number of measured rows (train_run).
+        """
         data = self.data
         assert data.misfit is not None
         drift = draw(self.scales, self.errors, data.misfit, key)

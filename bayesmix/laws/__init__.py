@@ -2,6 +2,7 @@
 
 from bayesmix.deprecation import renamed_module
 from bayesmix.laws.additive import Additive as Additive
+from bayesmix.laws.base import Bijection as Bijection
 from bayesmix.laws.base import Coordinates as Coordinates
 from bayesmix.laws.base import Law as Law
 from bayesmix.laws.bimix import BiMix as BiMix

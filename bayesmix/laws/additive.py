@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import jax
 import numpyro.distributions as dist
 
 from bayesmix.laws import components
-from bayesmix.laws.base import Coordinates, Extent, Law, Theta
+from bayesmix.laws.base import Bijection, Extent, Law, Theta
+from bayesmix.laws.bijections import Chain, LevelAndRises, mixture_slopes
+from bayesmix.laws.components import mean_mixture_term
 
 
 @dataclass(frozen=True)
@@ -23,21 +26,21 @@ class Additive(Law[jax.Array]):
 
     | symbol | site | shape | support | unit | meaning |
     |---|---|---|---|---|---|
-    | E | `E` | () | (0, smallest observed loss) | nats | floor: the loss no model, data or mixture goes below |
+    | E | `E` | () | (0, smallest observed loss) | nats | irreducible loss |
     | A | `A` | () | > 0 | nats | loss that more parameters could remove, at the reference |
     | α | `alpha` | () | > 0 | – | exponent of N |
     | B | `B` | () | > 0 | nats | loss that more tokens could remove, at the reference |
     | β | `beta` | () | > 0 | – | exponent of D |
     | M | `M` | () | > 0 | nats | loss that a better mixture could remove, at the reference |
-    | s | `share` | (1 + domain) | simplex | – | part of each domain in 1/M at the reference; first the constant |
+    | s | `share` | (1 + domain) | simplex | – | parts in 1/M at the reference, the constant first |
     | γ | `gamma` | (domain) | > 0 | – | exponent of each domain's weight |
 
     Args:
         constant: whether C₀ is part of the law. False is the paper's exact law, with `share` of
-            shape (domain); then a weak domain with γ near 0 can play the part of the constant, and
+            shape (domain); then a weak domain with γ near 0 can take the place of the constant, and
             the posterior may have several modes.
-        diminishing: whether every γ is below 1: more of a domain helps, each time by less. Then the
-            loss of every draw is convex in the mixture, and an optimum can be certified.
+        diminishing: whether every γ is below 1, so that the returns of more of a domain diminish.
+            Then the loss of every draw is convex in the mixture, and an optimum can be certified.
 
     Source: Shukor et al. 2025, arXiv 2507.09404, equation of the additive law; the constant is
     ours.
@@ -64,32 +67,10 @@ class Additive(Law[jax.Array]):
         return terms + components.chinchilla(theta, n, d)
 
     def convex(self, theta: Mapping[str, jax.Array]) -> bool:
-        """Convex when every γ ≤ 1: then Σ Cᵢ hᵢ^γᵢ is concave and positive, and its reciprocal convex."""
+        """Whether every γ ≤ 1: then Σ Cᵢ hᵢ^γᵢ is concave and positive, its reciprocal convex."""
         return bool((theta["gamma"] <= 1).all())
 
-    def coordinates(self, extent: Extent) -> Coordinates:
+    def coordinates(self, extent: Extent) -> Bijection:
         """Level, slopes in log N, log D and every log hᵢ, splits of the level, exponents."""
-        return AdditiveCoordinates(extent, self.diminishing)
-
-
-@dataclass(frozen=True)
-class AdditiveCoordinates(Coordinates):
-    """level, rise_N, split_N, rise_D, split_D, slope_mix, gamma and, with the constant, constant."""
-
-    extent: Extent
-    diminishing: bool = False
-
-    def to_theta(self, z: Theta) -> tuple[dict[str, jax.Array], jax.Array]:
-        """First the mixture term, then what it leaves of the level."""
-        mixture, log_det_mixture = components.mixture_to_theta(z, self.extent, self.diminishing)
-        scale, log_det_scale = components.scale_to_theta(
-            z, components.mean_mixture_term(mixture, self.extent), self.extent
-        )
-        return scale | mixture, log_det_mixture + log_det_scale
-
-    def from_theta(self, theta: Theta) -> dict[str, jax.Array]:
-        """The inverse of `to_theta`."""
-        constant = theta["share"].shape[0] > theta["gamma"].shape[0]
-        other = components.mean_mixture_term(theta, self.extent)
-        mixture = components.mixture_from_theta(theta, constant, self.extent, self.diminishing)
-        return components.scale_from_theta(theta, other, self.extent) | mixture
+        mixture = mixture_slopes(extent, self.constant, self.diminishing)
+        return Chain((*mixture, LevelAndRises(extent, partial(mean_mixture_term, extent=extent))))

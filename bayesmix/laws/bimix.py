@@ -8,37 +8,38 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import jax
-import jax.numpy as jnp
 import numpyro.distributions as dist
 
 from bayesmix.laws import components
-from bayesmix.laws.base import Coordinates, Extent, Law, Theta
+from bayesmix.laws.base import Bijection, Extent, Law, Theta
+from bayesmix.laws.bijections import Chain, LevelAndRises, Slopes
 
 
 @dataclass(frozen=True)
 class BiMix(Law[jax.Array]):
-    """L = r^−γ · (C + A (N/N₀)^−α + B (D/D₀)^−β), where r = s₀ + Σ sᵢ hᵢ/h̄ᵢ is the target's own share.
+    """L = r^−γ · (C + A (N/N₀)^−α + B (D/D₀)^−β).
 
-    The paper has one law for each domain that is also a target, and r is that domain's weight. A
-    law sees weights without names, and a target need not be a domain, so which domains are the
-    target's own is learned: shares with all mass on one domain are the paper's law, and a target
-    between two domains has shares on both.
+    r = s₀ + Σ sᵢ hᵢ/h̄ᵢ is the target's own share, relative to the reference mixture. The paper
+    has one law for each domain that is also a target, and r is that domain's weight. A law sees
+    weights without names, and a target need not be a domain, so which domains are the target's own
+    is learned: shares with all mass on one domain are the paper's law, and a target between two
+    domains has shares on both.
 
     | symbol | site | shape | support | unit | meaning |
     |---|---|---|---|---|---|
-    | C | `C` | () | > 0 | nats | loss that remains with every parameter and token, at the reference mixture |
+    | C | `C` | () | > 0 | nats | irreducible loss at the reference mixture |
     | A | `A` | () | > 0 | nats | loss that more parameters could remove, at the reference |
     | α | `alpha` | () | > 0 | – | exponent of N |
     | B | `B` | () | > 0 | nats | loss that more tokens could remove, at the reference |
     | β | `beta` | () | > 0 | – | exponent of D |
     | γ | `gamma` | () | > 0 | – | exponent of the own share |
-    | s | `share` | (1 + domain) | simplex | – | part of each domain in r at the reference; first the constant |
+    | s | `share` | (1 + domain) | simplex | – | parts in r at the reference, the constant first |
 
     Args:
         constant: whether s₀ is part of the own share; without it a mixture with nothing of the
             target's own has infinite loss.
-        sizes: whether A n^−α is part of the law. Without it, N plays no part: a law for models of
-            one size.
+        sizes: whether A n^−α is part of the law. Without it the loss does not depend on N: a law
+            for models of one size.
 
     `BiMix(constant=False, sizes=False)` is the paper's form.
 
@@ -53,7 +54,10 @@ class BiMix(Law[jax.Array]):
     sizes: bool = True
 
     def priors(self, domains: int) -> dict[str, dist.Distribution]:
-        """As in the additive law; C is 0.26 to 1.4 of the smallest loss, γ is 0.03 to 0.5 (90 %)."""
+        """Default priors, where shared those of the additive law.
+
+        C is 0.26 to 1.4 of the smallest loss, γ is 0.03 to 0.5 (90 %).
+        """
         scale = components.scale_priors()
         return {site: scale[site] for site in (("A", "alpha") if self.sizes else ())} | {
             "B": scale["B"],
@@ -74,38 +78,10 @@ class BiMix(Law[jax.Array]):
         return terms * (theta["C"] + from_n + theta["B"] * d ** -theta["beta"])
 
     def convex(self, theta: Mapping[str, jax.Array]) -> bool:
-        """Always: a negative power of a positive linear form."""
+        """True: a negative power of a positive linear form is convex."""
         return True
 
-    def coordinates(self, extent: Extent) -> Coordinates:
+    def coordinates(self, extent: Extent) -> Bijection:
         """Level, slopes in log N, log D and every log hᵢ, splits of the level."""
-        return BiMixCoordinates(extent, self.constant)
-
-
-@dataclass(frozen=True)
-class BiMixCoordinates(Coordinates):
-    """level, rise_D, split_D, slope_mix; with sizes rise_N and split_N; with the constant, constant."""
-
-    extent: Extent
-    constant: bool
-
-    def to_theta(self, z: Theta) -> tuple[dict[str, jax.Array], jax.Array]:
-        """slope_mix is the slope of the log loss in log hᵢ, γ·sᵢ."""
-        log_gamma, share, log_det_mixture = components.share_to_theta(z, 0.0)
-        scale, log_det_scale = components.scale_to_theta(z, jnp.zeros(()), self.extent)
-        c = scale.pop("E")
-        return scale | {
-            "C": c,
-            "gamma": jnp.exp(log_gamma),
-            "share": share,
-        }, log_det_mixture + log_det_scale
-
-    def from_theta(self, theta: Theta) -> dict[str, jax.Array]:
-        """The inverse of `to_theta`."""
-        mixture = components.share_from_theta(
-            jnp.log(theta["gamma"]), theta["share"], 0.0, self.constant
-        )
-        return (
-            components.scale_from_theta({**theta, "E": theta["C"]}, jnp.zeros(()), self.extent)
-            | mixture
-        )
+        slopes = Slopes("gamma", constant=self.constant)
+        return Chain((slopes, LevelAndRises(extent, floor="C")))

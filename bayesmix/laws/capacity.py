@@ -1,4 +1,4 @@
-"""The capacity law: a model divides its parameters among the domains, and domains compete for them."""
+"""The capacity law: domains compete for the parameters of a model."""
 
 from __future__ import annotations
 
@@ -12,49 +12,55 @@ import numpy as np
 import numpyro.distributions as dist
 
 from bayesmix.laws import components
-from bayesmix.laws.base import Coordinates, Extent, Law, Theta
+from bayesmix.laws.base import NOTHING, Bijection, Extent, Law, Theta
+from bayesmix.laws.bijections import Chain, LevelAndRises, SiteTransform, Slopes, zero_sum_site
 from bayesmix.laws.simplex import power
 
 MOST_STEPS = 100
-"""Newton's method needs about ten: each step settles a domain, or doubles the digits."""
+"""Largest number of Newton steps; ten are typical, each settles a domain or doubles the digits."""
 LEAST_SPARE = 1e-3
-"""The part of a model that is always divided, so that the division stays defined when N is below the shared part."""
+"""Smallest part of a model that is divided among the domains.
+
+It keeps the division defined when N is below the shared part.
+"""
 SIMPLEX = dist.transforms.StickBreakingTransform()
+SIGMOID = dist.transforms.SigmoidTransform()
+SHARES = Slopes("rise_D")
 
 
 class CapacityTerms(NamedTuple):
-    """What the capacity law needs of a mixture."""
+    """Terms of the capacity law that depend on the mixture."""
 
-    demand: jax.Array
-    share: jax.Array
+    demand: jax.Array  # (domain) capacity at the price of the reference
+    share: jax.Array  # r
 
 
 @dataclass(frozen=True)
 class Capacity(Law[CapacityTerms]):
-    """L = E + A Σ sᵢ (xᵢ/x̄ᵢ)^−αᵢ + B (r D/D₀)^−β, with r = Σ sᵢ hᵢ/h̄ᵢ the target's own share of the tokens.
+    """L = E + A Σ sᵢ (xᵢ/x̄ᵢ)^−αᵢ + B (r D/D₀)^−β.
 
-    The capacities x(h, N) are those that make the weighted loss of the training domains smallest:
-    min Σ hᵢ cᵢ xᵢ^−αᵢ with xᵢ ≥ H and Σ (xᵢ − H) ≤ N − H. H is shared by all domains, the rest is
-    divided among them. x̄ are the capacities at the reference, in units of N₀; they are sampled in
-    place of the cᵢ, to which they are equivalent where every domain has a part of its own at the
-    reference: cᵢ αᵢ h̄ᵢ ∝ x̄ᵢ^(αᵢ+1).
+    r = Σ sᵢ hᵢ/h̄ᵢ is the target's own share of the tokens, relative to the reference. The
+    capacities x(h, N) minimise the weighted loss of the training domains: min Σ hᵢ cᵢ xᵢ^−αᵢ with
+    xᵢ ≥ H and Σ (xᵢ − H) ≤ N − H. H is shared by all domains, the rest is divided among them. x̄ are
+    the capacities at the reference, in units of N₀; they are sampled in place of the cᵢ, to which
+    they are equivalent where every domain has a part of its own at the reference:
+    cᵢ αᵢ h̄ᵢ ∝ x̄ᵢ^(αᵢ+1).
 
     In the paper the targets are the domains and share c, α and H. Here every target has a law of
-    its own, hence its own view of how the domains compete. Shares s with all mass on one domain are
-    the paper's law; they are learned, since a law sees weights without names and a target need not
-    be a domain.
+    its own, hence its own capacities. Shares s with all mass on one domain are the paper's law;
+    they are learned, since a law sees weights without names and a target need not be a domain.
 
     | symbol | site | shape | support | unit | meaning |
     |---|---|---|---|---|---|
-    | E | `E` | () | (0, smallest observed loss) | nats | floor: the loss no model, data or mixture goes below |
+    | E | `E` | () | (0, smallest observed loss) | nats | irreducible loss |
     | A | `A` | () | > 0 | nats | loss that more parameters could remove, at the reference |
     | α | `alpha` | () | > 0 | – | exponent of capacity, geometric mean over the domains |
-    | log αᵢ/α | `alpha_domain` | (domain) | sums to 0 | – | how the exponent differs by domain |
-    | B | `B` | () | > 0 | nats | loss that more tokens of the target's own could remove, at the reference |
+    | log αᵢ/α | `alpha_domain` | (domain) | sums to 0 | – | log ratio of the exponent by domain |
+    | B | `B` | () | > 0 | nats | loss that more own tokens could remove, at the reference |
     | β | `beta` | () | > 0 | – | exponent of the target's own tokens |
-    | s | `share` | (domain) | simplex | – | part of each domain in what is the target's own, at the reference |
+    | s | `share` | (domain) | simplex | – | parts in the own share r at the reference |
     | H | `shared` | () | (0, 1) | N₀ | capacity that all domains share |
-    | f | `part` | (domain) | simplex | – | division of the rest at the reference: x̄ᵢ = H + fᵢ (1 − H) |
+    | f | `part` | (domain) | simplex | – | division of the rest: x̄ᵢ = H + fᵢ (1 − H) |
 
     Source: Dai & Zheng 2026, arXiv 2606.08167; the form by target and the learned shares are ours.
     """
@@ -63,7 +69,10 @@ class Capacity(Law[CapacityTerms]):
     amplitudes: ClassVar[frozenset[str]] = frozenset({"E", "A", "B"})
 
     def priors(self, domains: int) -> dict[str, dist.Distribution]:
-        """As in the additive law; H is 0.01 to 0.5 of N₀ (90 %), the division of the rest is rather even."""
+        """Default priors, where shared those of the additive law.
+
+        H is 0.01 to 0.5 of N₀ (90 %), the division of the rest is rather even.
+        """
         return components.scale_priors() | {
             "alpha_domain": dist.ZeroSumNormal(0.3, event_shape=(domains,)),
             "share": components.share_prior(domains, constant=False),
@@ -72,7 +81,7 @@ class Capacity(Law[CapacityTerms]):
         }
 
     def terms(self, theta: Theta, weights: jax.Array, reference: jax.Array) -> CapacityTerms:
-        """What each domain would take at the price of the reference, and the target's own share."""
+        """Demand of each domain at the price of the reference, and the target's own share."""
         ratio = weights / reference
         demand = self._at_reference(theta) * power(ratio, 1 / (1 + self._exponents(theta)))
         return CapacityTerms(demand, jnp.sum(theta["share"] * ratio))
@@ -86,9 +95,11 @@ class Capacity(Law[CapacityTerms]):
         )
         return theta["E"] + from_n + theta["B"] * (terms.share * d) ** -theta["beta"]
 
-    def coordinates(self, extent: Extent) -> Coordinates:
-        """Level, slopes in log N and every log hᵢ, splits of the level, exponents, division of the capacity."""
-        return CapacityCoordinates(extent)
+    def coordinates(self, extent: Extent) -> Bijection:
+        """Level, slopes in log N and every log hᵢ, splits of the level, exponents, H and f."""
+        exponents, division = zero_sum_site("alpha_domain"), SiteTransform("part", SIMPLEX)
+        shared = SiteTransform("shared", SIGMOID)
+        return Chain((CapacitySlopes(extent), exponents, shared, division))
 
     @staticmethod
     def _exponents(theta: Theta) -> jax.Array:
@@ -105,13 +116,13 @@ def divide(
     """Capacities xᵢ = max(H, demandᵢ·λ^−elasticityᵢ) at the price λ at which Σ (xᵢ − H) = N − H.
 
     Above H this is the first-order condition of min Σ hᵢ cᵢ xᵢ^−αᵢ. Newton's method in log λ starts
-    below the root of a convex decreasing function, so it never passes it; the implicit function
-    theorem differentiates the root.
+    below the root of a convex decreasing function, so it never passes it; derivatives of the root
+    are by the implicit function theorem.
 
     Args:
-        demand: capacity each domain takes at price 1 (domain), 0 for a domain of weight 0.
+        demand: capacity of each domain at price 1 (domain), 0 for a domain of weight 0.
         elasticity: 1/(1 + αᵢ) (domain).
-        shared: H; a model smaller than it has all domains share what there is.
+        shared: H; all domains share the whole of a model smaller than H.
         total: N in the unit of the capacities.
     """
     floor = jnp.minimum(shared, total)
@@ -137,55 +148,43 @@ def divide(
             lambda state: (state[1] > close) & (state[2] < MOST_STEPS), step, initial
         )[0]
 
-    start = jnp.max(
-        jnp.log(demand / (spare + floor)) / elasticity
-    )  # there one domain alone takes all there is
-    start = jax.lax.stop_gradient(start)  # where the search starts has no bearing on the root
+    # at the starting price one domain alone takes everything; the root does not depend on it
+    start = jnp.max(jnp.log(demand / (spare + floor)) / elasticity)
+    start = jax.lax.stop_gradient(start)
     return capacity(
         jax.lax.custom_root(excess, start, newton, lambda g, y: y / g(jnp.ones_like(y)))
     )
 
 
 @dataclass(frozen=True)
-class CapacityCoordinates(Coordinates):
-    """level, rise_N, split_N, split_D, slope_mix, alpha_domain, shared and part."""
+class CapacitySlopes(Bijection):
+    """Coordinates level, rise_N, split_N, split_D, slope_mix of E, A, alpha, B, beta and share.
+
+    slope_mix is the slope of the loss in the log of each domain's own tokens, B·β·sᵢ; the sum of
+    the slopes replaces rise_D. N and D are treated as not tied: the slopes of the domains tell more
+    about D than its sizes do.
+
+    Args:
+        extent: extent of the runs.
+    """
 
     extent: Extent
 
-    def to_theta(self, z: Theta) -> tuple[dict[str, jax.Array], jax.Array]:
-        """slope_mix is the slope of the loss in the log of each domain's own tokens, B·β·sᵢ."""
-        slope, share, log_det_share = components.share_to_theta(z, 0.0)
-        extent = self.extent._replace(
-            tied=False
-        )  # the slopes of the domains tell more of D than its sizes do
-        scale, log_det_scale = components.scale_to_theta(
-            {**z, "rise_D": slope}, jnp.zeros(()), extent
-        )
-        part = SIMPLEX(z["part"])
-        theta = scale | {
-            "alpha_domain": components.zero_sum(z["alpha_domain"]),
-            "share": share,
-            "shared": jax.nn.sigmoid(z["shared"]),
-            "part": part,
-        }
-        log_det = (
-            log_det_share - slope + log_det_scale
-        )  # `share_to_theta` measures the slope, not its log
-        log_det_shared = jax.nn.log_sigmoid(z["shared"]) + jax.nn.log_sigmoid(-z["shared"])
-        return theta, log_det + log_det_shared + SIMPLEX.log_abs_det_jacobian(z["part"], part)
+    def transform_and_log_det(
+        self, z: Theta, condition: Theta = NOTHING
+    ) -> tuple[dict[str, jax.Array], jax.Array]:
+        """Parameters of the part in N and D, and the shares."""
+        slope, share, log_det_share = SHARES.log_total(z)
+        scale, log_det_scale = self._scale.transform_and_log_det({**z, "rise_D": slope})
+        # `log_total` measures the slope, not its log
+        return scale | {"share": share}, log_det_share - slope + log_det_scale
 
-    def from_theta(self, theta: Theta) -> dict[str, jax.Array]:
-        """The inverse of `to_theta`."""
-        scale = components.scale_from_theta(theta, jnp.zeros(()), self.extent._replace(tied=False))
-        share = components.share_from_theta(
-            scale.pop("rise_D"), theta["share"], 0.0, constant=False
-        )
-        return (
-            scale
-            | share
-            | {
-                "alpha_domain": components.zero_sum_inverse(theta["alpha_domain"]),
-                "shared": jnp.log(theta["shared"]) - jnp.log1p(-theta["shared"]),
-                "part": SIMPLEX.inv(theta["part"]),
-            }
-        )
+    def inverse(self, theta: Theta) -> dict[str, jax.Array]:
+        """Level, rise in N, splits and slopes."""
+        scale = self._scale.inverse(theta)
+        slope = jnp.exp(scale.pop("rise_D"))
+        return scale | SHARES.inverse({SHARES.total: slope, "share": theta["share"]})
+
+    @property
+    def _scale(self) -> LevelAndRises:
+        return LevelAndRises(self.extent._replace(tied=False))

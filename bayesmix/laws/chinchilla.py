@@ -6,20 +6,20 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import jax
-import jax.numpy as jnp
 import numpyro.distributions as dist
 
 from bayesmix.laws import components
-from bayesmix.laws.base import Coordinates, Extent, Law, Theta
+from bayesmix.laws.base import Bijection, Extent, Law, Theta
+from bayesmix.laws.bijections import LevelAndRises
 
 
 @dataclass(frozen=True)
 class Chinchilla(Law[None]):
-    """L = E + A (N/N₀)^−α + B (D/D₀)^−β; the mixture plays no part.
+    """L = E + A (N/N₀)^−α + B (D/D₀)^−β, independent of the mixture.
 
     | symbol | site | shape | support | unit | meaning |
     |---|---|---|---|---|---|
-    | E | `E` | () | (0, smallest observed loss) | nats | floor: the loss no model and no data go below |
+    | E | `E` | () | (0, smallest observed loss) | nats | irreducible loss |
     | A | `A` | () | > 0 | nats | loss that more parameters could remove, at the reference |
     | α | `alpha` | () | > 0 | – | exponent of N |
     | B | `B` | () | > 0 | nats | loss that more tokens could remove, at the reference |
@@ -37,27 +37,12 @@ class Chinchilla(Law[None]):
         return components.scale_priors()
 
     def terms(self, theta: Theta, weights: jax.Array, reference: jax.Array) -> None:
-        """Nothing: the mixture plays no part."""
+        """None, as the loss does not depend on the mixture."""
 
     def loss(self, theta: Theta, terms: None, n: jax.Array, d: jax.Array) -> jax.Array:
         """E + A n^−α + B d^−β."""
         return components.chinchilla(theta, n, d)
 
-    def coordinates(self, extent: Extent) -> Coordinates:
+    def coordinates(self, extent: Extent) -> Bijection:
         """Level, slopes in log N and log D, splits of the level."""
-        return ChinchillaCoordinates(extent)
-
-
-@dataclass(frozen=True)
-class ChinchillaCoordinates(Coordinates):
-    """level, rise_N, split_N, rise_D, split_D."""
-
-    extent: Extent
-
-    def to_theta(self, z: Theta) -> tuple[dict[str, jax.Array], jax.Array]:
-        """See `components.scale_to_theta`."""
-        return components.scale_to_theta(z, jnp.zeros(()), self.extent)
-
-    def from_theta(self, theta: Theta) -> dict[str, jax.Array]:
-        """See `components.scale_from_theta`."""
-        return components.scale_from_theta(theta, jnp.zeros(()), self.extent)
+        return LevelAndRises(extent)

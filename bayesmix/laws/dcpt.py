@@ -1,4 +1,7 @@
-"""The D-CPT law of continual pre-training: the target's own share helps at every scale and changes what tokens do."""
+"""The D-CPT law of continual pre-training: the loss depends on the target's own share.
+
+That share lowers the loss at every scale and changes the effect of tokens.
+"""
 
 from __future__ import annotations
 
@@ -12,38 +15,39 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 
 from bayesmix.laws import components
-from bayesmix.laws.base import Coordinates, Extent, Law, Theta
+from bayesmix.laws.base import Bijection, Extent, Law, Theta
+from bayesmix.laws.bijections import Chain, LevelAndRises, mixture_slopes, positive
 from bayesmix.laws.simplex import power
 
 
 class DCPTTerms(NamedTuple):
-    """What the D-CPT law needs of a mixture."""
+    """Terms of the D-CPT law that depend on the mixture."""
 
-    mixture: jax.Array
-    b: jax.Array
+    mixture: jax.Array  # mixture term
+    b: jax.Array  # B r^η
 
 
 @dataclass(frozen=True)
 class DCPT(Law[DCPTTerms]):
-    """L = E + A (N/N₀)^−α + B r^η (D/D₀)^−β + M/(s₀ + (1 − s₀) r)^γ, where r is the target's own share.
+    """L = E + A (N/N₀)^−α + B r^η (D/D₀)^−β + M/(s₀ + (1 − s₀) r)^γ.
 
-    The paper mixes two sources, general text and that of one domain, and r is the weight of the
-    target's own; its (r + ε)^−γ is ours with ε = s₀/(1 − s₀). A law sees weights without names, so
-    which source is the target's own is learned: (1 − s₀) r = Σ sᵢ hᵢ/h̄ᵢ, and shares with all mass
-    on one domain are the paper's law. So it holds for more than two sources as well, and r is 1 at
-    the reference.
+    r is the target's own share. The paper mixes two sources, general text and that of one domain,
+    and r is the weight of the target's own; its (r + ε)^−γ is ours with ε = s₀/(1 − s₀). A law sees
+    weights without names, so which source is the target's own is learned:
+    (1 − s₀) r = Σ sᵢ hᵢ/h̄ᵢ, and shares with all mass on one domain are the paper's law. So it holds
+    for more than two sources as well, and r is 1 at the reference.
 
     | symbol | site | shape | support | unit | meaning |
     |---|---|---|---|---|---|
-    | E | `E` | () | (0, smallest observed loss) | nats | floor: the loss no model, data or mixture goes below |
+    | E | `E` | () | (0, smallest observed loss) | nats | irreducible loss |
     | A | `A` | () | > 0 | nats | loss that more parameters could remove, at the reference |
     | α | `alpha` | () | > 0 | – | exponent of N |
     | B | `B` | () | > 0 | nats | loss that more tokens could remove, at the reference |
     | β | `beta` | () | > 0 | – | exponent of D |
     | η | `eta` | () | > 0 | – | exponent of the own share in what more tokens could remove |
-    | M | `M` | () | > 0 | nats | loss that a larger own share could remove, at the reference; C in the paper |
+    | M | `M` | () | > 0 | nats | loss that own share could remove, at the reference (paper: C) |
     | γ | `gamma` | () | > 0 | – | exponent of the own share |
-    | s | `share` | (1 + domain) | simplex | – | part of each domain in the own share; first the offset |
+    | s | `share` | (1 + domain) | simplex | – | parts in the own share, the offset first |
 
     Source: Que et al. 2024, arXiv 2406.01375; learned shares are ours.
     """
@@ -52,7 +56,7 @@ class DCPT(Law[DCPTTerms]):
     amplitudes: ClassVar[frozenset[str]] = frozenset({"E", "A", "B", "M"})
 
     def priors(self, domains: int) -> dict[str, dist.Distribution]:
-        """As in the additive law; η is 0.06 to 0.7 (90 %)."""
+        """Default priors, where shared those of the additive law; η is 0.06 to 0.7 (90 %)."""
         return components.scale_priors() | {
             "eta": dist.LogNormal(math.log(0.2), 0.75),
             "M": dist.LogNormal(math.log(0.3), 1.0),
@@ -72,31 +76,11 @@ class DCPT(Law[DCPTTerms]):
         return terms.mixture + components.chinchilla({**theta, "B": terms.b}, n, d)
 
     def convex(self, theta: Mapping[str, jax.Array]) -> bool:
-        """Convex when η ≥ 1; otherwise r^η is concave."""
+        """Whether η ≥ 1; otherwise r^η is concave."""
         return bool((theta["eta"] >= 1).all())
 
-    def coordinates(self, extent: Extent) -> Coordinates:
+    def coordinates(self, extent: Extent) -> Bijection:
         """Level, slopes in log N, log D and every log hᵢ, splits of the level, exponents."""
-        return DCPTCoordinates(extent)
-
-
-@dataclass(frozen=True)
-class DCPTCoordinates(Coordinates):
-    """level, rise_N, split_N, rise_D, split_D, slope_mix, constant, gamma and eta."""
-
-    extent: Extent
-
-    def to_theta(self, z: Theta) -> tuple[dict[str, jax.Array], jax.Array]:
-        """First the mixture term, then what it leaves of the level; eta is log η."""
-        mixture, log_det_mixture = components.mixture_to_theta(z, self.extent)
-        scale, log_det_scale = components.scale_to_theta(z, mixture["M"], self.extent)
-        return scale | mixture | {"eta": jnp.exp(z["eta"])}, log_det_mixture + log_det_scale + z[
-            "eta"
-        ]
-
-    def from_theta(self, theta: Theta) -> dict[str, jax.Array]:
-        """The inverse of `to_theta`."""
-        mixture = components.mixture_from_theta(theta, True, self.extent) | {
-            "eta": jnp.log(theta["eta"])
-        }
-        return components.scale_from_theta(theta, theta["M"], self.extent) | mixture
+        mixture = mixture_slopes(extent, constant=True)
+        level = LevelAndRises(extent, lambda theta: theta["M"])
+        return Chain((*mixture, level, positive("eta")))

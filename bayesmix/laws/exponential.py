@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 
 from bayesmix.laws import components
-from bayesmix.laws.base import Coordinates, Extent, Law, Theta
+from bayesmix.laws.base import Bijection, Extent, Law, Theta
+from bayesmix.laws.bijections import Chain, LevelAndRises, Tilt
 
 
 @dataclass(frozen=True)
@@ -19,13 +20,13 @@ class Exponential(Law[jax.Array]):
     """L = E + M exp(Σ tᵢ (hᵢ − h̄ᵢ)) + A (N/N₀)^−α + B (D/D₀)^−β.
 
     The weights sum to 1, so only differences of the tᵢ matter; they are made to sum to 0. At a
-    fixed scale this is c + k exp(Σ tᵢ hᵢ); the terms in N and D, which the paper fits apart, let it
-    speak of other scales. The best mixture does not depend on N and D, and puts all weight on the
-    domain with the smallest tᵢ.
+    fixed scale this is c + k exp(Σ tᵢ hᵢ); the terms in N and D, which the paper fits separately,
+    extend it to other scales. The best mixture does not depend on N and D, and puts all weight on
+    the domain with the smallest tᵢ.
 
     | symbol | site | shape | support | unit | meaning |
     |---|---|---|---|---|---|
-    | E | `E` | () | (0, smallest observed loss) | nats | floor: the loss no model, data or mixture goes below |
+    | E | `E` | () | (0, smallest observed loss) | nats | irreducible loss |
     | A | `A` | () | > 0 | nats | loss that more parameters could remove, at the reference |
     | α | `alpha` | () | > 0 | – | exponent of N |
     | B | `B` | () | > 0 | nats | loss that more tokens could remove, at the reference |
@@ -40,7 +41,10 @@ class Exponential(Law[jax.Array]):
     amplitudes: ClassVar[frozenset[str]] = frozenset({"E", "A", "B", "M"})
 
     def priors(self, domains: int) -> dict[str, dist.Distribution]:
-        """As in the additive law; one domain alone changes M by a factor between 1/20 and 20 (90 %)."""
+        """Default priors, where shared those of the additive law.
+
+        One domain alone changes M by a factor between 1/20 and 20 (90 %).
+        """
         tilt = {"t": dist.ZeroSumNormal(components.TILT_SPREAD, event_shape=(domains,))}
         return components.scale_priors() | components.tilt_prior() | tilt
 
@@ -53,28 +57,9 @@ class Exponential(Law[jax.Array]):
         return terms + components.chinchilla(theta, n, d)
 
     def convex(self, theta: Mapping[str, jax.Array]) -> bool:
-        """Always: the exponential of a linear form."""
+        """True: the exponential of a linear form is convex."""
         return True
 
-    def coordinates(self, extent: Extent) -> Coordinates:
+    def coordinates(self, extent: Extent) -> Bijection:
         """Level, slopes in log N, log D and every hᵢ, splits of the level, exponents."""
-        return ExponentialCoordinates(extent)
-
-
-@dataclass(frozen=True)
-class ExponentialCoordinates(Coordinates):
-    """level, rise_N, split_N, rise_D, split_D, M and slope_mix."""
-
-    extent: Extent
-
-    def to_theta(self, z: Theta) -> tuple[dict[str, jax.Array], jax.Array]:
-        """First the mixture term, then what it leaves of the level."""
-        m, t, log_det_mixture = components.tilt_to_theta(z)
-        scale, log_det_scale = components.scale_to_theta(z, m, self.extent)
-        return scale | {"M": m, "t": t}, log_det_mixture + log_det_scale
-
-    def from_theta(self, theta: Theta) -> dict[str, jax.Array]:
-        """The inverse of `to_theta`."""
-        return components.scale_from_theta(
-            theta, theta["M"], self.extent
-        ) | components.tilt_from_theta(theta["M"], theta["t"])
+        return Chain((Tilt("t"), LevelAndRises(extent, lambda theta: theta["M"])))

@@ -1,4 +1,4 @@
-"""The joint mixture law: the mixture also decides how much more parameters and more tokens are worth."""
+"""The joint mixture law: the amplitudes of N and D also depend on the mixture."""
 
 from __future__ import annotations
 
@@ -11,42 +11,44 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 
 from bayesmix.laws import components
-from bayesmix.laws.additive import AdditiveCoordinates
-from bayesmix.laws.base import Coordinates, Extent, Law, Theta
+from bayesmix.laws.additive import Additive
+from bayesmix.laws.base import Bijection, Extent, Law, Theta
+from bayesmix.laws.bijections import Chain, falling
 
 
 class JointTerms(NamedTuple):
-    """What the joint law needs of a mixture."""
+    """Terms of the joint law that depend on the mixture."""
 
-    mixture: jax.Array
-    log_a: jax.Array
-    log_b: jax.Array
+    mixture: jax.Array  # mixture term
+    log_a: jax.Array  # log A^h/A
+    log_b: jax.Array  # log B^h/B
 
 
 @dataclass(frozen=True)
 class Joint(Law[JointTerms]):
-    """L = E + 1/(C₀ + Σ Cᵢ hᵢ^γᵢ) + A^h (N/N₀)^−α + B^h (D/D₀)^−β, with A^h = (Σ C^A_i hᵢ)^γA and B^h alike.
+    """L = E + 1/(C₀ + Σ Cᵢ hᵢ^γᵢ) + A^h (N/N₀)^−α + B^h (D/D₀)^−β.
 
-    The amplitudes are sampled as A^h = A · (Σ s^A_i hᵢ/h̄ᵢ)^−γ^A with shares s^A that sum to 1:
-    some domains lower what parameters and tokens could still remove, with diminishing returns. That
-    is the paper's form with γA = −γ^A and C^A_i ∝ s^A_i/h̄ᵢ. The paper also allows γA > 0, the same
-    effect with increasing returns; its released runs reject it. The best mixture drifts with N and
-    D. Shares s^A = s^B = h̄ give the additive law.
+    The amplitudes are A^h = (Σ C^A_i hᵢ)^γA, and B^h alike. They are sampled as
+    A^h = A · (Σ s^A_i hᵢ/h̄ᵢ)^−γ^A with shares s^A that sum to 1: some domains lower what parameters
+    and tokens could still remove, with diminishing returns. That is the paper's form with
+    γA = −γ^A and C^A_i ∝ s^A_i/h̄ᵢ. The paper also allows γA > 0, the same effect with increasing
+    returns; its released runs reject it. The best mixture drifts with N and D. Shares
+    s^A = s^B = h̄ give the additive law.
 
     | symbol | site | shape | support | unit | meaning |
     |---|---|---|---|---|---|
-    | E | `E` | () | (0, smallest observed loss) | nats | floor: the loss no model, data or mixture goes below |
+    | E | `E` | () | (0, smallest observed loss) | nats | irreducible loss |
     | A | `A` | () | > 0 | nats | loss that more parameters could remove, at the reference |
     | α | `alpha` | () | > 0 | – | exponent of N |
     | B | `B` | () | > 0 | nats | loss that more tokens could remove, at the reference |
     | β | `beta` | () | > 0 | – | exponent of D |
     | M | `M` | () | > 0 | nats | loss that a better mixture could remove, at the reference |
-    | s | `share` | (1 + domain) | simplex | – | part of each domain in 1/M at the reference; first the constant |
+    | s | `share` | (1 + domain) | simplex | – | parts in 1/M at the reference, the constant first |
     | γ | `gamma` | (domain) | > 0 | – | exponent of each domain's weight |
-    | s^A | `share_A` | (domain) | simplex | – | part of each domain in what lowers A, at the reference |
-    | γ^A | `gamma_A` | () | > 0 | – | exponent with which they lower A, minus γA in the paper |
-    | s^B | `share_B` | (domain) | simplex | – | part of each domain in what lowers B, at the reference |
-    | γ^B | `gamma_B` | () | > 0 | – | exponent with which they lower B, minus γB in the paper |
+    | s^A | `share_A` | (domain) | simplex | – | parts in the decrease of A, at the reference |
+    | γ^A | `gamma_A` | () | > 0 | – | exponent of the decrease of A, minus γA in the paper |
+    | s^B | `share_B` | (domain) | simplex | – | parts in the decrease of B, at the reference |
+    | γ^B | `gamma_B` | () | > 0 | – | exponent of the decrease of B, minus γB in the paper |
 
     Args:
         constant: whether C₀ is part of the law, as in `Additive`.
@@ -82,30 +84,10 @@ class Joint(Law[JointTerms]):
         return theta["E"] + terms.mixture + from_n + from_d
 
     def convex(self, theta: Mapping[str, jax.Array]) -> bool:
-        """Convex when every γ ≤ 1: the mixture term is, and so are the amplitudes."""
+        """Whether every γ ≤ 1: then the mixture term is convex, as the amplitudes always are."""
         return bool((theta["gamma"] <= 1).all())
 
-    def coordinates(self, extent: Extent) -> Coordinates:
-        """Those of the additive law, and the slopes of the log amplitudes in every log hᵢ."""
-        return JointCoordinates(extent)
-
-
-@dataclass(frozen=True)
-class JointCoordinates(Coordinates):
-    """The coordinates of the additive law, slope_A and slope_B (domain)."""
-
-    extent: Extent
-
-    def to_theta(self, z: Theta) -> tuple[dict[str, jax.Array], jax.Array]:
-        """The additive part and the two amplitudes have nothing to do with each other."""
-        theta, log_det = AdditiveCoordinates(self.extent).to_theta(z)
-        a, log_det_a = components.falling_to_theta(z, "A")
-        b, log_det_b = components.falling_to_theta(z, "B")
-        return theta | a | b, log_det + log_det_a + log_det_b
-
-    def from_theta(self, theta: Theta) -> dict[str, jax.Array]:
-        """The inverse of `to_theta`."""
-        amplitudes = components.falling_from_theta(theta, "A") | components.falling_from_theta(
-            theta, "B"
-        )
-        return AdditiveCoordinates(self.extent).from_theta(theta) | amplitudes
+    def coordinates(self, extent: Extent) -> Bijection:
+        """Coordinates of the additive law, and slopes of the log amplitudes in every log hᵢ."""
+        additive = Additive(self.constant).coordinates(extent)
+        return Chain((additive, falling("A"), falling("B")))

@@ -1,4 +1,4 @@
-"""Any law on a corpus that runs out: tokens seen again count for less."""
+"""`Repeated`: any law on a corpus of limited stock, where tokens seen again count for less."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ import numpyro.distributions as dist
 
 from bayesmix.design import Scale
 from bayesmix.errors import InputError
-from bayesmix.laws.base import Coordinates, Extent, Law, Theta
+from bayesmix.laws.base import Bijection, Extent, Law, Theta
+from bayesmix.laws.bijections import Chain, positive
 
 
 class RepeatedTerms(NamedTuple):
-    """The mixture itself: how often a domain is repeated depends on D too, so all work is done in `loss`."""
+    """The mixture and the reference.
+
+    How often a domain is repeated depends on D too, so all work is done in `loss`.
+    """
 
     weights: jax.Array
     reference: jax.Array
@@ -26,16 +30,17 @@ class RepeatedTerms(NamedTuple):
 
 @dataclass(frozen=True)
 class Repeated(Law[RepeatedTerms]):
-    """A law of effective tokens: D hᵢ tokens of a domain with Uᵢ in stock count as Uᵢ + Uᵢ R* (1 − e^(−Rᵢ/R*)).
+    """A law of effective tokens, for which repeated tokens count for less.
 
+    D hᵢ tokens of a domain with Uᵢ in stock count as Uᵢ + Uᵢ R* (1 − e^(−Rᵢ/R*)), where
     Rᵢ = D hᵢ/Uᵢ − 1 are the epochs beyond the first. The law underneath sees the number of
-    effective tokens and the mixture they make. Tokens seen for the first time count in full, so
-    where nothing is repeated the law is unchanged; at most Uᵢ (1 + R*) effective tokens come from a
+    effective tokens and their mixture. Tokens seen for the first time count in full, so where
+    nothing is repeated the law is unchanged; at most Uᵢ (1 + R*) effective tokens come from a
     domain, however often it is repeated.
 
     | symbol | site | shape | support | unit | meaning |
     |---|---|---|---|---|---|
-    | R* | `repeats` | () | > 0 | epochs | after about so many epochs beyond the first, more are worth little |
+    | R* | `repeats` | () | > 0 | epochs | epochs beyond the first in which value decays |
 
     and all sites of the law underneath.
 
@@ -70,7 +75,7 @@ class Repeated(Law[RepeatedTerms]):
         object.__setattr__(self, "amplitudes", self.law.amplitudes)
 
     def at(self, domains: Sequence[str], scale: Scale) -> Repeated:
-        """The same law with its stock in the order of the domains and in units of the reference tokens."""
+        """The same law with its stock by domain, in units of the reference tokens."""
         foreign = [domain for domain in self.stock if domain not in domains]
         if foreign:
             raise InputError(
@@ -83,11 +88,11 @@ class Repeated(Law[RepeatedTerms]):
         return Repeated(self.law.at(domains, scale), self.stock, in_reference)
 
     def priors(self, domains: int) -> dict[str, dist.Distribution]:
-        """Those of the law underneath; R* is 7 to 34 epochs (90 %)."""
+        """Default priors of the law underneath, and of R*, 7 to 34 epochs (90 %)."""
         return self.law.priors(domains) | {"repeats": dist.LogNormal(math.log(15.0), 0.5)}
 
     def terms(self, theta: Theta, weights: jax.Array, reference: jax.Array) -> RepeatedTerms:
-        """The mixture and the reference, as they are."""
+        """The mixture and the reference, unchanged."""
         return RepeatedTerms(weights, reference)
 
     def loss(self, theta: Theta, terms: RepeatedTerms, n: jax.Array, d: jax.Array) -> jax.Array:
@@ -108,35 +113,23 @@ class Repeated(Law[RepeatedTerms]):
         )
 
     def convex(self, theta: Mapping[str, jax.Array]) -> bool:
-        """Only when nothing can run out: effective tokens make the mixture nonlinear."""
+        """Whether nothing can run out and the law underneath is convex.
+
+        Effective tokens make the mixture nonlinear.
+        """
         return not self.stock and self.law.convex(theta)
 
-    def coordinates(self, extent: Extent) -> Coordinates | None:
-        """Those of the law underneath, and log R*."""
+    def coordinates(self, extent: Extent) -> Bijection | None:
+        """Coordinates of the law underneath, and log R*."""
         inner = self.law.coordinates(extent)
-        return RepeatedCoordinates(inner) if inner else None
-
-
-@dataclass(frozen=True)
-class RepeatedCoordinates(Coordinates):
-    """The coordinates of the law underneath and repeats, the log of R*."""
-
-    inner: Coordinates
-
-    def to_theta(self, z: Theta) -> tuple[dict[str, jax.Array], jax.Array]:
-        """R* beside the parameters of the law underneath."""
-        theta, log_det = self.inner.to_theta(z)
-        return theta | {"repeats": jnp.exp(z["repeats"])}, log_det + z["repeats"]
-
-    def from_theta(self, theta: Theta) -> dict[str, jax.Array]:
-        """The inverse of `to_theta`."""
-        return self.inner.from_theta(theta) | {"repeats": jnp.log(theta["repeats"])}
+        return Chain((inner, positive("repeats"))) if inner else None
 
 
 def effective_tokens(tokens: jax.Array, stock: jax.Array, repeats: jax.Array) -> jax.Array:
-    """What tokens drawn from a stock are worth in tokens seen once: U + U R* (1 − e^(−R/R*)) with R = D/U − 1.
+    """Effective tokens U + U R* (1 − e^(−R/R*)), with R = D/U − 1, of tokens from a stock.
 
-    Within the first epoch every token counts in full, and the first repeats count almost so.
+    Effective tokens are worth as much as tokens that are seen once. Within the first epoch
+    every token counts in full, and the first repeats count almost so.
 
     Args:
         tokens: D, tokens trained on, any shape.

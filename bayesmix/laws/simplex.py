@@ -1,4 +1,4 @@
-"""Pure functions on mixture weights: powers and power means that behave at weight 0."""
+"""Pure functions on mixture weights: powers and power means that are defined at weight 0."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import jax.numpy as jnp
 def power(weights: jax.Array, gamma: jax.Array) -> jax.Array:
     """h^γ for h ≥ 0 and γ > 0, with 0^γ = 0.
 
-    The derivative in γ at h = 0 is its limit, 0. The one-sided derivative in h at h = 0 is +∞ for γ
-    < 1 and no finite number stands for it; this function returns 0 there, so optimisers must stay
-    in the interior.
+    The derivative in γ at h = 0 is its limit, 0. The one-sided derivative in h at h = 0 is +∞ for
+    γ < 1; automatic differentiation gives 0 there, so optimisers must stay in the interior.
     """
     inside = weights > 0
     return jnp.where(inside, jnp.exp(gamma * jnp.log(jnp.where(inside, weights, 1.0))), 0.0)
@@ -20,8 +19,8 @@ def power(weights: jax.Array, gamma: jax.Array) -> jax.Array:
 def log_power_mean(log_values: jax.Array, weights: jax.Array, kappa: jax.Array) -> jax.Array:
     """log of the weighted power mean (Σ hᵢ vᵢ^κ)^(1/κ); κ → 0 is the geometric mean.
 
-    Smooth in κ through 0 (a second-order expansion replaces the quotient there) and finite at hᵢ =
-    0.
+    It is smooth in κ through 0 (a second-order expansion replaces the quotient there) and finite at
+    hᵢ = 0.
 
     Args:
         log_values: log vᵢ (domain).

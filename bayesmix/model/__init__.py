@@ -1,1 +1,1 @@
-"""What is assumed before the runs are seen: priors, noise, discrepancy, and the NumPyro program."""
+"""The Bayesian model: priors, noise, discrepancy, likelihood and the NumPyro program."""

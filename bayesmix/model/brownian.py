@@ -1,4 +1,4 @@
-"""Brownian surfaces and paths over octaves of N and D, and what a law can bend to there."""
+"""Brownian surfaces and paths over octaves of N and D, and derivatives of a law there."""
 
 from __future__ import annotations
 
@@ -10,21 +10,24 @@ from bayesmix.design import Designs, Scale
 
 MOST_STEPS = 4
 OCTAVES_AROUND = 12
-"""How many octaves beyond the runs the paths that move mixtures apart are prepared for."""
+"""Octaves beyond the runs over which the paths between mixtures have knots."""
 AMPLITUDE, EXPONENTS = 0.15, (0.3, 0.4)
-"""Of the law that tells what laws can bend to: the medians of their priors."""
+"""Amplitude and exponents of the law that `law_bends` differentiates: medians of the priors."""
 
 
 @dataclass(frozen=True, eq=False)
 class BrownianPath:
-    """Knots of the paths along one axis, in octaves from the reference, ascending, beyond the runs too."""
+    """Knots of the Brownian paths along one axis, in octaves from the reference.
+
+    They are in ascending order, and extend beyond the runs.
+    """
 
     knots: np.ndarray
     inside: np.ndarray  # (step) whether each piece between two knots is inside the runs
 
     @classmethod
     def of(cls, x: np.ndarray) -> BrownianPath:
-        """Values of the runs, at most a few, and one knot an octave beyond them."""
+        """Knots at the values of the runs, at most a few, and one per octave beyond them."""
         values = np.unique(np.round(x, 2))
         if len(values) > 1:
             values[[0, -1]] = x.min(), x.max()  # no run lies beyond the outer knots
@@ -42,7 +45,10 @@ class BrownianPath:
         return np.diff(self.knots)
 
     def passed(self, x: np.ndarray) -> np.ndarray:
-        """Share of each piece between the reference and the points (run, step), negative below the reference."""
+        """Share (run, step) of each piece between the reference and the points.
+
+        It is negative below the reference.
+        """
         return self._below(x) - self._below(np.zeros(1))
 
     def _below(self, x: np.ndarray) -> np.ndarray:
@@ -63,12 +69,13 @@ def brownian(x: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def law_bends(points: np.ndarray) -> np.ndarray:
-    """An orthonormal basis (cell, bend) of what a law can bend to over the cells, as far as these can tell it apart.
+    """Orthonormal basis (cell, bend) of the derivatives of a law in its parameters, at the cells.
 
-    That is a constant, and the slopes of log L in E, A, α, B, β and the second ones in α, β, of a
-    law with L = 1 and A = B = `AMPLITUDE` at the reference. The second ones make up for exponents
-    other than `EXPONENTS`.
+    The basis spans a constant, and the derivatives of log L in E, A, α, B, β and the second ones in
+    α, β, of a law with L = 1 and A = B = `AMPLITUDE` at the reference. The second ones make up for
+    exponents other than `EXPONENTS`. Directions that the cells cannot tell apart are left out.
     """
+    # L = E + A 2^(−αx) + B 2^(−βy): ∂L/∂A, ∂L/∂α, ∂²L/∂α² ∝ xᵏ 2^(−αx) for k = 0, 1, 2, so for y
     axes = [(v, 2.0 ** (-exponent * v)) for v, exponent in zip(points.T, EXPONENTS, strict=True)]
     loss = 1 - 2 * AMPLITUDE + AMPLITUDE * sum(power for _, power in axes)
     slopes = [v**k * power / loss for v, power in axes for k in range(3)]

@@ -1,4 +1,4 @@
-"""What the program reads: the reference of the amplitudes, and runs as arrays relative to it."""
+"""`Reference`, at which amplitudes are defined, and `Data`, runs as arrays relative to it."""
 
 from __future__ import annotations
 
@@ -18,20 +18,22 @@ from bayesmix.runs.runs import Runs
 from bayesmix.runtime.compute import padded
 
 EARLIEST = 4.0
-"""Runs are taken to scatter as those of the fewest fitted tokens over this do, if they have fewer still."""
+"""Ratio of the tokens of the shortest run to the fewest tokens that the noise distinguishes."""
 
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """Where amplitudes are defined: a scale and a mixture in the middle of the runs, and a unit of loss per target.
+    """Scale, mixture and units of loss at which amplitudes are defined.
+
+    The scale and the mixture are in the middle of the runs; every target has its own unit.
 
     Attributes:
         scale: N₀ and D₀, the geometric means over the runs.
         domains: names of the training domains.
         mixture: h̄ (domain), the mean mixture of the runs, without zeros.
-        loss: smallest observed loss of each target, but for gross errors: the unit in which priors
+        loss: smallest observed loss of each target, gross errors excluded: the unit in which priors
             of amplitudes are expressed.
-        shortest: fewest tokens of a run.
+        shortest: number of tokens of the shortest run.
     """
 
     scale: Scale
@@ -42,7 +44,7 @@ class Reference:
 
     @classmethod
     def of(cls, runs: Runs) -> Reference:
-        """The middle of the given runs.
+        """Reference in the middle of the given runs.
 
         Raises:
             InputError: a target has no measured loss.
@@ -59,21 +61,20 @@ class Reference:
             )
         scale = Scale(*(float(np.exp(np.log(size).mean())) for size in (runs.params, runs.tokens)))
         mean = runs.mixture.mean(0)
-        mixture = np.where(
-            mean > 0, mean, 1 / max(len(runs.domains), 1)
-        )  # a domain never used has any reference
+        # the reference of a domain that is never used is arbitrary
+        mixture = np.where(mean > 0, mean, 1 / max(len(runs.domains), 1))
         mixture = mixture / mixture.sum()
         units = np.nanmin(np.where(gross_errors(runs), np.nan, runs.loss), axis=0)
         loss = dict(zip(runs.targets, units.tolist(), strict=True))
         return cls(scale, runs.domains, mixture, loss, float(runs.tokens.min()))
 
     def late(self, tokens: np.ndarray) -> np.ndarray:
-        """log D/D₀ as the noise reads it: no less than a quarter of the fewest fitted tokens."""
+        """log D/D₀ for the noise, with D at least a quarter of the tokens of the shortest run."""
         return np.log(np.maximum(tokens, self.shortest / EARLIEST) / self.scale.tokens)
 
 
 class Data(NamedTuple):
-    """Runs as the program reads them: arrays, relative to the reference, each mixture once.
+    """Runs as arrays relative to the reference, with each distinct mixture once.
 
     Rows beyond the real ones are padding (never observed), so that tables of similar size share a
     compiled program.
@@ -91,12 +92,8 @@ class Data(NamedTuple):
     observed: jax.Array  # (run, target)
     train_run: jax.Array  # (run) position of the training run
     late: jax.Array  # (run) log D/D₀
-    weight: (
-        jax.Array
-    )  # (train_run, target) precision of each training run, relative to the scale of its scatter
-    misfit: (
-        Misfit | None
-    )  # where the drift is pinned; None where it does not differ between the runs
+    weight: jax.Array  # (train_run, target) latent precision of each run's Student-t scatter
+    misfit: Misfit | None  # None where the discrepancy does not differ between the runs
 
     @classmethod
     def of(
@@ -107,7 +104,10 @@ class Data(NamedTuple):
         pad: bool = False,
         cells: Cells | None = None,
     ) -> Data:
-        """Arrays for the given targets; designs without losses have nothing observed, and each is its own run."""
+        """Arrays of runs, or of designs without losses, for the given targets.
+
+        Every design is a training run of its own.
+        """
         designs = (runs.designs if isinstance(runs, Runs) else runs).on(reference.domains)
         mixture, index = np.unique(designs.mixture, axis=0, return_inverse=True)
         rows = padded(len(designs)) if pad else len(designs)
@@ -149,9 +149,8 @@ class Data(NamedTuple):
             if cells and cells.moves
             else None,
         )
-        return cls(
-            **arrays
-        )  # NumPy arrays: they become JAX's, in its precision, where they are used
+        # NumPy arrays, which JAX converts, in its current precision, where they are used
+        return cls(**arrays)
 
     def target(self, position: int) -> Data:
         """The data of one target, with the target axis kept."""
@@ -167,7 +166,10 @@ class Data(NamedTuple):
 
 
 def extent_of(designs: Designs, reference: Reference, pad: bool = False) -> Extent:
-    """Where the designs lie, relative to the reference; a quantity that never varies is given a little room."""
+    """Extent of the designs, relative to the reference.
+
+    A quantity that never varies is given a small positive extent.
+    """
     mixture, index = np.unique(designs.mixture, axis=0, return_inverse=True)
     frequency = np.bincount(index.reshape(-1), minlength=len(mixture)) / len(designs)
     low, high = np.quantile(designs.mixture, [0.1, 0.9], axis=0) / reference.mixture
@@ -185,5 +187,5 @@ def extent_of(designs: Designs, reference: Reference, pad: bool = False) -> Exte
 
 
 def padding_rows(rows: int, pad: bool) -> int:
-    """How many rows padding adds."""
+    """Number of rows that padding adds."""
     return padded(rows) - rows if pad else 0

@@ -1,17 +1,17 @@
-"""`Discrepancy`: how the law itself is wrong, among the runs and beyond them.
+"""`Discrepancy`: model of the error of the law itself, among the runs and beyond them.
 
-A law is a guess with a handful of parameters. Where it is wrong, it is wrong for all runs of one
-size and length alike, so thousands of rows tell little more about its exponents than a few dozen
-cells (N, D) do. The discrepancy has four parts:
+A law is an approximation with a handful of parameters. Its error is the same for all runs of one
+size and length, so thousands of rows tell little more about its exponents than a few dozen cells
+(N, D) do. The discrepancy has four parts:
 
-* a surface over (log N, log D) that moves all mixtures alike. It is orthogonal to what a law can
-  bend to, so that it cannot do the law's work: where the law fits nothing is left for it to say,
-  and beyond the runs the law goes on;
-* paths in log N and in log D that move mixtures apart;
-* a curve that all unfinished runs share: a checkpoint before the end of its schedule is worse than
-  a run that was planned for so many tokens;
-* beyond the runs, a share of the law's own further fall, of which the runs say nothing but how far
-  the same law, fitted to the smaller of them, would have missed the larger ones.
+* a surface over (log N, log D), the same for all mixtures. It is orthogonal to the derivatives of a
+  law in its parameters, so that it does not compete with the law: it is zero where the law fits,
+  and leaves the law's trend beyond the runs unchanged;
+* paths in log N and in log D, which differ between mixtures;
+* a schedule curve that all unfinished runs share: the loss of a checkpoint before the end of its
+  schedule is higher than that of a run planned for so many tokens;
+* beyond the runs, a share of the law's own further fall. The runs inform it only by how far the
+  same law, fitted to the smaller of them, would have missed the larger ones.
 
 The first, third and fourth cannot change which mixture is best; the second can.
 """
@@ -31,39 +31,45 @@ from jax.scipy.linalg import cho_solve, solve_triangular
 from bayesmix.model.grid import Misfit
 
 LOST = 1e-10
-"""Share of a sum of squares below which a difference of two such sums is rounding."""
+"""Share of a sum of squares below which a difference of two such sums is rounding error."""
 
 Theta = Mapping[str, jax.Array]
 
 
 @dataclass(frozen=True)
 class Discrepancy:
-    """Expected loss = L(N, D, h) (1 + f(N, D) + c(u)) e^(t φ(N, D)) + L(N, D, h̄) Σⱼ ψⱼ(h) (wⱼ(N) + vⱼ(D)).
+    """Discrepancy of a law: a surface, paths, a schedule curve and an extrapolation error.
 
-    f = s W with W a Brownian surface of any level over (x, y) = (log₂ N/N₀, log₂ D/D₀), E(W(x, y) −
-    W(x', y'))² the distance of the two points, conditioned to be orthogonal, over the cells of the
-    runs, to what a law can bend to; c = s_c (√u + ½ V(u)) with u the octaves that are left to the
-    end of the run's schedule and V a Brownian path, linear between a few knots: an unfinished run
-    is hardly ever better than a finished one; wⱼ and vⱼ Brownian paths over x and y with standard
-    deviation s_h an octave, linear between a few knots; ψⱼ the principal directions in which
-    mixtures differ, scaled so that a typical mixture of the runs has Σ ψⱼ² = 1; φ = log L(N̂, D̂,
-    h̄) − log L(N, D, h̄) the law's own fall from the nearest fitted N and D to the design; t
-    Normal(0, s_t²).
+    Expected loss = L(N, D, h) (1 + f(N, D) + c(u)) e^(t φ(N, D))
+    + L(N, D, h̄) Σⱼ ψⱼ(h) (wⱼ(N) + vⱼ(D)), with
+
+    * f = s W, W a Brownian surface of any level over (x, y) = (log₂ N/N₀, log₂ D/D₀), with
+      E(W(x, y) − W(x', y'))² the distance of the two points, conditioned to be orthogonal, over the
+      cells of the runs, to the derivatives of a law in its parameters;
+    * c = s_c (√u + ½ V(u)), u the octaves that are left to the end of the run's schedule and V a
+      Brownian path, linear between a few knots: an unfinished run is hardly ever better than a
+      finished one;
+    * wⱼ and vⱼ Brownian paths over x and y with standard deviation s_h an octave, linear between a
+      few knots;
+    * ψⱼ the principal directions in which mixtures differ, scaled so that a typical mixture of the
+      runs has Σ ψⱼ² = 1;
+    * φ = log L(N̂, D̂, h̄) − log L(N, D, h̄), the law's own fall from the nearest fitted N and D to
+      the design; t ~ Normal(0, s_t²).
 
     | symbol | site | shape | support | unit | meaning |
     |---|---|---|---|---|---|
-    | s | `drift` | () | > 0 | – | standard deviation over one octave of what moves all mixtures alike, a fraction |
-    | s_h | `drift_mix` | () | > 0 | – | standard deviation over an octave of N or D of what moves mixtures apart |
-    | s_c | `schedule` | () | > 0 | – | what a run lacks one octave before its end, a fraction |
-    | s_t | `extrapolation` | () | > 0 | – | by which share of its own fall beyond the runs the law is wrong |
+    | s | `drift` | () | > 0 | – | standard deviation of f over one octave |
+    | s_h | `drift_mix` | () | > 0 | – | standard deviation of wⱼ and vⱼ over one octave |
+    | s_c | `schedule` | () | > 0 | – | relative excess loss one octave before a run's end |
+    | s_t | `extrapolation` | () | > 0 | – | relative error of the law's fall beyond the runs |
 
     Given the scales and the other parameters f, c, w and v are Gaussian: they are integrated out of
     the likelihood, and drawn afterwards.
 
     Args:
-        orthogonal: whether f is orthogonal to what a law can bend to. False lets it compete with
-            the law, which then loses its trend to f and gives it up beyond the runs; it is there
-            for comparison.
+        orthogonal: whether f is orthogonal to the derivatives of a law in its parameters. False
+            lets f compete with the law, which then loses its trend to f among the runs, and so
+            beyond them; it is there for comparison.
         prequential: whether the prior of s_t learns from how far the same law, fitted to the
             smaller runs alone, would have missed the larger ones; see `inference.prequential`.
 
@@ -77,7 +83,11 @@ class Discrepancy:
     name: ClassVar[str] = "drift"
 
     def priors(self) -> dict[str, dist.Distribution]:
-        """0.4 % an octave among the runs, 0.1 % between mixtures, 0.4 % before the end; 0.27 of the fall beyond."""
+        """Default priors of the four scales.
+
+        Their medians are 0.4 % an octave for the surface, 0.1 % for the paths between mixtures,
+        0.4 % for the schedule curve, and 0.27 of the fall beyond the runs.
+        """
         return {
             "drift": dist.LogNormal(math.log(0.004), 0.7),
             "drift_mix": dist.LogNormal(math.log(0.001), 0.7),
@@ -87,7 +97,7 @@ class Discrepancy:
 
 
 class Draws(NamedTuple):
-    """Values of the discrepancy that belong to posterior draws."""
+    """Values of the discrepancy in posterior draws."""
 
     surface: jax.Array  # (cell) f at the cells of the runs
     schedule: jax.Array  # (knot) rise of c over each of its pieces
@@ -95,7 +105,7 @@ class Draws(NamedTuple):
 
 
 class Errors(NamedTuple):
-    """How far the measured losses of one target are from the law."""
+    """Relative errors of the law for the measured losses of one target, and their variances."""
 
     error: jax.Array  # (run) y/L − 1
     variance: jax.Array  # (pattern, checkpoint) of the jitter of a row of weight 1
@@ -103,7 +113,7 @@ class Errors(NamedTuple):
     weight: jax.Array  # (group) precision of each training run
 
     def target(self, t: int) -> Errors:
-        """Those of one target, where all arrays have a last axis of targets."""
+        """The errors of one target, where all arrays have a last axis of targets."""
         return Errors(*(v[..., t] for v in self))
 
 
@@ -111,20 +121,20 @@ def marginal_log_prob(theta: Theta, errors: Errors, misfit: Misfit) -> jax.Array
     """Log density of the errors of one target with discrepancy and run effects integrated out.
 
     It is −∞ where the errors that remain are lost to rounding beside those the discrepancy
-    explains: such a discrepancy is larger than any loss, and what is left of the difference, of
-    either sign, would draw the sampler there. Derivatives are those in the scales and the errors;
-    the weights of training runs count as given.
+    explains: such a discrepancy is larger than any loss, and the rounding error of the difference,
+    of either sign, would attract the sampler. Derivatives are those in the scales and the errors;
+    the weights of training runs are constants.
 
     Args:
         theta: `drift`, `drift_mix` and `schedule`.
-        errors: of the law.
-        misfit: the table's arrays, of one target.
+        errors: errors of the law.
+        misfit: arrays of the table, for one target.
     """
     return _marginal(Scales(*(jnp.asarray(theta[site]) for site in Scales._fields)), errors, misfit)
 
 
 class Scales(NamedTuple):
-    """Sizes of the discrepancy among the runs."""
+    """Scales of the discrepancy among the runs."""
 
     drift: jax.Array
     drift_mix: jax.Array
@@ -140,6 +150,7 @@ def _marginal_and_system(
     scales: Scales, errors: Errors, misfit: Misfit
 ) -> tuple[jax.Array, tuple[Any, ...]]:
     system = _system(scales._asdict(), errors, misfit)
+    # −2 log p(e) = eᵀAe − |C⁻¹RᵀAe|² + log |A⁻¹| + log |I + RᵀAR| + n log 2π, C Cᵀ = I + RᵀAR
     lower = jnp.linalg.cholesky(system.inner)
     half = solve_triangular(lower, system.score, lower=True)
     square = system.square - half @ half
@@ -155,12 +166,13 @@ def _marginal_and_system(
 
 
 def _slopes(cache: tuple[Any, ...], along: jax.Array) -> tuple[Scales, Errors, None]:
-    """Derivatives by Fisher's identity: those of the joint density, expected over the coefficients β given the errors.
+    """Derivatives of the marginal log density by Fisher's identity.
 
-    β has the covariance S = (I + RᵀAR)⁻¹ and the mean m = S RᵀA e. With r = e − R m the slope in
-    the errors is −A r, that in the log of the scale of some coefficients Σ (m² + diag S − 1), and
-    those in the precisions of a pattern come from M = Σ w (r rᵀ + R S Rᵀ) over its runs. JAX's own
-    take longer to compile and to run.
+    They are the derivatives of the joint density, expected over the coefficients β given the
+    errors. β has the covariance S = (I + RᵀAR)⁻¹ and the mean m = S RᵀA e. With r = e − R m the
+    slope in the errors is −A r, that in the log of the scale of some coefficients
+    Σ (m² + diag S − 1), and those in the precisions of a pattern come from M = Σ w (r rᵀ + R S Rᵀ)
+    over its runs. Automatic differentiation takes longer to compile and to run.
     """
     scales, errors, misfit, system, lower = cache
     p, shrink, pattern, weight = system.p, system.shrink, misfit.pattern, system.weight
@@ -220,7 +232,7 @@ _marginal.defvjp(_marginal_and_system, _slopes)
 
 
 def draw(theta: Theta, errors: Errors, misfit: Misfit, key: jax.Array) -> Draws:
-    """One draw of the discrepancy given the errors of the law; arguments as in `marginal_log_prob`."""
+    """One posterior draw of the discrepancy; the arguments are those of `marginal_log_prob`."""
     system = _system(theta, errors, misfit)
     factor = jnp.linalg.cholesky(system.inner)
     mean = cho_solve((factor, True), system.score)
@@ -229,7 +241,7 @@ def draw(theta: Theta, errors: Errors, misfit: Misfit, key: jax.Array) -> Draws:
 
 
 def draw_effects(theta: Theta, misfit: Misfit, key: jax.Array) -> Draws:
-    """One draw of the discrepancy before any run is seen."""
+    """One draw of the discrepancy from its prior, given the scales."""
     size = misfit.common.shape[2] + misfit.psi.shape[1] * misfit.apart.shape[2]
     return _scaled(theta, misfit, jax.random.normal(key, (size,)))
 
@@ -237,7 +249,15 @@ def draw_effects(theta: Theta, misfit: Misfit, key: jax.Array) -> Draws:
 def effect(
     draws: Draws, loss: jax.Array, reference_loss: jax.Array, misfit: Misfit, group: jax.Array
 ) -> jax.Array:
-    """What the discrepancy adds to the law's losses (run), given those of the reference mixture at the same scales."""
+    """Contribution (run) of the discrepancy to the losses.
+
+    Args:
+        draws: one draw of the discrepancy.
+        loss: losses of the law (run).
+        reference_loss: losses of the law (run) for the reference mixture at the same scales.
+        misfit: arrays of the table.
+        group: position (run) of the training run of each row.
+    """
     tilt = draws.paths.reshape(misfit.psi.shape[1], -1) @ misfit.passed.T  # (direction, run)
     apart = jnp.einsum("rj,jr->r", misfit.psi[group], tilt)
     return (
@@ -247,7 +267,7 @@ def effect(
 
 
 def squares(errors: Errors, misfit: Misfit, mean: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Squared errors (group) of training runs of weight 1 around a mean (run), and how many rows they have."""
+    """Squared errors (group) of training runs of weight 1 around a mean (run), and row counts."""
     residuals = errors._replace(error=errors.error - mean)
     p, shrink, e = _rows(residuals, misfit)
     pattern = misfit.pattern
@@ -270,7 +290,10 @@ def _scaled(theta: Theta, misfit: Misfit, coefficients: jax.Array) -> Draws:
 
 
 def _rows(errors: Errors, misfit: Misfit) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Precisions p (pattern, checkpoint), τ²/(1 + τ² Σp) (pattern) and errors (group, checkpoint), 0 where unseen."""
+    """Precisions p (pattern, checkpoint), τ²/(1 + τ² Σp) (pattern), errors (group, checkpoint).
+
+    Precisions and errors are 0 where nothing was measured.
+    """
     observed = misfit.observed[..., 0]
     p = jnp.where(observed, 1 / jnp.where(observed, errors.variance, 1.0), 0.0)
     shrink = errors.shared / (1 + errors.shared * jnp.sum(p, axis=1))
@@ -279,13 +302,13 @@ def _rows(errors: Errors, misfit: Misfit) -> tuple[jax.Array, jax.Array, jax.Arr
 
 
 class _System(NamedTuple):
-    """Normal equations of the whitened coefficients, I + RᵀAR, and what they are made of."""
+    """Normal equations of the whitened coefficients, I + RᵀAR, and their parts."""
 
-    inner: jax.Array
-    score: jax.Array
-    square: jax.Array
-    log_det: jax.Array
-    measured: jax.Array
+    inner: jax.Array  # (all coefficients, all coefficients) I + RᵀAR
+    score: jax.Array  # (all coefficients) RᵀAe
+    square: jax.Array  # () eᵀAe
+    log_det: jax.Array  # () log |A⁻¹|
+    measured: jax.Array  # () number of measured rows
     p: jax.Array  # (pattern, checkpoint) precisions of a run of weight 1
     shrink: jax.Array  # (pattern)
     error: jax.Array  # (group, checkpoint)
@@ -293,18 +316,19 @@ class _System(NamedTuple):
     psi: jax.Array  # (group, direction)
     common: jax.Array  # (pattern, checkpoint, coefficient)
     apart: jax.Array  # (pattern, checkpoint, step)
-    runs: jax.Array  # (pattern) sums of the weights of its runs, and of their products with ψ
-    tilt: jax.Array  # (pattern, direction)
-    tilt_square: jax.Array  # (pattern, direction, direction)
+    runs: jax.Array  # (pattern) Σ w over its runs
+    tilt: jax.Array  # (pattern, direction) Σ w ψ
+    tilt_square: jax.Array  # (pattern, direction, direction) Σ w ψ ψᵀ
 
 
 def _system(theta: Theta, errors: Errors, misfit: Misfit) -> _System:
-    """Woodbury twice: run effects are integrated out of each training run, then the coefficients of all rows.
+    """Normal equations of the coefficients, by the Woodbury identity.
 
-    A training run of weight w with precisions w p and shared variance τ²/w has the inverse
-    covariance w Q with Q = diag(p) − p pᵀ τ²/(1 + τ² Σp), which all runs of a pattern have in
-    common. So sums over runs are of weights and of weighted errors alone, and all that depends on
-    the parameters is computed once a pattern.
+    Run effects are integrated out of each training run, then the coefficients of all rows. A run
+    of weight w with precisions w p and shared variance τ²/w has the inverse covariance w Q with
+    Q = diag(p) − p pᵀ τ²/(1 + τ² Σp), which all runs of a pattern have in common. So sums over runs
+    are of weights and of weighted errors alone, and everything that depends on the parameters is
+    computed once a pattern.
     """
     expected = misfit.remaining @ (theta["schedule"] * misfit.rise)
     p, shrink, e = _rows(errors._replace(error=errors.error - expected), misfit)

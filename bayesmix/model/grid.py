@@ -1,4 +1,4 @@
-"""Where runs pin the discrepancy: cells, patterns of checkpoints, and the coefficients that are seen there."""
+"""Cells, patterns of checkpoints and coefficients at which runs inform the discrepancy."""
 
 from __future__ import annotations
 
@@ -28,47 +28,49 @@ MOST_DIRECTIONS = 8
 
 
 WANDERS = 0.5
-"""Standard deviation of what the curve strays from its mean √u at one octave, relative to that."""
+"""Standard deviation of the schedule curve at one octave, relative to its mean √u."""
 
 
 SCHEDULE = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
-"""Knots of the curve of unfinished runs, in octaves before their end; it is flat beyond the last."""
+"""Knots of the schedule curve, in octaves before the end of a run; it is flat beyond the last."""
 
 
 LEAST = 8
-"""Cells and patterns are padded to at least so many, so that tables of similar size share a compiled program."""
+"""Smallest padded number of cells and of patterns.
+
+Padding lets tables of similar size share a compiled program.
+"""
 
 
 SINGULAR = 1e-9
 
 
 LEVEL = 10.0
-"""Standard deviation of the surface's own level, which orthogonality to 1 takes away: any large number."""
+"""Prior standard deviation of the level of the surface: any large number.
+
+Orthogonality to a constant removes the level.
+"""
 
 
 RATIO = 2.0
-"""Largest ratio of losses of two mixtures at one scale that is taken for real."""
+"""Largest ratio of the losses of two mixtures at one scale; larger ratios are clipped to it."""
 
 
 class Misfit(NamedTuple):
-    """Discrepancy and run effects as the likelihood of one table reads them, padded.
+    """Padded arrays of discrepancy and run effects for the likelihood of one table.
 
     Training runs measured at the same sizes, tokens and targets, with the same standard errors,
     form a pattern.
     """
 
     cell: jax.Array  # (run) position of the cell of every row
-    remaining: (
-        jax.Array
-    )  # (run, knot) share of each piece of the curve of unfinished runs before the row's end
-    passed: (
-        jax.Array
-    )  # (run, step) share of each piece of the paths between the reference and the row
+    remaining: jax.Array  # (run, knot) share of each piece of the curve between row and run end
+    passed: jax.Array  # (run, step) share of each piece of the paths between reference and row
     rows: jax.Array  # (group, checkpoint) positions of the rows of every training run
     pattern: jax.Array  # (group) of every training run
     present: jax.Array  # (group) 1 for a training run, 0 for padding
-    psi: jax.Array  # (group, direction) ψⱼ
-    ratio: jax.Array  # (group, target) about L(N, D, h̄)/L(N, D, h), as measured
+    psi: jax.Array  # (group, direction) ψⱼ(h) of every training run
+    ratio: jax.Array  # (group, target) measured approximation of L(N, D, h̄)/L(N, D, h)
     common: jax.Array  # (pattern, checkpoint, coefficient) of surface and curve, whitened
     apart: jax.Array  # (pattern, checkpoint, step) of the paths, whitened
     observed: jax.Array  # (pattern, checkpoint, target) whether it was measured
@@ -80,7 +82,7 @@ class Misfit(NamedTuple):
     length: jax.Array  # (step) octaves of each piece of the paths
 
     def target(self, targets: slice) -> Misfit:
-        """Those of some targets."""
+        """The arrays of the given targets."""
         return self._replace(
             ratio=self.ratio[:, targets],
             observed=self.observed[..., targets],
@@ -90,7 +92,9 @@ class Misfit(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """Where the runs pin the discrepancy: cells of the surface, directions of mixtures, knots of paths and curve.
+    """Cells of the surface, directions of mixtures, and knots of the paths and of the curve.
+
+    The runs inform the discrepancy there.
 
     Attributes:
         scale: N₀ and D₀.
@@ -98,10 +102,10 @@ class Cells:
         width: rounding of the cells in octaves.
         points: cells (cell, 2) in octaves from the reference.
         directions: (domain, direction) so that ψ = (h − h̄) @ directions.
-        along: of the paths in log N and in log D.
+        along: knots of the paths in log N and in log D.
         ends: knots of the curve of unfinished runs, in octaves before the end, from 0.
         low, high: smallest and largest fitted N and D (2).
-        orthogonal: whether the surface is orthogonal to what a law can bend to.
+        orthogonal: whether the surface is orthogonal to the derivatives of a law in its parameters.
     """
 
     scale: Scale
@@ -124,10 +128,10 @@ class Cells:
         centre: np.ndarray,
         orthogonal: bool = True,
     ) -> Cells:
-        """The cells of the given runs; cells are merged where there would be too many.
+        """Cells of the given runs, merged where there would be too many.
 
         Args:
-            designs: of the runs.
+            designs: designs of the runs.
             octaves_left: octaves (run) from each row to the end of its run's schedule.
             scale: N₀ and D₀.
             centre: h̄ (domain).
@@ -165,14 +169,14 @@ class Cells:
         loss_se: np.ndarray,
         pad: bool,
     ) -> Misfit:
-        """The arrays of the likelihood.
+        """Arrays of the likelihood.
 
         Args:
-            designs: of the runs.
+            designs: designs of the runs.
             octaves_left: octaves (run) from each row to the end of its run's schedule.
-            late: log D/D₀ (run) as the noise reads it.
+            late: log D/D₀ (run) for the noise; see `Reference.late`.
             train_run: position (run) of the training run of each row.
-            loss: measured losses (run, target), NaN where nothing was.
+            loss: measured losses (run, target), NaN where there is none.
             loss_se: standard errors (run, target).
             pad: whether to round sizes up, so that tables of similar size share a compiled program.
         """
@@ -190,14 +194,11 @@ class Cells:
         )
         _, first, pattern = np.unique(flat, axis=0, return_index=True, return_inverse=True)
         psi = (designs.mixture[rows[:, 0]] - self.centre) @ self.directions
-        inside = self.inside & bool(
-            psi.shape[1]
-        )  # where mixtures are all the same no path moves them apart
+        inside = self.inside & bool(psi.shape[1])  # no paths when all mixtures are the same
 
         def full(size: int, minimum: int) -> int:
-            return (
-                padded(size, minimum if size else 1) if pad else max(size, 1)
-            )  # no array is empty
+            # no array is empty
+            return padded(size, minimum if size else 1) if pad else max(size, 1)
 
         runs, groups, patterns = (
             full(len(designs), 32),
@@ -238,42 +239,48 @@ class Cells:
             width=_filled(WANDERS * np.sqrt(np.diff(self.ends)), knots, value=1.0),
             length=_filled(self.steps[inside], steps, value=1.0),
         )
-        return Misfit(
-            **arrays
-        )  # NumPy arrays: they become JAX's, in its precision, where they are used
+        # NumPy arrays, which JAX converts, in its current precision, where they are used
+        return Misfit(**arrays)
 
     def nearest(self, x: np.ndarray) -> np.ndarray:
         """Position (run) of the cell nearest to each point (run, 2) in octaves."""
         return np.argmin(np.linalg.norm(x[:, None] - self.points[None], axis=2), axis=1)
 
     def before_end(self, octaves_left: np.ndarray) -> np.ndarray:
-        """Share (run, knot) of each piece of the curve of unfinished runs that lies before a row's end."""
+        """Share (run, knot) of each piece of the schedule curve between a row and its run's end."""
         return np.clip((octaves_left[:, None] - self.ends[:-1]) / np.diff(self.ends), 0.0, 1.0)
 
     def passed(self, x: np.ndarray) -> np.ndarray:
-        """Share (run, step) of each piece of the paths between the reference and points (run, 2) in octaves."""
+        """Share (run, step) of each piece of the paths between the reference and a point.
+
+        Args:
+            x: points (run, 2) in octaves.
+        """
         return np.concatenate(
             [path.passed(x[:, axis]) for axis, path in enumerate(self.along)], axis=1
         )
 
     @property
     def inside(self) -> np.ndarray:
-        """Whether each piece of the paths lies inside the runs (step)."""
+        """Whether each piece (step) of the paths lies inside the range of the runs."""
         return np.concatenate([path.inside for path in self.along])
 
     @property
     def steps(self) -> np.ndarray:
-        """Octaves of each piece of the paths (step)."""
+        """Length in octaves of each piece (step) of the paths."""
         return np.concatenate([path.length for path in self.along])
 
     def basis(self, designs: Designs) -> np.ndarray:
-        """ψⱼ(h) times the share of every piece of the paths between reference and design (run, direction × step)."""
+        """Basis (run, direction × step) of the paths at the given designs.
+
+        An entry is ψⱼ(h) times the share of a piece of the paths between reference and design.
+        """
         psi = (designs.mixture - self.centre) @ self.directions
         passed = self.passed(octaves(designs, self.scale))
         return (psi[:, :, None] * passed[:, None, :]).reshape(len(designs), -1)
 
     def slopes(self, scale: Scale) -> np.ndarray:
-        """How every piece of the paths tilts the loss at one scale over the weights (domain, direction × step)."""
+        """Gradient of `basis` in the mixture (domain, direction × step), at one scale."""
         point = np.log2([[scale.params / self.scale.params, scale.tokens / self.scale.tokens]])
         passed = self.passed(point)[0]
         return (self.directions[:, :, None] * passed).reshape(len(self.directions), -1)
@@ -293,10 +300,14 @@ class Cells:
 
     @cached_property
     def root(self) -> np.ndarray:
-        """From whitened coefficients to the surface at the cells (cell, coefficient), for s = 1."""
+        """Square root (cell, coefficient) of the covariance of the surface at the cells.
+
+        It maps whitened coefficients to the surface, for s = 1.
+        """
         covariance = self._covariance(self.points, self.points)
         if self.orthogonal:
-            bends = covariance @ law_bends(self.points)  # of the cells with what a law can bend to
+            # K − K B (Bᵀ K B)⁺ Bᵀ K, with B the derivatives of a law at the cells
+            bends = covariance @ law_bends(self.points)
             gram = law_bends(self.points).T @ bends
             covariance = (
                 covariance - bends @ np.linalg.pinv(gram, rcond=SINGULAR, hermitian=True) @ bends.T
@@ -306,11 +317,14 @@ class Cells:
         return vectors[:, keep] * np.sqrt(values[keep])
 
     def extend(self, designs: Designs) -> tuple[np.ndarray, np.ndarray]:
-        """The surface at new designs given its values at the cells: weights (run, cell) and covariance root (run, run).
+        """Conditional distribution of the surface at new designs, given its values at the cells.
 
         f(new) = weights @ f(cells) + s · root @ ξ with ξ standard normal: kriging, exact for a
-        Brownian surface. Given its values at all cells it no longer matters that they are
-        orthogonal to something.
+        Brownian surface. Given the values at all cells, the condition of orthogonality is met and
+        has no further effect.
+
+        Returns:
+            The weights (run, cell) and the root (run, run) of the conditional covariance.
         """
         x = octaves(designs, self.scale)
         cell = self.nearest(x)
@@ -325,7 +339,10 @@ class Cells:
         return weights, root
 
     def _covariance(self, x: np.ndarray, other: np.ndarray) -> np.ndarray:
-        """Of W between points (point, 2) before it is orthogonal: then its level is free, else it is 0 at (0, 0)."""
+        """Covariance of W between points (point, 2), before the condition of orthogonality.
+
+        With that condition the level of W is free, without it W is 0 at (0, 0).
+        """
         return brownian(x, other) + (LEVEL**2 if self.orthogonal else 0.0)
 
 
@@ -336,7 +353,7 @@ def _filled(array: np.ndarray, *sizes: int, value: float = 0.0) -> np.ndarray:
 
 
 def _checkpoints(train_run: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows (group, checkpoint) of every training run, in order of N and D, and how many there are (group)."""
+    """Rows (group, checkpoint) of every training run, ordered by N and D, and counts (group)."""
     _, counts = np.unique(train_run, return_counts=True)
     order = np.lexsort((x[:, 1], x[:, 0], train_run))
     place = np.concatenate([np.arange(n) for n in counts])
@@ -348,7 +365,7 @@ def _checkpoints(train_run: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.n
 def _ratios(
     loss: np.ndarray, cell: np.ndarray, rows: np.ndarray, observed: np.ndarray
 ) -> np.ndarray:
-    """Typical loss at the scales of a training run over its own (group, target), as measured."""
+    """Measured ratio (group, target) of the mean loss at a training run's scales to its own."""
     with np.errstate(invalid="ignore"):
         log_loss = np.log(loss)
     measured = np.isfinite(log_loss)
@@ -365,7 +382,7 @@ def _ratios(
 
 
 def _directions(mixture: np.ndarray) -> np.ndarray:
-    """Principal directions of the distinct mixtures (domain, direction), scaled to a total variance of 1."""
+    """Principal directions (domain, direction) of the distinct mixtures, of total variance 1."""
     distinct = np.unique(mixture, axis=0)
     if mixture.shape[1] < 2 or len(distinct) < 2:
         return np.zeros((mixture.shape[1], 0))

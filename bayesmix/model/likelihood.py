@@ -22,7 +22,7 @@ from bayesmix.model.discrepancy import (
 from bayesmix.model.noise import Grouped, Noise, Rows
 
 DRIFT = Scales._fields
-"""Scales of the discrepancy among the runs: given them, and the law, it is Gaussian."""
+"""Sites of the discrepancy among the runs, which is Gaussian given these scales and the law."""
 
 
 def expected_loss(law: Law, theta: Mapping[str, jax.Array], data: Data) -> jax.Array:
@@ -45,7 +45,7 @@ def reference_loss(law: Law, theta: Mapping[str, jax.Array], data: Data) -> jax.
 
 
 class Form(NamedTuple):
-    """The static part of a model: what is compiled."""
+    """The static part of a model, on which its compiled programs depend."""
 
     law: Law
     noise: Noise
@@ -60,7 +60,7 @@ class Form(NamedTuple):
 def relative_errors(
     form: Form, theta: Mapping[str, jax.Array], data: Data
 ) -> tuple[Errors, jax.Array]:
-    """Relative errors of the law for all targets, a last axis of `Errors`, and its losses (run, target).
+    """Relative errors of the law, with a last axis of targets, and its losses (run, target).
 
     The scatter of each training run is Gaussian given its weight.
     """
@@ -97,7 +97,7 @@ def log_likelihood(form: Form, theta: Mapping[str, jax.Array], data: Data) -> ja
 def log_likelihood_by_run(
     noise: Noise, theta: Mapping[str, jax.Array], loss: jax.Array, data: Data
 ) -> jax.Array:
-    """Log density (train_run, target) of the observed losses around the expected ones (run, target)."""
+    """Log density (train_run, target) of the observed losses, given expected ones (run, target)."""
     runs = data.weight.shape[0]
     measured = jnp.where(data.observed, data.loss, jnp.nan)
 
@@ -111,7 +111,10 @@ def log_likelihood_by_run(
 
 
 class Measured(dist.Distribution):
-    """Losses (run, target) that a table would measure, under given parameters; all dimensions are one event."""
+    """Distribution of the measured losses (run, target) of a table, given the parameters.
+
+    All dimensions are one event.
+    """
 
     support = dist.constraints.independent(dist.constraints.positive, 2)  # pyright: ignore
 
@@ -120,11 +123,11 @@ class Measured(dist.Distribution):
         super().__init__(event_shape=data.loss.shape)
 
     def log_prob(self, value: Any, intermediates: Any = None) -> jax.Array:
-        """Of the observed ones among the losses."""
+        """Log density of the observed losses."""
         return log_likelihood(self.form, self.theta, self.data._replace(loss=value)).sum()
 
     def sample(self, key: Any, sample_shape: tuple[int, ...] = ()) -> jax.Array:
-        """Discrepancy, run effects and jitter from their priors given the parameters."""
+        """Losses with discrepancy, run effects and jitter drawn given the parameters."""
         assert sample_shape == ()
         drift_key, noise_key = jax.random.split(key)
         theta, targets = dict(self.theta), self.data.loss.shape[1]

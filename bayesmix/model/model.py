@@ -29,13 +29,13 @@ RETIRED = {
     "run_share": "run_effect, the size of what the checkpoints of a run share",
     "drift_far": "extrapolation, the share of the law's own fall beyond the runs",
 }
-"""Sites of earlier versions, and what is in their place: cards leave their priors out, with a warning."""
+"""Retired sites and their replacements; cards ignore priors of retired sites, with a warning."""
 
 
 def program(
     form: Form, prior: Mapping[str, dist.Distribution], data: Data, observe: bool = True
 ) -> None:
-    """The NumPyro statements: a plate of targets with parameters of their own, and the table of measured losses."""
+    """NumPyro program: a plate of targets with their own parameters, and the measured losses."""
     theta = {}
     with numpyro.plate("target", data.loss.shape[1], dim=-1):
         for site, belief in prior.items():
@@ -50,7 +50,7 @@ def program(
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """Law + prior + noise + discrepancy: what is assumed before the runs are seen.
+    """Generative model of the measured losses: law, prior, noise and discrepancy.
 
     A model is a plain NumPyro callable: `model(runs, loss=None)` with any NumPyro utility; with
     `loss=None` the losses are drawn, otherwise they are observed.
@@ -58,12 +58,12 @@ class Model:
     Args:
         law: the scaling law.
         prior: overrides of the default priors, site → distribution.
-        noise: how measured losses scatter around the expected ones.
-        discrepancy: how the law itself is wrong; None believes the law at every scale, which makes
-            bands too narrow.
-        name: a word for tables and reports; by default the name of the law.
-        pooling: "none", or "partial" to let the targets share what they have in common when the
-            model is fitted; see `inference.laplace.pooled`.
+        noise: distribution of the measured losses around the expected ones.
+        discrepancy: model of the error of the law itself; None trusts the law at every scale,
+            which makes bands too narrow.
+        name: label in tables and reports; by default the name of the law.
+        pooling: "none", or "partial" for partial pooling of the targets when the model is fitted;
+            see `inference.laplace.pooled`.
     """
 
     law: Law
@@ -92,11 +92,11 @@ class Model:
 
     @property
     def form(self) -> Form:
-        """The static part."""
+        """The static part of the model: law, noise and discrepancy."""
         return Form(self.law, self.noise, self.discrepancy)
 
     def priors(self, domains: int) -> dict[str, dist.Distribution]:
-        """The prior of every site, defaults and overrides, for one target and the given number of domains.
+        """Prior of every site, defaults and overrides, for one target and a number of domains.
 
         Raises:
             InputError: an override names a site the model does not have, or has another shape.
@@ -132,7 +132,10 @@ class Model:
         )
 
     def bind(self, runs: Runs) -> BoundModel:
-        """The same model with its amplitudes defined in the middle of the runs; as it is where it is bound already."""
+        """The same model with its amplitudes defined in the middle of the runs.
+
+        A model that is bound already is returned unchanged.
+        """
         return self.at(Reference.of(runs))
 
     def __call__(self, runs: Runs, loss: np.ndarray | None = None) -> None:
@@ -147,10 +150,10 @@ class Model:
 
 @dataclass(frozen=True, eq=False)
 class BoundModel(Model):
-    """A model whose amplitudes are defined: it can read runs, and is what is fitted.
+    """A model bound to a reference, so that it can read runs and be fitted.
 
     Args:
-        reference: where amplitudes are defined.
+        reference: scale, mixture and units of loss at which amplitudes are defined.
     """
 
     reference: Reference = field(kw_only=True)
@@ -165,14 +168,14 @@ class BoundModel(Model):
 
     @property
     def unbound(self) -> Model:
-        """The same model before it has seen any runs."""
+        """The same model without a reference."""
         return Model(**{f.name: getattr(self, f.name) for f in fields(Model)})
 
     def cells(self, runs: Runs | Designs) -> Cells | None:
-        """Where these runs pin the discrepancy; None without a discrepancy."""
+        """Cells at which these runs inform the discrepancy; None without a discrepancy."""
         if self.discrepancy is None:
             return None
-        if isinstance(runs, Runs):  # rows without a loss pin nothing
+        if isinstance(runs, Runs):  # rows without a loss do not inform it
             observed = np.isfinite(runs.loss).any(axis=1)
             runs = runs.take(observed) if observed.any() else runs
         octaves_left = runs.octaves_left if isinstance(runs, Runs) else np.zeros(len(runs))
@@ -181,5 +184,5 @@ class BoundModel(Model):
         return Cells.of(designs, octaves_left, reference.scale, reference.mixture, orthogonal)
 
     def data(self, runs: Runs, pad: bool = False) -> Data:
-        """The runs as the program reads them, with all their targets; see `Data`."""
+        """Arrays of the runs, with all their targets; see `Data`."""
         return Data.of(runs, self.reference, runs.targets, pad, self.cells(runs))

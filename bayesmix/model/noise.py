@@ -1,4 +1,4 @@
-"""`Noise`: how a measured loss scatters around the loss that is expected."""
+"""`Noise`: the distribution of measured losses around the expected ones."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ import numpyro.distributions as dist
 from jax.scipy.special import gammaln
 
 MOST_NU = 1000.0
-"""Beyond, a Student-t is Gaussian to rounding, while its normalising constant loses all digits."""
+"""Largest ν: above it a Student-t is Gaussian to rounding, and its constant loses all digits."""
 
 Theta = Mapping[str, jax.Array]
 
 
 class HeavyTailed(dist.StudentT):
-    """A Student-t that is quick to draw from: by Bailey's polar method, from two uniforms.
+    """Student-t distribution with fast sampling by Bailey's polar method, from two uniforms.
 
-    √(ν (U^(−2/ν) − 1)) cos 2πV has ν degrees of freedom (Bailey 1994, Mathematics of Computation
-    62, 779–781). NumPyro divides by the root of a gamma variate, which JAX draws by rejection, one
-    after the other.
+    √(ν (U^(−2/ν) − 1)) cos 2πV, with U and V uniform, is Student-t with ν degrees of freedom
+    (Bailey 1994, Mathematics of Computation 62, 779–781). NumPyro divides by the root of a gamma
+    variate, which JAX draws by rejection, one after the other.
     """
 
     df: Any
@@ -39,7 +39,7 @@ class HeavyTailed(dist.StudentT):
 
 
 class Rows(NamedTuple):
-    """What the noise needs to know of the measured points of one target."""
+    """Training run, tokens and standard error of the measured rows of one target."""
 
     train_run: jax.Array  # (run) position of the training run a row is a checkpoint of
     late: jax.Array  # (run) log D/D₀
@@ -57,7 +57,7 @@ class Noise(abc.ABC):
 
     @abc.abstractmethod
     def sample(self, theta: Theta, loss: jax.Array, rows: Rows, key: jax.Array) -> jax.Array:
-        """Measured losses (run) around the expected ones."""
+        """Draw measured losses (run) around the expected ones."""
 
     @abc.abstractmethod
     def around(self, theta: Theta, loss: jax.Array, rows: Rows) -> Any:
@@ -67,37 +67,39 @@ class Noise(abc.ABC):
     def log_prob_by_run(
         self, theta: Theta, loss: jax.Array, rows: Rows, measured: jax.Array, runs: int
     ) -> jax.Array:
-        """Log density (train_run) of the measured losses (run) of each training run; a missing loss adds nothing.
+        """Log density (train_run) of the measured losses (run) of each training run.
+
+        A missing loss adds nothing.
 
         Args:
             theta: the sites of the noise.
             loss: expected losses (run).
-            rows: what the noise needs to know of each.
-            measured: measured losses (run), NaN where nothing was.
-            runs: how many training runs there are room for.
+            rows: training run, tokens and standard error of each row.
+            measured: measured losses (run), NaN where there is none.
+            runs: size of the axis of training runs.
         """
 
     @abc.abstractmethod
     def spread(self, theta: Theta, loss: jax.Array, rows: Rows) -> tuple[jax.Array, jax.Array]:
-        """Scatter of each row (run), and of what the rows of one training run share (run), as standard deviations.
+        """Standard deviations of the scatter of each row and of the run effect, both (run).
 
-        Of the Gaussian scatter that tells as much about the loss as this one, that is has the same
-        Fisher information. Designs are compared by it: the variance of heavy tails says how wild
-        the outliers are, not how well the loss is measured.
+        They are those of a Gaussian with the same Fisher information about the loss. Designs are
+        compared by them rather than by the variance: the variance of heavy tails measures the
+        outliers, not how well the loss is measured.
         """
 
 
 class RowNoise(Noise):
-    """Noise that strikes every row on its own."""
+    """Noise that is independent between rows."""
 
     def sample(self, theta: Theta, loss: jax.Array, rows: Rows, key: jax.Array) -> jax.Array:
-        """Every row on its own."""
+        """Draw every row independently."""
         return self.around(theta, loss, rows).sample(key)
 
     def log_prob_by_run(
         self, theta: Theta, loss: jax.Array, rows: Rows, measured: jax.Array, runs: int
     ) -> jax.Array:
-        """The sum over the rows of each training run."""
+        """Sum (train_run) of the log densities of the rows of each training run."""
         observed = jnp.isfinite(measured)
         log_prob = self.around(theta, loss, rows).log_prob(jnp.where(observed, measured, loss))
         return jax.ops.segment_sum(
@@ -106,24 +108,26 @@ class RowNoise(Noise):
 
 
 class ByRun(NamedTuple):
-    """What a Gaussian density of the errors of each training run consists of, arrays (train_run)."""
+    """Terms of the Gaussian log density of the errors of each training run, arrays (train_run)."""
 
     square: jax.Array  # eᵀ V⁻¹ e
     log_det: jax.Array  # log |V|
-    rows: jax.Array  # how many were measured
+    rows: jax.Array  # number of measured rows
 
 
 def by_run(
     error: jax.Array, variance: jax.Array, shared: jax.Array, train_run: jax.Array, runs: int
 ) -> ByRun:
-    """V = diag(variance) + shared 1 1ᵀ within each training run: determinant and inverse by a correction of rank 1.
+    """Terms of the Gaussian log density with V = diag(variance) + shared 1 1ᵀ in each training run.
+
+    Determinant and inverse follow by a correction of rank 1.
 
     Args:
-        error: of each row (run).
-        variance: of the row's own scatter (run), infinite where nothing was measured.
-        shared: variance of what the rows of one training run share, () or (train_run).
+        error: error of each row (run).
+        variance: variance of the row's own scatter (run), infinite where nothing was measured.
+        shared: variance of the effect that the rows of one training run share, () or (train_run).
         train_run: position of the training run of each row (run).
-        runs: how many training runs there are room for.
+        runs: size of the axis of training runs.
     """
     observed = jnp.isfinite(variance)
     finite = jnp.where(observed, variance, 1.0)
@@ -133,6 +137,7 @@ def by_run(
     def total(values: jax.Array) -> jax.Array:
         return jax.ops.segment_sum(values, train_run, num_segments=runs)
 
+    # eᵀ V⁻¹ e = Σ p e² − s (Σ p e)²/(1 + s Σ p), log |V| = log(1 + s Σ p) − Σ log p
     weight, pull = total(p), total(p * e)
     square = total(p * e**2) - shared / (1 + shared * weight) * pull**2
     return ByRun(
@@ -144,18 +149,18 @@ def by_run(
 
 @dataclass(frozen=True)
 class Grouped(Noise):
-    """Measured loss = L (1 + u + ε): an effect u that the checkpoints of one training run share, and jitter ε of each.
+    """Measured loss = L (1 + u + ε): a run effect u, and a jitter ε of each checkpoint.
 
-    The errors of one training run together are Student-t with ν degrees of freedom, so that a run
-    gone wrong counts less, all its checkpoints with it. Their scale matrix has the shared part τ²
-    and on the diagonal σ² (1 + κ² D₀/D)/(1 + κ²) + (se/L)² more. So eleven checkpoints do not count
-    as eleven runs, and early checkpoints count less than late ones.
+    The checkpoints of one training run share u. Their errors are jointly Student-t with ν degrees
+    of freedom, which gives an outlying run, with all its checkpoints, less weight. The scale matrix
+    has the shared part τ² and on the diagonal σ² (1 + κ² D₀/D)/(1 + κ²) + (se/L)² more. So eleven
+    checkpoints do not count as eleven runs, and early checkpoints count less than late ones.
 
     | symbol | site | shape | support | unit | meaning |
     |---|---|---|---|---|---|
-    | σ | `sigma` | () | > 0 | – | scatter of each row of its own at the middle D, a fraction of the loss |
-    | τ | `run_effect` | () | > 0 | – | scatter that the rows of a run share, a fraction of the loss |
-    | κ | `early` | () | > 0 | – | how much more early checkpoints jitter than late ones |
+    | σ | `sigma` | () | > 0 | – | jitter of a row at the middle D, a fraction of the loss |
+    | τ | `run_effect` | () | > 0 | – | scatter of the run effect, a fraction of the loss |
+    | κ | `early` | () | > 0 | – | excess jitter of early checkpoints over late ones |
 
     Args:
         nu: ν, degrees of freedom.
@@ -166,10 +171,11 @@ class Grouped(Noise):
     name: ClassVar[str] = "grouped"
 
     def priors(self) -> dict[str, dist.Distribution]:
-        """Jitter of 0.3 % within a factor of 5; effects of seeds, tenths of a percent; early rows a little worse.
+        """Default priors of σ, τ and κ.
 
-        The prior of τ has a Gaussian tail: runs that differ by several percent differ in what the
-        law should explain.
+        Jitter of 0.3 % within a factor of 5, run effects (seeds) of tenths of a percent, and early
+        rows a little worse. The prior of τ has a Gaussian tail: differences of several percent
+        between runs are for the law to explain.
         """
         return {
             "sigma": dist.LogNormal(math.log(0.003), 1.0),
@@ -178,17 +184,18 @@ class Grouped(Noise):
         }
 
     def effect(self, theta: Theta) -> jax.Array:
-        """Squared scale of u."""
+        """Squared scale τ² of the run effect u."""
         return theta["run_effect"] ** 2
 
     def jitter(self, theta: Theta, loss: jax.Array, rows: Rows) -> jax.Array:
-        """Squared scale (run) of ε, relative to the squared loss."""
+        """Squared scale (run) of the jitter ε, relative to the squared loss."""
+        # σ² (1 + κ² D₀/D)/(1 + κ²) + (se/L)²
         early = theta["early"] ** 2
         growth = (1 + early * jnp.exp(-rows.late)) / (1 + early)
         return theta["sigma"] ** 2 * growth + (rows.loss_se / loss) ** 2
 
     def sample(self, theta: Theta, loss: jax.Array, rows: Rows, key: jax.Array) -> jax.Array:
-        """One effect and one scale a training run, one jitter a row."""
+        """Draw one effect and one scale per training run, and one jitter per row."""
         effect_key, jitter_key, scale_key = jax.random.split(key, 3)
         effect = jnp.sqrt(self.effect(theta)) * jax.random.normal(effect_key, loss.shape)
         jitter = jnp.sqrt(self.jitter(theta, loss, rows)) * jax.random.normal(
@@ -198,7 +205,7 @@ class Grouped(Noise):
         return loss * (1 + scale[rows.train_run] * (effect[rows.train_run] + jitter))
 
     def around(self, theta: Theta, loss: jax.Array, rows: Rows) -> Any:
-        """StudentT(ν, L, L √(τ² + the jitter's square))."""
+        """StudentT(ν, L, L √(τ² + `jitter`))."""
         return HeavyTailed(
             self.nu, loss, loss * jnp.sqrt(self.effect(theta) + self.jitter(theta, loss, rows))
         )
@@ -206,11 +213,12 @@ class Grouped(Noise):
     def log_prob_by_run(
         self, theta: Theta, loss: jax.Array, rows: Rows, measured: jax.Array, runs: int
     ) -> jax.Array:
-        """The multivariate Student-t density of the rows of each training run."""
+        """Multivariate Student-t log density of the rows of each training run."""
         observed = jnp.isfinite(measured)
         error = jnp.where(observed, measured, loss) / loss - 1
         variance = jnp.where(observed, self.jitter(theta, loss, rows), jnp.inf)
         square, log_det, count = by_run(error, variance, self.effect(theta), rows.train_run, runs)
+        # log Γ((ν+n)/2) − log Γ(ν/2) − n/2 log νπ − ½ log |V| − (ν+n)/2 log(1 + eᵀV⁻¹e/ν) − Σ log L
         half = 0.5 * (self.nu + count)
         units = jax.ops.segment_sum(jnp.where(observed, jnp.log(loss), 0.0), rows.train_run, runs)
         constant = (
@@ -219,33 +227,40 @@ class Grouped(Noise):
         return constant - 0.5 * log_det - half * jnp.log1p(square / self.nu) - units
 
     def weight(self, square: jax.Array, count: jax.Array) -> jax.Array:
-        """Expected precision of training runs with these squared errors and numbers of rows, relative to σ's."""
+        """Expected latent precision (ν + n)/(ν + eᵀV⁻¹e) of training runs.
+
+        Args:
+            square: squared errors eᵀV⁻¹e.
+            count: numbers n of measured rows.
+        """
         return (self.nu + count) / (self.nu + square)
 
     def draw_weight(self, square: jax.Array, count: jax.Array, key: jax.Array) -> jax.Array:
-        """One draw of what `weight` is the mean of."""
+        """One draw of the latent precision, whose mean is `weight`."""
         return 2 * jax.random.gamma(key, 0.5 * (self.nu + count)) / (self.nu + square)
 
     def spread(self, theta: Theta, loss: jax.Array, rows: Rows) -> tuple[jax.Array, jax.Array]:
-        """Jitter and run effect in nats, of a Gaussian with the information of a run of one row."""
+        """Jitter and run effect in nats, for a Gaussian with the information of a one-row run."""
         like = loss * math.sqrt((self.nu + 3) / (self.nu + 1))
         return like * jnp.sqrt(self.jitter(theta, loss, rows)), like * jnp.sqrt(self.effect(theta))
 
 
 @dataclass(frozen=True)
 class StudentT(RowNoise):
-    """Measured loss ~ StudentT(ν, L, L·σ): mostly a fraction σ of the loss, now and then an outlier.
+    """Measured loss ~ StudentT(ν, L, L·σ), independent between rows: scatter with outliers.
 
     | symbol | site | shape | support | unit | meaning |
     |---|---|---|---|---|---|
     | σ | `sigma` | () | > 0 | – | scatter as a fraction of the loss |
-    | ν | `nu` | () | > 2 | – | degrees of freedom: small means heavy tails; above 2 the scatter has a variance |
+    | ν | `nu` | () | > 2 | – | degrees of freedom, small for heavy tails |
+
+    Above 2 degrees of freedom the scatter has a variance.
     """
 
     name: ClassVar[str] = "student-t"
 
     def priors(self) -> dict[str, dist.Distribution]:
-        """Scatter of 0.5 % within a factor of 5, tails anywhere between heavy and Gaussian."""
+        """Default priors: scatter of 0.5 % within a factor of 5, tails from heavy to Gaussian."""
         above_two = dist.transforms.AffineTransform(2.0, 1.0, domain=dist.constraints.positive)
         return {
             "sigma": dist.LogNormal(math.log(0.005), 1.0),
@@ -258,14 +273,17 @@ class StudentT(RowNoise):
         return HeavyTailed(jnp.minimum(theta["nu"], MOST_NU), loss, scale)
 
     def spread(self, theta: Theta, loss: jax.Array, rows: Rows) -> tuple[jax.Array, jax.Array]:
-        """L σ √((ν + 3)/(ν + 1)): the Fisher information of a Student-t about its location is (ν + 1)/((ν + 3) s²)."""
+        """√((L σ)² + se²) √((ν + 3)/(ν + 1)), and no run effect.
+
+        The Fisher information of a Student-t about its location is (ν + 1)/((ν + 3) s²).
+        """
         scale = jnp.sqrt((loss * theta["sigma"]) ** 2 + rows.loss_se**2)
         return scale * jnp.sqrt((theta["nu"] + 3) / (theta["nu"] + 1)), jnp.zeros_like(loss)
 
 
 @dataclass(frozen=True)
 class Gaussian(RowNoise):
-    """Measured loss ~ Normal(L, L·σ): every row scatters alike and on its own, no outliers.
+    """Measured loss ~ Normal(L, L·σ), independent between rows: scatter without outliers.
 
     | symbol | site | shape | support | unit | meaning |
     |---|---|---|---|---|---|
@@ -275,7 +293,7 @@ class Gaussian(RowNoise):
     name: ClassVar[str] = "gaussian"
 
     def priors(self) -> dict[str, dist.Distribution]:
-        """Scatter of 0.5 % within a factor of 5."""
+        """Default prior: scatter of 0.5 % within a factor of 5."""
         return {"sigma": dist.LogNormal(math.log(0.005), 1.0)}
 
     def around(self, theta: Theta, loss: jax.Array, rows: Rows) -> Any:
@@ -283,5 +301,5 @@ class Gaussian(RowNoise):
         return dist.Normal(loss, jnp.sqrt((loss * theta["sigma"]) ** 2 + rows.loss_se**2))
 
     def spread(self, theta: Theta, loss: jax.Array, rows: Rows) -> tuple[jax.Array, jax.Array]:
-        """√((L σ)² + se²)."""
+        """√((L σ)² + se²), and no run effect."""
         return jnp.sqrt((loss * theta["sigma"]) ** 2 + rows.loss_se**2), jnp.zeros_like(loss)

@@ -1,4 +1,4 @@
-"""`Prior`: what is believed of every parameter before the runs are seen."""
+"""`Prior`: the prior distribution of every parameter, by site."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from bayesmix.errors import InputError
 
 @jax.tree_util.register_pytree_node_class
 class Prior(Mapping[str, dist.Distribution]):
-    """An immutable mapping site → NumPyro distribution; `prior | {"alpha": ...}` is a new prior with overrides.
+    """An immutable mapping site → NumPyro distribution.
+
+    `prior | {"alpha": ...}` is a new prior with overrides.
 
     The prior of an amplitude (E, A, B, M) is in units of the smallest observed loss of its target,
     so that one prior serves targets whose losses differ and tables in nats or in bits.
@@ -48,7 +50,7 @@ class Prior(Mapping[str, dist.Distribution]):
         """Leaves in the order of the names of their fields.
 
         NumPyro orders the fields of a distribution by hashes that differ between processes. A
-        program that takes them as arguments would then be another one in every process, and never
+        program that takes them as arguments would then differ between processes, and would never
         be found in the cache of compiled programs.
         """
         leaves, tree = jax.tree.flatten(self._sites)
@@ -77,7 +79,7 @@ class Prior(Mapping[str, dist.Distribution]):
 
 @lru_cache
 def _order(tree: Any) -> tuple[int, ...]:
-    """Positions of the leaves of a mapping site → distribution, in the order of the names they have there."""
+    """Positions of the leaves of a mapping site → distribution, in the order of their names."""
     return tuple(_by_name(jax.tree.unflatten(tree, range(tree.num_leaves))))
 
 
@@ -99,7 +101,10 @@ def family(belief: dist.Distribution) -> type[dist.Distribution]:
 
 
 def interval(belief: dist.Distribution, prob: float) -> tuple[float, float]:
-    """Central interval of the (first entry of the) distribution that holds the given probability, from 20,000 draws."""
+    """Central interval that holds the given probability, from 20,000 draws.
+
+    The interval of a distribution with several entries is that of the first one.
+    """
     draws = np.asarray(belief.sample(jax.random.key(0), (20_000,))).reshape(20_000, -1)[:, 0]
     low, high = np.quantile(draws, [(1 - prob) / 2, (1 + prob) / 2])
     return float(low), float(high)

@@ -1,4 +1,4 @@
-"""`simulate`: runs that the model itself would produce, for demonstrations, checks and tests."""
+"""`simulate`: runs drawn from the model, for demonstrations, checks and tests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bayesmix.runtime.compute import enable_x64
 
 
 def reference_of(designs: Designs, targets: Sequence[str], unit: float = 1.0) -> Reference:
-    """The reference that runs of these designs would have, with the same unit of loss for every target."""
+    """Reference of runs with these designs, with the same unit of loss for every target."""
     return Reference.of(_blank(designs, targets, unit))
 
 
@@ -44,7 +44,7 @@ def simulate(
     unit: float = 3.0,
     seed: int = 0,
 ) -> Runs:
-    """Losses that the model would measure at the given designs.
+    """Runs at the given designs, with losses drawn from the model.
 
     Args:
         model: law, prior and noise; one that is not bound to runs is bound to the designs.
@@ -53,7 +53,7 @@ def simulate(
         parameters: site → value (target, ...), amplitudes in units of loss; by default one draw
             from the prior.
         unit: size of a loss in nats, where the model is not bound.
-        seed: of the parameters and of the noise.
+        seed: random seed of the parameters and of the noise.
 
     Returns:
         Runs with a loss for every design and target.

@@ -1,4 +1,4 @@
-"""What was predicted against what was then measured."""
+"""Plots of backtests: predicted against measured losses."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ MOST = 8
 
 
 def plot_coverage(backtest: Backtest, *, ax: Axes) -> Axes:
-    """Calibration: the share of left-out losses inside the bands against what the bands promise.
+    """Plot the share of left-out losses inside the bands against the level of the bands.
 
-    Bands that are right lie on the diagonal, bands that are too narrow below it.
+    Calibrated bands lie on the diagonal, bands that are too narrow below it.
 
     Args:
-        backtest: what `backtest` returned.
-        ax: where to draw.
+        backtest: result of `backtest`.
+        ax: axes to draw on.
     """
     figures = backtest.score
     levels = 100 * np.array(LEVELS)
@@ -74,14 +74,16 @@ def plot_coverage_by_size(
     level: float = 0.9,
     along: Literal["params", "tokens"] = "params",
 ) -> Axes:
-    """Share of left-out losses inside the band, at each size N or D, with what chance allows bands that are right.
+    """Plot the share of left-out losses inside the band at each size N or D.
+
+    The range that chance allows for calibrated bands is drawn too.
 
     Checkpoints and targets of one training run are counted as one, which is cautious.
 
     Args:
-        backtest: what `backtest` returned.
-        ax: where to draw.
-        level: of the band.
+        backtest: result of `backtest`.
+        ax: axes to draw on.
+        level: level of the band.
         along: whether sizes are N or D.
     """
     prediction, measured = backtest.prediction, backtest.measured
@@ -125,13 +127,13 @@ def plot_coverage_by_size(
 
 
 def plot_misses(backtest: Backtest, *, ax: Axes) -> Axes:
-    """Measured minus predicted loss of every left-out point, in percent, on top of the 90 % bands.
+    """Plot measured minus predicted loss of left-out points, in percent, over the 90 % bands.
 
-    Points are ordered by target, then by predicted loss; one band a point.
+    Points are ordered by target, then by predicted loss; each has its own band.
 
     Args:
-        backtest: what `backtest` returned.
-        ax: where to draw.
+        backtest: result of `backtest`.
+        ax: axes to draw on.
     """
     low, middle, high = backtest.prediction.quantile([0.05, 0.5, 0.95])
     start, ticks = 0, []

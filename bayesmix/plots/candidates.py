@@ -1,4 +1,4 @@
-"""What candidate runs are worth against what they cost."""
+"""Plot of the scores of candidate runs against their costs."""
 
 from __future__ import annotations
 
@@ -16,21 +16,26 @@ ORIGINS = {
     "replicate": "repeats",
 }
 LEAST = 1e-3
-"""Scores below this part of the highest are drawn at it: on a logarithmic axis they would be all there is to see."""
+"""Lowest score drawn, relative to the highest; lower scores are drawn at it.
+
+They would take up most of a logarithmic axis.
+"""
 
 
 def plot_candidates(
     appraisal: CandidateScores, *, ax: Axes, proposal: Proposal | None = None
 ) -> Axes:
-    """Score of every candidate run against its cost, with the runs that nothing cheaper equals joined by a line.
+    """Plot the score of every candidate run against its cost.
+
+    A line joins the Pareto-optimal runs.
 
     Above the dotted line a run lowers the expected regret by more than its FLOPs would, spent on a
     longer flagship run.
 
     Args:
-        appraisal: what `score_candidates` returned.
-        ax: where to draw.
-        proposal: what `propose` chose from the same candidates; marked.
+        appraisal: result of `score_candidates`.
+        ax: axes to draw on.
+        proposal: result of `propose` for the same candidates; its runs are marked.
     """
     top = float(appraisal.scores.max())
     scores = np.maximum(appraisal.scores, LEAST * top) if top > 0 else appraisal.scores

@@ -1,4 +1,4 @@
-"""How laws compare: elpd behind the best, and weight, by target."""
+"""Plot of a comparison of laws: elpd behind the best and stacking weight, by target."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from bayesmix.plots.style import COLOURS, MARKERS, calm, plain, rows_of, zero_li
 
 
 def plot_comparison(comparison: Comparison, *, ax: Axes) -> Axes:
-    """Log density per loss behind the best law of each target, with two standard errors over training runs.
+    """Plot the log density per loss behind the best law of each target.
 
-    Laws lie further left the worse they predict; the best law of a target lies at 0. The legend
-    gives the stacking weights over all targets.
+    Bars are two standard errors over training runs. Laws lie further left the worse they predict;
+    the best law of a target lies at 0. The legend gives the stacking weights over all targets.
 
     Args:
-        comparison: what `compare` returned.
-        ax: where to draw.
+        comparison: result of `compare`.
+        ax: axes to draw on.
     """
     targets = comparison.targets
     lines = rows_of(ax, targets)

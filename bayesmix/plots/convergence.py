@@ -1,4 +1,7 @@
-"""R-hat and effective sample size of all parameters at a glance; traces and ranks of one are ArviZ's to draw."""
+"""Plot of R-hat and effective sample size of all parameters.
+
+Traces and ranks of single parameters can be drawn with ArviZ.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +19,13 @@ LEAST = 1e-4
 
 
 def plot_convergence(posterior: Posterior, *, ax: Axes) -> Axes:
-    """R-hat against effective sample size, a dot a parameter and target; the shaded corners fail.
+    """Plot R-hat against effective sample size, one dot for each parameter and target.
 
-    The worst of the parameters that fail are named.
+    Parameters in the shaded corners fail. The worst of the parameters that fail are named.
 
     Args:
         posterior: a fitted posterior.
-        ax: where to draw.
+        ax: axes to draw on.
     """
     diagnostics = mixing(posterior)
     ess = np.minimum(diagnostics.ess_bulk, diagnostics.ess_tail)

@@ -1,4 +1,4 @@
-"""Decisions in pictures: how far each share may move, and what acting now may cost."""
+"""Plots of decisions: ranges of near-optimal shares, and distribution of the regret."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ MARKS = {"natural": ("D", GREEN, 4.5), "uniform": ("|", GREY, 9.0)}
 
 @renamed(most="max_domains")
 def plot_shares(decision: Decision, *, ax: Axes, max_domains: int = 20) -> Axes:
-    """The chosen share of every domain, and its range over the mixtures that do as well.
+    """Plot the chosen share of every domain and its range over near-optimal mixtures.
 
     Largest share on top; natural, where it is known, and uniform are marked. Where no mixture is
     within the tolerance, the bars are the central 90 % of the draws' own best shares instead, and
     the legend says so.
 
     Args:
-        decision: what `decide` returned.
-        ax: where to draw.
-        max_domains: at most so many domains; what the others have together is said in a corner.
+        decision: result of `decide`.
+        ax: axes to draw on.
+        max_domains: largest number of domains; a note gives the total share of the others.
     """
     mixture, near_optimal = decision.mixture, decision.near_optimal
     order = sorted(mixture.domains, key=lambda d: -mixture[d])
@@ -77,18 +77,20 @@ def plot_shares(decision: Decision, *, ax: Axes, max_domains: int = 20) -> Axes:
 
 
 def plot_regret(decision: Decision, *, ax: Axes, bins: int = 40) -> Axes:
-    """How the cost of acting now is distributed over the draws, in nats against the best mixture of each draw.
+    """Plot the distribution of the regret of acting now over the draws, in nats.
+
+    The regret is the loss above that of the best mixture of each draw.
 
     Args:
-        decision: what `decide` returned.
-        ax: where to draw.
-        bins: of the histogram.
+        decision: result of `decide`.
+        ax: axes to draw on.
+        bins: number of bins of the histogram.
     """
     losses = decision.regret.losses
     high, end = (float(q) for q in np.quantile(losses, [0.95, 0.995]))
     outliers = int(
         (losses > end).sum()
-    )  # one draw far out would squeeze all others into the first bins
+    )  # one outlier would squeeze all other draws into the first bins
     label = f"{len(losses)} draws" + (f", {outliers} further right" if outliers else "")
     ax.hist(
         losses,

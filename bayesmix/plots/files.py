@@ -25,7 +25,7 @@ INKS = {
     ORANGE.lower(): f"var(--orange, {ORANGE})",
     GREEN.lower(): f"var(--green, {GREEN})",
 }
-"""Colours that a page may change, since what is seen on white is dim on black."""
+"""Colours that a page may replace, since colours for white are dim on black."""
 
 
 def save_plots(
@@ -37,13 +37,13 @@ def save_plots(
     """Draw plots side by side and write them to one file, which appears whole or not at all.
 
     Args:
-        path: where to; .png, .svg or .pdf.
-        *plots: each draws on the axes it is given.
-        width: of each plot, in inches.
-        height: of the figure, in inches.
+        path: path of the file; .png, .svg or .pdf.
+        *plots: functions that draw on the axes they are given.
+        width: width of each plot, in inches.
+        height: height of the figure, in inches.
 
     Raises:
-        InputError: the suffix is another one, or the path cannot be written to.
+        InputError: the suffix is unknown, or the path cannot be written to.
     """
     require_suffix(path)
     figure = Figure(figsize=(width * len(plots), height), layout="constrained")
@@ -54,7 +54,7 @@ def save_plots(
 
 
 def require_suffix(path: str | os.PathLike[str]) -> None:
-    """Refuse a file name that does not say which kind of figure it is, before any work is done."""
+    """Require the suffix of a known kind of figure, before any work is done."""
     suffix = Path(path).suffix
     if suffix not in SUFFIXES:
         expected = f"a suffix among {', '.join(SUFFIXES)}"
@@ -74,13 +74,15 @@ def svg_of(
     height: float = 3.2,
     ternary: bool = False,
 ) -> str:
-    """One plot as an ``<svg>`` element that goes into a page: no background, text as text, black as the page's own ink.
+    """One plot as an ``<svg>`` element of a page.
+
+    It has no background, text as text, and the page's text colour in place of black.
 
     Args:
-        plot: draws on the axes it is given.
-        name: a word that no other figure of the page has; identifiers in the element begin with it.
-        width: in inches.
-        height: in inches.
+        plot: function that draws on the axes it is given.
+        name: name unique in the page; identifiers in the element begin with it.
+        width: width in inches.
+        height: height in inches.
         ternary: whether the axes are ternary.
     """
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -90,7 +92,7 @@ def svg_of(
         matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}),
         warnings.catch_warnings(),
     ):
-        warnings.filterwarnings("ignore", "Glyph")  # the browser has fonts that matplotlib has not
+        warnings.filterwarnings("ignore", "Glyph")  # the browser has fonts that matplotlib lacks
         metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(sheet, format="svg", transparent=True, dpi=DPI, metadata=metadata)
     return _for_page(sheet.getvalue(), name)

@@ -1,4 +1,4 @@
-"""Which domain helps or harms which target, and how sure that is."""
+"""Plot of the effects of domains on targets, with their uncertainty."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from bayesmix.plots.style import plain, slanted
 
 COLOURS = "PuOr"  # orange is more loss, purple less; told apart by colour-blind readers
 WORDS = 60
-"""With no more cells than this, each says its number."""
-ROOM = 0.75  # inches that an interval takes
+"""Largest number of cells at which each shows its number."""
+ROOM = 0.75  # width of a text of an interval, in inches
 
 
 @renamed(most="max_domains", most_targets="max_targets")
 def plot_effects(
     effects: Effects, *, ax: Axes, max_domains: int = 20, max_targets: int = 40
 ) -> Axes:
-    """Change of the loss of each target (row) when one domain (column) gets more, as a heat map.
+    """Plot a heat map of the effect of more of each domain (column) on each target (row).
 
     Cells whose sign is not sure, with a central 90 % interval that holds 0, carry a cross. Columns
     are the domains with the largest effects, in the order of the table.
 
     Args:
-        effects: what `effects` returned.
-        ax: where to draw.
-        max_domains: at most so many domains.
-        max_targets: at most so many targets, those with the largest effects.
+        effects: result of `effects`.
+        ax: axes to draw on.
+        max_domains: largest number of domains.
+        max_targets: largest number of targets, those with the largest effects.
     """
     size = np.abs(effects.mean)
     columns = np.sort(np.argsort(-size.max(axis=0), kind="stable")[:max_domains])
@@ -76,7 +76,10 @@ def plot_effects(
 
 
 def _write(effects: Effects, rows: np.ndarray, columns: np.ndarray, limit: float, ax: Axes) -> None:
-    """The number of every cell, bold where the sign is sure, and its 90 % interval where there is room for it."""
+    """Write the number of every cell, bold where its sign is certain.
+
+    The 90 % interval is added where there is room for it.
+    """
     width = ax.figure.get_figwidth() * ax.get_position().width / len(columns)  # type: ignore[union-attr]
     roomy = width > ROOM
     for y, t in enumerate(rows):

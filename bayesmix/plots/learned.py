@@ -1,4 +1,4 @@
-"""Prior against posterior: what the runs taught."""
+"""Plots of prior against posterior."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 def plot_prior_posterior(
     posterior: Posterior, parameter: str, *, target: str, ax: Axes, seed: int = 0
 ) -> Axes:
-    """Density of one parameter before and after the runs were seen.
+    """Plot the prior and the posterior density of one parameter.
 
     Args:
         posterior: a fitted posterior.
         parameter: site, with the domain in brackets where it has one for each, such as ``alpha`` or
             ``gamma[web]``.
-        target: the target it belongs to.
-        ax: where to draw.
-        seed: of the prior draws.
+        target: the target of the parameter.
+        ax: axes to draw on.
+        seed: seed of the prior draws.
 
     Raises:
         InputError: there is no such parameter or target.
@@ -56,17 +56,18 @@ def plot_prior_posterior(
 def plot_learned(
     posterior: Posterior, *, target: str, ax: Axes, max_parameters: int = 30, seed: int = 0
 ) -> Axes:
-    """Where the posterior of every parameter of the law lies in its prior: 50 and 90 % intervals in prior quantiles.
+    """Plot the posterior of every parameter of the law in quantiles of its prior.
 
-    A bar over the whole width has learned nothing; one at an edge disagrees with the prior.
+    Bars are 50 and 90 % intervals. A bar over the whole width means that the runs do not inform the
+    parameter; one at an edge disagrees with the prior.
 
     Args:
         posterior: a fitted posterior.
         target: the target whose parameters are shown.
-        ax: where to draw.
-        max_parameters: at most so many parameters, those whose posterior is narrowest in these
+        ax: axes to draw on.
+        max_parameters: largest number of parameters, those whose posterior is narrowest in these
             quantiles.
-        seed: of the prior draws.
+        seed: seed of the prior draws.
     """
     prior, column = prior_draws(posterior, seed), posterior.targets.index(target)
     bars = {}

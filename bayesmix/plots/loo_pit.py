@@ -1,4 +1,4 @@
-"""Whether bands hold among the fitted runs."""
+"""Plot of leave-one-out calibration among the fitted runs."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ MOST = 8
 
 @renamed(found="loo_pit")
 def plot_loo_pit(loo_pit: LooPit, *, ax: Axes) -> Axes:
-    """ECDF of where each training run lies in what the others predict, minus that of uniform values.
+    """Plot the ECDF of leave-one-out PIT values minus that of uniform values.
 
-    Bands that are right stay in the grey band, which all targets together leave by chance once in
-    twenty. A rise, then a fall: losses below what is predicted; the other way: above. A slope up at
-    both ends: bands too narrow.
+    A PIT value is the position of a training run in what the others predict. Calibrated bands stay
+    in the grey band, which all targets together leave by chance once in twenty. A rise and then a
+    fall: losses below the predictions; the reverse: above. A slope up at both ends: bands too
+    narrow.
 
     Args:
-        loo_pit: what `loo_pit` returned.
-        ax: where to draw.
+        loo_pit: result of `loo_pit`.
+        ax: axes to draw on.
     """
     few_targets = len(loo_pit.targets) <= MOST
     longest = max(loo_pit.targets, key=lambda target: len(loo_pit.of(target)))

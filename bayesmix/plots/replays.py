@@ -1,4 +1,4 @@
-"""Replays of recorded runs: how fast each strategy gets to a good decision."""
+"""Plot of replays of recorded runs: quality of the decisions against FLOPs, by strategy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bayesmix.plots.style import COLOURS, calm, key_above, plain, times_axis, ze
 
 POINTS = 120
 FEW = 3
-"""With more strategies their bands hide each other."""
+"""Largest number of strategies with bands; more bands would hide each other."""
 WORDS = {
     "regret": "measured regret of the decision (nats)",
     "error": "mean error of the predicted losses (%)",
@@ -20,16 +20,16 @@ WORDS = {
 
 @renamed(what="metric")
 def plot_regret_by_flops(replays: Replays, *, ax: Axes, metric: str = "regret") -> Axes:
-    """Regret of the decision, or error of the predictions, against the FLOPs spent on runs, a curve a strategy.
+    """Plot regret of the decision, or error of the predictions, against FLOPs, by strategy.
 
-    Mean over the seeds that all strategies have, with twice its standard error where there are
-    several, of the first strategy alone where there are many strategies. Seeds begin with different
-    runs, so FLOPs are told in multiples of what those cost. A strategy that has ended keeps its
-    decision.
+    Each curve is a mean over the seeds that all strategies have. Where there are several seeds, a
+    band of twice its standard error is drawn, for the first strategy alone where there are many.
+    Seeds begin with different runs, so FLOPs are multiples of the cost of those. A strategy that
+    has ended keeps its decision.
 
     Args:
         replays: traces of strategies and seeds.
-        ax: where to draw.
+        ax: axes to draw on.
         metric: ``regret`` or ``error``.
     """
     spans = replays.spans()

@@ -1,4 +1,4 @@
-"""Loss along a line through the simplex: more of one domain, less of the others."""
+"""Plot of the loss along a line through the simplex: more of one domain, less of the others."""
 
 from __future__ import annotations
 
@@ -27,24 +27,25 @@ def plot_loss_by_share(
     other_domain: str | None = None,
     noise: bool = False,
 ) -> Axes:
-    """Expected loss as the share of one domain goes from 0 to all that can be given to it, with 50 and 90 % bands.
+    """Plot expected loss against the share of one domain, with 50 and 90 % bands.
 
-    Without `other_domain` all others keep their proportions: a ray of the simplex, up to its
-    vertex. With it, only that domain gives way: an edge where the design has these two domains
-    alone. Mixtures outside the convex hull of those of the runs are shaded.
+    The share goes from 0 to its largest possible value. Without `other_domain` all
+    others keep their proportions: a ray of the simplex, up to its vertex. With it, only that domain
+    gives way: an edge where the design has these two domains alone. Mixtures outside the convex
+    hull of those of the runs are shaded.
 
     Args:
-        posterior: what is believed.
+        posterior: a fitted posterior.
         design: the mixture that the line passes through, and the scale; its share is marked.
         domain: the domain whose share varies.
         target: the target whose loss is shown.
-        ax: where to draw.
+        ax: axes to draw on.
         other_domain: the domain that gives way.
         noise: whether the bands are those of the loss a run would measure, instead of its expected
             loss.
 
     Raises:
-        InputError: a domain is unknown, or the two are one.
+        InputError: a domain is unknown, or the two domains are the same.
     """
     shares, mixtures = _line(
         design.mixture.on(posterior.domains), posterior.domains, domain, other_domain

@@ -1,4 +1,4 @@
-"""Loss against N, D or compute, with bands that go on beyond the fitted sizes, and where the runs are."""
+"""Plots of loss against N, D or compute, and of the sizes of the runs."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from bayesmix.posterior.stack import Stack
 
 POINTS = 40
 NEAR_SIZE, NEAR_MIXTURE = 0.05, 0.05
-"""A run belongs on the curve when its other size is within 5 %, and its mixture within 0.05 of total variation."""
+"""Tolerances of a run on the curve: 5 % of its other size, and 0.05 of total variation."""
 CARRIED = 200
-"""At most so many runs are carried to the curve."""
+"""Largest number of runs carried to the curve."""
 
 
 def plot_loss_by_size(
@@ -40,20 +40,20 @@ def plot_loss_by_size(
     reach: float = 1.5,
     carried: bool = True,
 ) -> Axes:
-    """Loss of one mixture against N, D or compute, with 50 and 90 % bands, beyond the fitted sizes as well.
+    """Plot the loss of one mixture against N, D or compute, with 50 and 90 % bands.
 
-    Runs on the curve itself are drawn as measured. Of the other runs it shows what is left when the
-    law's difference between them and the curve is taken off: measured loss × predicted loss on the
-    curve / predicted loss of the run.
+    The curve goes beyond the fitted sizes. Runs on the curve are drawn as measured. Other runs are
+    carried to the curve, without the difference that the law predicts: measured loss × predicted
+    loss on the curve / predicted loss of the run.
 
     Args:
-        posterior: what is believed.
+        posterior: a fitted posterior.
         design: the mixture to show, at a scale that the curve passes through; the scale is marked.
         target: the target whose loss is shown.
-        ax: where to draw.
-        along: what grows: ``params`` N, ``tokens`` D, or ``flops`` at the design's tokens per
+        ax: axes to draw on.
+        along: size on the axis: ``params`` N, ``tokens`` D, or ``flops`` at the design's tokens per
             parameter.
-        reach: how far beyond the largest run, and beyond the design, to go, as a factor.
+        reach: end of the axis beyond the largest run, and beyond the design, as a factor.
         carried: whether to show the runs that are not on the curve.
     """
     fitted, column = posterior.designs, posterior.targets.index(target)
@@ -96,11 +96,11 @@ def plot_loss_by_size(
 
 
 def plot_scales(designs: Designs, *, ax: Axes, flagship: Scale | None = None) -> Axes:
-    """Where in N and D the runs are, larger dots for more runs, and where the mixture is wanted.
+    """Plot N and D of the runs, with larger dots for more runs, and of the flagship.
 
     Args:
-        designs: those of the runs.
-        ax: where to draw.
+        designs: designs of the runs.
+        ax: axes to draw on.
         flagship: the scale to decide at.
     """
     cells, counts = np.unique(
@@ -133,7 +133,7 @@ def _place(designs: Designs, along: Axis) -> np.ndarray:
 def _curve(
     posterior: Posterior | Stack, design: Design, along: Axis, positions: np.ndarray
 ) -> Designs:
-    """The mixture of the design at positions (point) along its curve."""
+    """Designs of the mixture at positions (point) along its curve."""
     anchor = _place(Designs.of(design), along)[0]
     scales = [grow(along)(design.scale, float(value / anchor)) for value in positions]
     weights = np.tile(design.mixture.on(posterior.domains), (len(positions), 1))
@@ -142,7 +142,7 @@ def _curve(
 
 
 def _on_curve(designs: Designs, scale: Scale, along: Axis) -> np.ndarray:
-    """Whether the size that does not grow is that of the scale (run)."""
+    """Whether the size that is not on the axis is that of the scale (run)."""
     n, d = np.log(designs.params / scale.params), np.log(designs.tokens / scale.tokens)
     return np.abs({"params": d, "tokens": n, "flops": d - n}[along]) < NEAR_SIZE
 

@@ -1,4 +1,4 @@
-"""What the figures have in common: colours, bands, axes of sizes and shares, names that are safe to draw."""
+"""Common style of the figures: colours, bands, axes of sizes and shares, safe names."""
 
 from __future__ import annotations
 
@@ -28,14 +28,17 @@ TICKS = (
     (2.5, [1.0, 3.0]),
     (np.inf, [1.0]),
 )
-"""Digits at which a logarithmic axis of at most so many decades has ticks."""
+"""Ticks of logarithmic axes: largest number of decades, and leading digits of the ticks."""
 DENSE = 500
-"""A layer of more marks than this is drawn as pixels in a file of vectors."""
+"""Largest number of marks of a layer that is not rasterised in a vector file."""
 NAME = 18
 
 
 def plain(name: str, width: int = NAME) -> str:
-    """A name from the user's table as a text to draw: clipped, without mathematics, and never hidden from a legend."""
+    """Text to draw for a name from the user's table.
+
+    It is clipped, without mathematics, and never hidden from a legend.
+    """
     text = "".join(c if c.isprintable() else " " for c in clipped(name, width)).replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text
 
@@ -43,7 +46,7 @@ def plain(name: str, width: int = NAME) -> str:
 def fill_bands(
     ax: Axes, x: np.ndarray, draws: np.ndarray, colour: str = BLUE, name: str = "median"
 ) -> None:
-    """Nested 50 and 90 % bands of draws (draw, point) over x (point), and their median."""
+    """Draw nested 50 and 90 % bands of draws (draw, point) over x (point), and their median."""
     for level, opacity in BANDS:
         low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
         label = f"{100 * level:.0f} % band"
@@ -52,22 +55,22 @@ def fill_bands(
 
 
 def zero_line(ax: Axes, *, vertical: bool = False) -> None:
-    """A thin line at 0."""
+    """Draw a thin line at 0."""
     (ax.axvline if vertical else ax.axhline)(0.0, color=GREY, linewidth=0.8, zorder=0)
 
 
 def size_axis(axis: Axis, label: str) -> None:
-    """A logarithmic axis of numbers of parameters or tokens, ticks as 190M."""
+    """Set a logarithmic axis of numbers of parameters or tokens, with ticks such as 190M."""
     _logarithmic(axis, label, count)
 
 
 def flops_axis(axis: Axis, label: str = "training compute 6·N·D (FLOPs)") -> None:
-    """A logarithmic axis of FLOPs, ticks as 1e21."""
+    """Set a logarithmic axis of FLOPs, with ticks such as 1e21."""
     _logarithmic(axis, label, lambda value: f"{value:.0e}".replace("e+", "e"))
 
 
 def times_axis(axis: Axis, label: str) -> None:
-    """A logarithmic axis of multiples, ticks as 1.5×."""
+    """Set a logarithmic axis of multiples, with ticks such as 1.5×."""
     _logarithmic(axis, label, lambda value: f"{value:g}×")
 
 
@@ -83,13 +86,13 @@ def _logarithmic(axis: Axis, label: str, text: Callable[[float], str]) -> None:
 
 
 def share_axis(axis: Axis, label: str) -> None:
-    """An axis of shares, ticks in percent."""
+    """Set an axis of shares, with ticks in percent."""
     axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axis.set_label_text(label)
 
 
 def rows_of(ax: Axes, names: Sequence[str], width: int = NAME) -> np.ndarray:
-    """One row a name, the first on top; the heights of the rows (name)."""
+    """Set one row for each name, the first on top, and return the heights of the rows (name)."""
     rows = np.arange(len(names), dtype=float)
     small = 7.0 if len(names) > 24 else 8.5 if len(names) > 12 else None
     ax.set_yticks(rows, [plain(name, width) for name in names], fontsize=small)
@@ -99,12 +102,12 @@ def rows_of(ax: Axes, names: Sequence[str], width: int = NAME) -> np.ndarray:
 
 
 def key(ax: Axes, *, loc: str = "best") -> None:
-    """A legend without a frame, each entry once."""
+    """Draw a legend without a frame, with each entry once."""
     _legend(ax, loc=loc)
 
 
 def key_above(ax: Axes) -> None:
-    """A legend above the axes, where it hides nothing, in as many columns as there is room for."""
+    """Draw a legend above the axes, where it hides nothing, in as many columns as fit."""
     width = ax.figure.get_figwidth() * ax.get_position().width  # type: ignore[union-attr]
     longest = max((len(label) for label in ax.get_legend_handles_labels()[1]), default=1)
     columns = max(1, int(1.15 * width / (0.4 + 0.066 * longest)))
@@ -134,18 +137,21 @@ def _legend(ax: Axes, **options: Any) -> None:
 
 
 def calm(ax: Axes) -> Axes:
-    """The axes without the two lines of their frame that say nothing."""
+    """Remove the top and right lines of the frame of the axes."""
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 
 
 def titled(ax: Axes, target: str) -> None:
-    """Which target is shown, above the axes on the left."""
+    """Write the name of the target above the axes on the left."""
     ax.set_title(plain(target, 36), loc="left", fontsize="medium")
 
 
 def slanted(names: Sequence[str]) -> dict[str, Any]:
-    """How to write names below an axis: level where they fit, else slanted, or upright when there are many."""
+    """Text properties for names below an axis.
+
+    Level where they fit, else slanted, or upright when there are many.
+    """
     if sum(map(len, names)) <= 50:
         return {}
     if len(names) > 16:

@@ -1,4 +1,4 @@
-"""Maps of any three domains: predicted loss, and regret of not knowing better."""
+"""Ternary maps of any three domains: predicted loss and expected regret."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def plot_ternary_loss(
     ax: Axes,
     targets: Mapping[str, float] | None = None,
 ) -> Axes:
-    """Expected loss over three domains; all others keep their shares.
+    """Plot the expected loss over three domains; all others keep their shares.
 
     Args:
-        posterior: what is believed.
+        posterior: a fitted posterior.
         design: the shares of the other domains, and the scale; its mixture is marked.
         domains: three domains; those with the largest shares when not given.
         ax: ternary axes, of `ternary_axes`.
@@ -71,13 +71,14 @@ def plot_ternary_regret(
     *,
     ax: Axes,
 ) -> Axes:
-    """Expected regret over three domains: loss above the best allowed mixture of each draw; all others stay as chosen.
+    """Plot the expected regret over three domains; all others keep their chosen shares.
 
-    Grey is below zero: mixtures that would be better and that the constraints forbid.
+    Regret is the loss above that of the best allowed mixture of each draw. Grey is
+    below zero: mixtures that would be better and that the constraints forbid.
 
     Args:
-        posterior: what the decision was made on.
-        decision: what `decide` returned.
+        posterior: posterior of the decision.
+        decision: result of `decide`.
         domains: three domains; those with the largest shares when not given.
         ax: ternary axes, of `ternary_axes`.
 
@@ -132,7 +133,10 @@ def _three(
 def _grid(
     mixture: np.ndarray, domains: tuple[str, ...], names: tuple[str, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Positions in the triangle (point, 3), and mixtures (point, domain) that divide what the three have."""
+    """Positions in the triangle (point, 3), and their mixtures (point, domain).
+
+    The mixtures divide the total share of the three domains.
+    """
     steps = [(i, j, STEPS - i - j) for i in range(STEPS + 1) for j in range(STEPS + 1 - i)]
     corner = np.array(steps, dtype=float) / STEPS
     # a law may be infinite where a domain it needs has no weight
@@ -153,7 +157,10 @@ def _map(
     label: str,
     spread=False,
 ) -> None:
-    """Filled contours; with `spread`, from zero by levels that grow by a factor: regret is flat near the optimum."""
+    """Draw filled contours.
+
+    With `spread`, levels grow from zero by a factor, since regret is flat near the optimum.
+    """
     low, high = float(value.min()), float(np.quantile(value, 0.98))
     levels = np.linspace(low, high, LEVELS)
     if spread:
@@ -177,7 +184,7 @@ def _map(
 
 
 def _decimals(levels: np.ndarray) -> int:
-    """How many decimals tell the levels apart."""
+    """Number of decimals that tell the levels apart."""
     return int(max(0, np.ceil(-np.log10(max(float(np.diff(levels).min()), 1e-9)))))
 
 

@@ -1,4 +1,4 @@
-"""Tiny models really trained on data mixtures, on a CPU: how the runs that come with the package were made."""
+"""Training of tiny models on data mixtures, on a CPU; the source of the runs in the package."""
 
 from bayesmix.pocket.corpora import SETTINGS as SETTINGS
 from bayesmix.pocket.corpora import Corpus as Corpus

@@ -1,4 +1,7 @@
-"""`Corpus`: the training sequences of each domain and the held-out sequences of each target, for one setting."""
+"""`Corpus`: the training and held-out sequences of one setting.
+
+A corpus has training sequences of each domain and held-out sequences of each target.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +19,15 @@ from bayesmix.pocket import decode, images
 from bayesmix.pocket.packages import cache_folder, packages, unpacked
 from bayesmix.runtime.files import atomic_write
 
-PLACES = 64  # symbols that a sequence predicts; a mark of its kind comes before them
-BLOCK, EVERY = 64, 16  # sequences in a row that stay together; one block of so many is held out
+PLACES = 64  # predicted symbols of a sequence; a mark of its kind comes before them
+BLOCK, EVERY = 64, 16  # consecutive sequences in a block; one of every 16 blocks is held out
 HELD = 1024  # held-out sequences of a target
-VERSION = 1  # of the way tokens are made; another one makes other corpora
+VERSION = 1  # version of the tokenisation; another version gives other corpora
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Domains to train on, and one more target that is in no mixture."""
+    """Setting of a corpus: training domains, and one more target that is in no mixture."""
 
     name: str
     domains: tuple[str, ...]
@@ -32,7 +35,7 @@ class Setting:
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """What is measured: every domain, and the unseen one."""
+        """Measured targets: every domain, and the unseen one."""
         return (*self.domains, self.unseen)
 
 
@@ -67,7 +70,7 @@ class Corpus:
 
     @property
     def natural(self) -> np.ndarray:
-        """The corpus' own proportions (domain,)."""
+        """Natural mixture (domain,): the corpus' own proportions."""
         sizes = np.array([sequences.shape[0] for sequences in self.train], float)
         return sizes / sizes.sum()
 
@@ -81,7 +84,7 @@ class Corpus:
 
     @property
     def fingerprint(self) -> str:
-        """Twelve hexadecimal digits that say which sequences these are."""
+        """Fingerprint of the sequences, twelve hexadecimal digits."""
         digest = hashlib.sha256()
         for sequences in (*self.train, *self.held_out.values()):
             digest.update(np.ascontiguousarray(sequences).tobytes())
@@ -119,7 +122,10 @@ def load_corpus(name: str) -> Corpus:
 
 
 def corpus_path(name: str) -> Path:
-    """Where the corpus of a setting is cached; other packages or another way to make tokens mean another file."""
+    """Path of the cached corpus of a setting.
+
+    It changes with the packages and with the tokenisation.
+    """
     pinned = sorted(package.sha256 for package in packages().values())
     digest = hashlib.sha256(" ".join([str(VERSION), *pinned]).encode()).hexdigest()[:12]
     return cache_folder() / "pocket" / f"{name}-{digest}.npz"
@@ -139,7 +145,7 @@ def held_out_split(
         streams: per target, its symbols in the vocabulary of the setting.
         marks: per target, the symbol that begins its sequences.
         vocabulary: number of symbols.
-        seed: which blocks are held out.
+        seed: seed of the choice of held-out blocks.
     """
     train, held_out = {}, {}
     for number, target in enumerate(setting.targets):

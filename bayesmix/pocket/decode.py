@@ -1,4 +1,4 @@
-"""From the files of packages to symbols: text, speech and images, each from 0."""
+"""Decoders of the files of packages to symbols from 0: text, speech and images."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from scipy.cluster.vq import kmeans2, vq
 
 # symbols of text: the end of a line, and the printable characters from the blank to the tilde
 ASCII = 96
-LEVELS = 64  # of speech
-CODES = 64  # of image patches
-PATCH, TILE = 4, 8  # pixels a side of a patch, patches a side of a tile
+LEVELS = 64  # levels of speech
+CODES = 64  # codes of image patches
+PATCH, TILE = 4, 8  # pixels per side of a patch, patches per side of a tile
 
 _SPELT = str.maketrans(
     {"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "\t": "    "}
@@ -28,14 +28,17 @@ _SYMBOL[32:127] = np.arange(1, ASCII)
 
 
 def text_symbols(texts: Iterable[str]) -> np.ndarray:
-    """Characters as 0 … 95: umlauts spelt out, accents dropped, and what then is not ASCII left out."""
+    """Characters as symbols 0 … 95.
+
+    Umlauts are spelt out, accents dropped, and other characters that are not ASCII left out.
+    """
     plain_text = unicodedata.normalize("NFKD", "\n".join(texts).translate(_SPELT))
     symbols = _SYMBOL[np.frombuffer(plain_text.encode("ascii", "ignore"), np.uint8)]
     return symbols[symbols < ASCII]
 
 
 def files(folder: Path, pattern: str) -> list[Path]:
-    """The files of that pattern, in the order of their paths."""
+    """Files that match the pattern, in the order of their paths."""
     return sorted(
         path for path in folder.rglob(pattern) if path.is_file() and not path.is_symlink()
     )
@@ -47,7 +50,10 @@ def plain_text(paths: Iterable[Path]) -> Iterator[str]:
 
 
 def bible(program: Path, text: Path) -> str:
-    """The King James Bible as the program that knows its format prints it, without the numbers of verses."""
+    """The King James Bible without the numbers of verses.
+
+    The text is the output of the program that reads its format.
+    """
     command = [str(program / "usr/bin/bible"), "-p", str(text / "usr/lib"), "-f", "gen1:1-rev22:21"]
     output = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
@@ -71,13 +77,13 @@ def proofs(path: Path) -> str:
 
 
 def dictionary(path: Path) -> str:
-    """A dictionary of dictd."""
+    """Text of a dictionary of dictd."""
     with gzip.open(path, "rt", encoding="utf-8", errors="ignore") as entries:
         return entries.read()
 
 
 def speech_symbols(paths: Iterable[Path]) -> np.ndarray:
-    """Samples of 8 kHz as 64 levels of the mu-law."""
+    """Samples of 8 kHz as 64 levels of the mu-law, sign(x) log(1 + 255 |x|) / log 256."""
     samples = []
     for path in paths:
         with wave.open(str(path)) as sound:
@@ -99,7 +105,7 @@ def patches(tiles: np.ndarray) -> np.ndarray:
 
 
 def codebook(kinds: Iterable[np.ndarray], seed: int = 0, sample: int = 20_000) -> np.ndarray:
-    """64 patches (code, pixel) by k-means, on an equal number of patches of every kind of image."""
+    """Codebook of 64 patches (code, pixel) by k-means, on equally many patches of every kind."""
     rng = np.random.default_rng(seed)
     pool = [
         patches(tiles[rng.integers(len(tiles), size=sample // 16)]).reshape(-1, PATCH * PATCH)
@@ -111,7 +117,7 @@ def codebook(kinds: Iterable[np.ndarray], seed: int = 0, sample: int = 20_000) -
 
 
 def image_symbols(tiles: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """The nearest code (tile, patch) of every patch."""
+    """Number of the nearest code of every patch (tile, patch)."""
     blocks = [patches(part) for part in np.array_split(tiles, max(1, len(tiles) // 4096))]
     return np.concatenate(
         [vq(b.reshape(-1, b.shape[-1]), codes)[0].reshape(b.shape[:2]) for b in blocks]

@@ -1,4 +1,7 @@
-"""The tiny decoder: gated short convolutions, which learn more per CPU-second at this size than attention."""
+"""The tiny decoder of gated short convolutions.
+
+At this size they learn more per CPU-second than attention.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ type Weights = dict[str, Any]
 
 
 def initial(key: jax.Array, size: Size, vocabulary: int) -> Weights:
-    """Weights before training; every block starts as the identity, and every symbol equally likely."""
+    """Initial weights.
+
+    Every block starts as the identity, and every symbol is equally likely.
+    """
     width = size.width
 
     def normal(key: jax.Array, *shape: int) -> jax.Array:
@@ -41,7 +47,7 @@ def initial(key: jax.Array, size: Size, vocabulary: int) -> Weights:
 
 
 def logits(weights: Weights, symbols: jax.Array) -> jax.Array:
-    """Scores (sequence, place, symbol) of the symbol that follows each place of `symbols` (sequence, place)."""
+    """Logits (sequence, place, symbol) of the next symbol, given `symbols` (sequence, place)."""
     x = weights["embed"][symbols]
     for block in weights["blocks"]:
         value, gate = jnp.split(_normed(x, block["norm"]) @ block["in"], 2, axis=-1)
@@ -52,7 +58,10 @@ def logits(weights: Weights, symbols: jax.Array) -> jax.Array:
 
 
 def loss_in_nats(weights: Weights, sequences: jax.Array) -> jax.Array:
-    """Mean negative log-likelihood (sequence,) of every symbol but the first, given those before it."""
+    """Mean negative log-likelihood (sequence,) of the symbols given those before them.
+
+    The first symbol of a sequence is not predicted.
+    """
     symbols = sequences.astype(jnp.int32)
     scores = logits(weights, symbols[:, :-1])
     chosen = jnp.take_along_axis(scores, symbols[:, 1:, None], axis=-1)[..., 0]
@@ -64,7 +73,10 @@ def _normed(x: jax.Array, gain: jax.Array) -> jax.Array:
 
 
 def _short_convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Causal convolution of each channel by itself: a sum of shifted copies, which a CPU does in one pass."""
+    """Causal convolution of each channel by itself.
+
+    It is a sum of shifted copies, which a CPU computes in one pass.
+    """
     places = x.shape[1]
     padded = jnp.pad(x, ((0, 0), (REACH - 1, 0), (0, 0)))
     return sum(padded[:, lag : lag + places] * kernel[lag] for lag in range(REACH))  # type: ignore[return-value]

@@ -1,4 +1,7 @@
-"""Which sequence is trained on when: domains by a low-discrepancy sequence, so that their counts follow the mixture."""
+"""Order of the training sequences.
+
+Domains come from a low-discrepancy sequence, so that their counts follow the mixture.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,16 @@ from scipy.stats import qmc
 
 
 def domain_order(weights: np.ndarray, length: int, seed: int) -> np.ndarray:
-    """The domain (sequence,) of each training sequence.
+    """Domain (sequence,) of each training sequence.
 
     A scrambled Sobol point u picks the domain where the summed weights pass u. After n sequences
     the count of a domain differs from n·h by a few at most, in every batch too, so runs differ by
-    their mixture and not by luck.
+    their mixture and not by chance.
 
     Args:
         weights: mixture h (domain,), summing to 1.
         length: number of sequences.
-        seed: of the scrambling.
+        seed: seed of the scrambling.
     """
     exponent = max(0, int(length - 1).bit_length())
     points = qmc.Sobol(1, scramble=True, rng=np.random.default_rng([seed, 1])).random_base2(
@@ -28,7 +31,7 @@ def domain_order(weights: np.ndarray, length: int, seed: int) -> np.ndarray:
 
 
 def sequence_order(weights: np.ndarray, sizes: Sequence[int], length: int, seed: int) -> np.ndarray:
-    """The row (sequence,) of each training sequence, where the domains' sequences lie one after the other.
+    """Row (sequence,) of each training sequence in the concatenated sequences of the domains.
 
     Within a domain sequences come in random order, every one once before any comes again.
 
@@ -36,7 +39,7 @@ def sequence_order(weights: np.ndarray, sizes: Sequence[int], length: int, seed:
         weights: mixture h (domain,).
         sizes: sequences in each domain.
         length: number of sequences to draw.
-        seed: of the whole draw.
+        seed: seed of the whole draw.
     """
     domains = domain_order(weights, length, seed)
     rows = np.empty(length, np.int32)

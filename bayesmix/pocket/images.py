@@ -1,4 +1,7 @@
-"""Images as tiles of 32 × 32 grey pixels in [0, 1]: photographs, glyphs, icons, and textures made on the spot."""
+"""Images as tiles of 32 × 32 grey pixels in [0, 1].
+
+They are photographs, glyphs, icons and generated textures.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,12 @@ import numpy as np
 from bayesmix.pocket.decode import PATCH, TILE
 
 PIXELS = PATCH * TILE
-SHORT = 1024  # pixels that the short side of a photograph is brought to
+SHORT = 1024  # short side of a resized photograph, in pixels
 TEXTURES = 60_000
 
 
 def photographs(paths: Iterable[Path]) -> np.ndarray:
-    """Tiles of photographs, after bringing the short side to 1,024 pixels."""
+    """Tiles of photographs, resized to a short side of 1,024 pixels."""
     from PIL import Image
 
     Image.MAX_IMAGE_PIXELS = None
@@ -35,7 +38,7 @@ def photographs(paths: Iterable[Path]) -> np.ndarray:
 
 
 def icons(paths: Iterable[Path]) -> np.ndarray:
-    """Tiles of icons on white; those of one colour are left out, as are repeated ones."""
+    """Tiles of icons on white, without repeated ones and those of one colour."""
     from PIL import Image
 
     parts = []
@@ -51,7 +54,7 @@ def icons(paths: Iterable[Path]) -> np.ndarray:
 
 
 def glyphs(paths: Iterable[Path]) -> np.ndarray:
-    """One tile a character of every font, black on white."""
+    """Tiles of glyphs, one for each character of every font, black on white."""
     from fontTools.ttLib import TTFont
     from PIL import Image, ImageDraw, ImageFont
 
@@ -71,7 +74,7 @@ def glyphs(paths: Iterable[Path]) -> np.ndarray:
 
 
 def textures(seed: int = 0) -> np.ndarray:
-    """Gratings, chequers and clouds with random direction, scale, contrast and grain."""
+    """Tiles of gratings, chequers and clouds with random direction, scale, contrast and grain."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:PIXELS, :PIXELS] / PIXELS
     tiles = np.empty((TEXTURES, PIXELS, PIXELS), np.float32)
@@ -103,7 +106,7 @@ def _cloud(rng: np.random.Generator) -> np.ndarray:
 
 
 def _cut(image: np.ndarray) -> np.ndarray:
-    """Whole tiles of an image, row by row; an image smaller than a tile has none."""
+    """Whole tiles of an image, row by row; none for an image smaller than a tile."""
     rows, columns = image.shape[0] // PIXELS, image.shape[1] // PIXELS
     whole = image[: rows * PIXELS, : columns * PIXELS].reshape(rows, PIXELS, columns, PIXELS)
     return whole.transpose(0, 2, 1, 3).reshape(-1, PIXELS, PIXELS).astype(np.float32) / 255

@@ -1,4 +1,7 @@
-"""The packages that the corpora are made of: fetched by name and version, checked, unpacked in the user's cache."""
+"""Packages that the corpora are made of.
+
+They are fetched by name and version, checked, and unpacked in the user's cache.
+"""
 
 from __future__ import annotations
 
@@ -32,12 +35,15 @@ class Package:
 
     @property
     def asked(self) -> str:
-        """Name and version the way its package manager takes them."""
+        """Name and version in the notation of the package manager."""
         return f"{self.name}{'=' if self.index == 'debian' else '=='}{self.version}"
 
 
 def cache_folder() -> Path:
-    """Where packages and corpora are kept: `$BAYESMIX_CACHE`, or `bayesmix` in the user's cache folder."""
+    """Folder of packages and corpora.
+
+    `$BAYESMIX_CACHE`, or `bayesmix` in the user's cache folder.
+    """
     if CACHE in os.environ:
         return Path(os.environ[CACHE])
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bayesmix"

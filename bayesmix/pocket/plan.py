@@ -1,4 +1,4 @@
-"""`plan`: which models to train, in an order that leaves a balanced table wherever a sweep is interrupted."""
+"""`plan`: the models to train, in an order that keeps an interrupted sweep balanced."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from bayesmix.pocket.corpora import Corpus, find_setting
 from bayesmix.pocket.sizes import SIZES, find_size
 from bayesmix.runs.io import write_table
 
-FLOOR = 0.02  # no domain has less, so that every share is a measured one
-SCATTERED, ASIDE = 18, 5  # mixtures of a Sobol sequence, and how many of them are held out
+FLOOR = 0.02  # lowest share of a domain, so that every share is measured
+SCATTERED, ASIDE = 18, 5  # number of mixtures of a Sobol sequence, and of those held out
 TOKENS: Mapping[str, tuple[int, ...]] = MappingProxyType(
     {
         "multimodal": (512_000, 1_024_000, 2_048_000, 4_096_000),
@@ -34,17 +34,17 @@ FIELDS = ("train_run", "setting", "size", "seed", "tokens", "mixture", "hold_out
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """One training run that is planned.
+    """One planned training run.
 
     Attributes:
         train_run: its name, unique in the plan.
-        setting: which corpus.
+        setting: name of the setting of the corpus.
         size: name of the decoder's size.
-        seed: of weights and data order.
-        tokens: where it is measured.
+        seed: seed of weights and data order.
+        tokens: numbers of tokens at which it is measured.
         weights: domain → weight.
-        mixture: what the mixture is called.
-        hold_out: why fits leave it out: `size`, `mixture`, `both` or nothing.
+        mixture: name of the mixture.
+        hold_out: reason why fits leave it out: `size`, `mixture`, `both` or nothing.
     """
 
     train_run: str
@@ -58,7 +58,10 @@ class TrainingJob:
 
 
 def mixtures(corpus: Corpus) -> dict[str, np.ndarray]:
-    """Uniform, natural, one heavy, one light, and scattered ones; name → weights (domain,) of three decimals."""
+    """Mixtures of a set, as name → weights (domain,) of three decimals.
+
+    Uniform, natural, one heavy and one light in each domain, and scattered ones.
+    """
     count = len(corpus.domains)
     recipes = {"uniform": np.full(count, 1 / count), "natural": corpus.natural}
     for number, domain in enumerate(corpus.domains):
@@ -68,18 +71,18 @@ def mixtures(corpus: Corpus) -> dict[str, np.ndarray]:
     points = qmc.Sobol(count, scramble=True, rng=np.random.default_rng(0)).random_base2(5)[
         :SCATTERED
     ]
-    spread = -np.log(points)  # exponentials, whose shares are spread evenly over the simplex
+    spread = -np.log(points)  # exponentials; their shares are uniform on the simplex
     spread /= spread.sum(axis=1, keepdims=True)
     recipes |= {f"sobol-{number + 1:02d}": weights for number, weights in enumerate(spread)}
     return {name: _rounded(weights) for name, weights in recipes.items()}
 
 
 def plan(setting: str, corpus: Corpus) -> list[TrainingJob]:
-    """The runs of a shipped set.
+    """Planned runs of a shipped set.
 
     All mixtures at all sizes but the largest, which has the held-out ones, uniform, natural and two
-    heavy ones; two mixtures at two sizes again with two more seeds. What says most about the laws
-    comes first.
+    heavy ones; two mixtures at two sizes again with two more seeds. The most informative runs
+    come first.
     """
     recipes = mixtures(corpus)
     aside = list(recipes)[-ASIDE:]
@@ -128,7 +131,10 @@ def plan(setting: str, corpus: Corpus) -> list[TrainingJob]:
 
 
 def write_plan(jobs: Iterable[TrainingJob], path: str | os.PathLike[str]) -> None:
-    """Write jobs of one setting as a table: the fields of a job, `tokens` separated by blanks, `weight.<domain>`."""
+    """Write jobs of one setting as a table.
+
+    The columns are the fields of a job, with `tokens` separated by blanks, and `weight.<domain>`.
+    """
     jobs = list(jobs)
     columns = {name: [getattr(job, name) for job in jobs] for name in FIELDS}
     columns["tokens"] = [" ".join(map(str, job.tokens)) for job in jobs]
@@ -171,10 +177,10 @@ def read_plan(path: str | os.PathLike[str]) -> list[TrainingJob]:
 
 
 def checked_weights(weights: Mapping[str, float], setting: str) -> np.ndarray:
-    """The weights (domain,) in the order of the setting's domains.
+    """Weights (domain,) in the order of the setting's domains.
 
     Raises:
-        InputError: other domains, a negative weight, or a sum that is not 1.
+        InputError: unknown domains, a negative weight, or a sum that is not 1.
     """
     domains = find_setting(setting).domains
     values = np.array([weights.get(domain, 0.0) for domain in domains])
@@ -223,7 +229,7 @@ def _job(row: Mapping[str, str]) -> TrainingJob:
 
 
 def _rounded(weights: np.ndarray) -> np.ndarray:
-    """Thousandths, at least the floor, that sum to 1."""
+    """Weights in thousandths, at least the floor, that sum to 1."""
     count = len(weights)
     raised = FLOOR + (1 - FLOOR * count) * weights if weights.min() < FLOOR else weights
     thousandths = np.round(1000 * raised).astype(int)

@@ -1,4 +1,4 @@
-"""`Size`: how large a decoder is, without the libraries that train it."""
+"""`Size`: size of a decoder; this module needs no library for training."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from bayesmix.errors import InputError
 
-REACH = 12  # tokens that a convolution sees: its own and the eleven before
+REACH = 12  # width of a convolution: its own token and the eleven before
 WIDEN = 3  # hidden units of the MLP per channel
 
 
@@ -22,12 +22,18 @@ class Size:
 
     @property
     def params(self) -> int:
-        """Parameters of the blocks and the last norm; neither the embedding nor the head, as N of a scaling law."""
+        """Number of parameters N of the blocks and the last norm.
+
+        The embedding and the head do not count, as in N of a scaling law.
+        """
         block = (3 + 2 * WIDEN) * self.width**2 + (REACH + 2) * self.width
         return self.depth * block + self.width
 
     def flops(self, vocabulary: int, tokens: float) -> float:
-        """6·(N + width·vocabulary)·D: forward and backward passes, with the head and without the embedding."""
+        """Training FLOPs 6·(N + width·vocabulary)·D.
+
+        Forward and backward passes, with the head and without the embedding.
+        """
         return 6.0 * (self.params + self.width * vocabulary) * tokens
 
 

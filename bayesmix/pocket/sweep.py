@@ -1,4 +1,4 @@
-"""`sweep`: train every job of a plan, one process a core; what is done stays done."""
+"""`sweep`: train every job of a plan, with one process per core; a sweep can be resumed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WORKER = (sys.executable, "-m", "bayesmix.pocket.worker")
 
 
 def read_records(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """The finished runs of a sweep's file; a last line that was cut short is not one of them."""
+    """Finished runs of a sweep's file, without a last line that was cut short."""
     if not Path(path).is_file():
         return []
     whole, _, _ = Path(path).read_text(encoding="utf-8").rpartition("\n")
@@ -51,13 +51,13 @@ def sweep(
     on from there.
 
     Args:
-        jobs: what to train, in this order.
-        out: the file of JSON lines.
-        processes: how many at a time; default: one for every core.
+        jobs: jobs to train, in this order.
+        out: path of the file of JSON lines.
+        processes: number of parallel processes; default: one for every core.
         on_message: called with a line of text at the start and after every finished run.
 
     Returns:
-        How many runs were trained.
+        Number of trained runs.
 
     Raises:
         InputError: another sweep writes to `out`, or a worker failed.
@@ -104,7 +104,7 @@ def sweep(
 
 
 def write_runs(path: str | os.PathLike[str], out: str | os.PathLike[str]) -> int:
-    """Write the finished runs of a sweep's file as a table for `load_runs`, and return its number of rows.
+    """Write the finished runs of a sweep as a table for `load_runs`; return its number of rows.
 
     Raises:
         InputError: no run is finished, or the runs are of several settings or corpora.
@@ -125,7 +125,7 @@ def write_runs(path: str | os.PathLike[str], out: str | os.PathLike[str]) -> int
 
 
 def table_columns(records: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
-    """The columns of a table of runs, one row for each measured point."""
+    """Columns of a table of runs, with one row for each measured point."""
     rows = [_row(record, point) for record in records for point in record["points"]]
     return {name: [row[name] for row in rows] for name in rows[0]}
 
@@ -136,7 +136,7 @@ def _row(record: dict[str, Any], point: dict[str, Any]) -> dict[str, Any]:
         "run_id": f"{record['train_run']}-{point['tokens'] // 1000}k",
         **identity,
         "tokens": point["tokens"],
-        "tokens_planned": point["tokens"],  # the rate had been brought down to end there
+        "tokens_planned": point["tokens"],  # the learning rate had fallen to 0 there
         **{f"weight.{name}": value for name, value in record["weights"].items()},
         **{f"loss.{name}": round(value, 5) for name, value in point["loss"].items()},
         **{name: record[name] for name in ("size", "mixture", "hold_out")},
@@ -162,7 +162,7 @@ class _Worker:
         todo: queue.SimpleQueue[TrainingJob],
         finished: queue.SimpleQueue[dict[str, Any] | None],
     ) -> None:
-        """Hand jobs to the process until none is left; None stands for a process that has ended."""
+        """Give jobs to the process until none is left; None stands for a process that has ended."""
         assert self.process.stdin and self.process.stdout
         while True:
             try:
@@ -179,22 +179,22 @@ class _Worker:
                 return
 
     def last_words(self) -> str:
-        """The last line the process said on standard error."""
+        """Last line of the process on standard error."""
         assert self.process.stderr
         return (self.process.stderr.read().strip().splitlines() or ["no word"])[-1]
 
     def close(self) -> None:
-        """Let go of the pipes of a process that has ended."""
+        """Close the pipes of a process that has ended."""
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             assert pipe
-            with suppress(OSError):  # what it was never told cannot be flushed
+            with suppress(OSError):  # input that the process did not read cannot be flushed
                 pipe.close()
 
 
 @contextmanager
 def _locked(path: str | os.PathLike[str]) -> Iterator[IO[str]]:
-    """The file open for appending, by this process only, without a last line that was cut short."""
+    """Open the file for appending, by this process only, without a last line that was cut short."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+", encoding="utf-8") as file:
         try:

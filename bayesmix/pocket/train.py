@@ -19,11 +19,11 @@ from bayesmix.pocket.decoder import initial, loss_in_nats
 from bayesmix.pocket.draw import sequence_order
 from bayesmix.pocket.sizes import Size, find_size
 
-BATCH = 16  # sequences a step
+BATCH = 16  # sequences per step
 STEP_TOKENS = BATCH * PLACES
 WARM_UP = 50  # steps
 RATE = 0.2  # learning rate times width
-COOLDOWN = 0.2  # share of the steps in which the rate falls to 0
+COOLDOWN = 0.2  # share of the steps in which the learning rate falls to 0
 OPTIMISER = optax.chain(
     optax.clip_by_global_norm(1.0),
     optax.scale_by_adam(b1=0.9, b2=0.98),
@@ -35,12 +35,12 @@ type State = tuple[Any, Any]
 
 @dataclass(frozen=True)
 class Point:
-    """What was measured after some tokens.
+    """Measurements after a number of tokens.
 
     Attributes:
         tokens: symbols trained on.
         loss: nats per symbol on each target.
-        cpu_seconds: of training a run of that length, without compiling and measuring.
+        cpu_seconds: CPU time of training a run of that length, without compiling and measuring.
     """
 
     tokens: int
@@ -73,8 +73,8 @@ def train(
         corpus: sequences to train on and to measure with.
         size: the decoder, or the name of one.
         weights: mixture h (domain,), summing to 1, in the order of the corpus' domains.
-        tokens: where to measure; each is rounded to 5,120.
-        seed: of the initial weights and of the data's order.
+        tokens: numbers of tokens at which to measure; each is rounded to 5,120.
+        seed: seed of the initial weights and of the data's order.
 
     Returns:
         One point for each distinct number of tokens, in increasing order.

@@ -1,4 +1,7 @@
-"""One process of a sweep: reads jobs, one JSON line each, trains them, and answers with one JSON line each."""
+"""One process of a sweep: trains jobs and returns their results.
+
+It reads jobs from standard input and writes records to standard output, one JSON line each.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ def main() -> None:
     with _one_core():
         import jax
 
-        jax.devices()  # starts its threads
+        jax.devices()  # starts the threads of JAX
     from bayesmix.pocket.plan import TrainingJob
 
     for line in sys.stdin:
@@ -27,7 +30,7 @@ def main() -> None:
 
 
 def record(job: TrainingJob) -> dict[str, Any]:
-    """Train a job and say what was measured, in the words of a line of the sweep's file."""
+    """Train a job and return the record for its line of the sweep's file."""
     from bayesmix.pocket.corpora import load_corpus
     from bayesmix.pocket.plan import checked_weights
     from bayesmix.pocket.sizes import find_size
@@ -59,7 +62,10 @@ def record(job: TrainingJob) -> dict[str, Any]:
 
 @contextmanager
 def _one_core() -> Iterator[None]:
-    """Let the libraries that start here see one core, so that they start one thread; afterwards any core will do."""
+    """Restrict libraries that start here to one core, so that they start one thread.
+
+    Afterwards any core may be used.
+    """
     if not os.path.isdir("/proc/self/task"):
         yield
         return

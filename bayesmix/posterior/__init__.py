@@ -1,1 +1,1 @@
-"""Draws of the parameters, and what follows from them: losses, bands, diagnostics, files."""
+"""Posterior draws of the parameters, and their use: losses, bands, diagnostics, files."""

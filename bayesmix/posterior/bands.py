@@ -1,4 +1,4 @@
-"""`bands`: the predicted losses of any number of designs as one table, in bounded memory."""
+"""`bands`: predicted losses of any number of designs as one table, in bounded memory."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from bayesmix.runtime.compute import cores, padded_down
 
 LEVELS = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
 CHUNK = 2**20
-"""How many losses (draw × design × target) a part holds: 8 MB, and a few times that while they are made.
+"""Number of losses (draw × design × target) in a part: 8 MB, and a few times that in progress.
 
-Every part has a seed of its own, so the size is the same on every machine."""
+Every part has a seed of its own, so the size is the same on every machine.
+"""
 AT_ONCE = 4
-"""How many parts are made at once, at most: one a core."""
+"""Maximum number of parts that are computed at once, one a core."""
 
 
 def bands(
@@ -30,9 +31,9 @@ def bands(
     fit into memory.
 
     Args:
-        posterior: what is known.
-        designs: where to look; domains are matched by name.
-        seed: of the discrepancy beyond the runs and of the scatter.
+        posterior: posterior or stack that predicts.
+        designs: designs to predict; domains are matched by name.
+        seed: random seed of the discrepancy beyond the runs and of the scatter.
         progress: show a bar with the time left on standard error, if it takes long.
 
     Returns:

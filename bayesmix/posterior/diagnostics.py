@@ -1,4 +1,7 @@
-"""Can a posterior be trusted? R-hat, effective sample sizes, divergences, E-BFMI and remarks, a target, in words."""
+"""Diagnostics of a posterior, by target, in numbers and words.
+
+R-hat, effective sample sizes, divergences, E-BFMI, and remarks on the law.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +26,14 @@ class TargetDiagnostics:
     Attributes:
         target: name of the target.
         rhat: largest split rank-normalised R-hat, and the parameter it belongs to in `rhat_of`.
-        ess_bulk: smallest bulk effective sample size, of `ess_of`.
+        ess_bulk: smallest bulk effective sample size, and the parameter it belongs to in `ess_of`.
         ess_tail: smallest tail effective sample size.
         divergences: number of divergent draws after warm-up.
         bfmi: smallest E-BFMI over the chains.
         steps: mean leapfrog steps a draw.
-        problems: what is wrong with the draws, in sentences; empty when nothing is.
+        problems: problems of the draws, in sentences; empty when there are none.
         fails: whether a problem forbids using the draws (otherwise they deserve a look).
-        remarks: what is wrong with the law, in sentences; they deserve a look and forbid nothing.
+        remarks: problems of the law, in sentences; they deserve a look and forbid nothing.
     """
 
     target: str
@@ -49,7 +52,7 @@ class TargetDiagnostics:
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """The verdict on a posterior.
+    """Diagnostics of a posterior.
 
     Attributes:
         targets: figures of each target.
@@ -59,7 +62,7 @@ class Diagnostics:
 
     @property
     def verdict(self) -> str:
-        """PASS, REVIEW (a blemish worth a look) or FAIL (do not use these draws)."""
+        """Verdict: PASS, REVIEW (a problem worth a look) or FAIL (do not use these draws)."""
         if any(t.fails for t in self.targets):
             return "FAIL"
         return "REVIEW" if any(t.problems or t.remarks for t in self.targets) else "PASS"
@@ -70,7 +73,7 @@ class Diagnostics:
         return self.verdict != "FAIL"
 
     def as_dict(self) -> dict[str, object]:
-        """Ready for JSON."""
+        """Plain values, ready for JSON."""
         return {"verdict": self.verdict, "targets": [asdict(t) for t in self.targets]}
 
     def __str__(self) -> str:
@@ -101,9 +104,9 @@ def diagnose(
     targets: tuple[str, ...],
     remarks: Sequence[tuple[str, ...]] = (),
 ) -> Diagnostics:
-    """Figures and verdict for draws (chain, draw, target, ...) and sampler statistics (chain, draw, target).
+    """Diagnose draws (chain, draw, target, ...) with their statistics (chain, draw, target).
 
-    Remarks (target, remark) are of the law.
+    Remarks (target, remark) concern the law.
     """
     return Diagnostics(
         tuple(
@@ -119,7 +122,7 @@ def diagnose(
 
 
 class Convergence(NamedTuple):
-    """Worst figures over the parameters, and the parameters they belong to."""
+    """Worst convergence figures over the parameters, and the parameters they belong to."""
 
     rhat: float
     rhat_of: str
@@ -129,11 +132,10 @@ class Convergence(NamedTuple):
 
 
 def convergence(draws: Mapping[str, np.ndarray]) -> Convergence:
-    """Split R-hat and effective sample sizes of draws (chain, draw, ...)."""
+    """Worst split R-hat and effective sample sizes of draws (chain, draw, ...)."""
     posterior = arviz_base.from_dict({"posterior": dict(draws)}).posterior
-    with np.errstate(
-        divide="ignore", invalid="ignore"
-    ):  # a chain that never moved gives no number: no convergence
+    # a chain that never moved gives no number: no convergence
+    with np.errstate(divide="ignore", invalid="ignore"):
         rhat, rhat_of = _worst(_values(sampling_diagnostics.rhat(posterior)), np.max)
         bulk, ess_of = _worst(_values(sampling_diagnostics.ess(posterior)), np.min)
         tail, _ = _worst(_values(sampling_diagnostics.ess(posterior, method="tail")), np.min)
@@ -148,9 +150,8 @@ def _of_target(
 ) -> TargetDiagnostics:
     figures = convergence(draws)
     with np.errstate(divide="ignore", invalid="ignore"):
-        bfmi = float(
-            np.min(_bfmi(stats["energy"]))
-        )  # of an infinite energy: not a number, a problem below
+        # not a number where an energy is infinite: a problem below
+        bfmi = float(np.min(_bfmi(stats["energy"])))
     divergences = int(stats["diverging"].sum())
     share = divergences / stats["diverging"].size
     problems, fails = _problems(figures, divergences, share, bfmi)
@@ -173,7 +174,7 @@ def _bfmi(energy: np.ndarray) -> np.ndarray:
 def _worst(
     by_site: Mapping[str, np.ndarray], pick: Callable[[np.ndarray], Any]
 ) -> tuple[float, str]:
-    """The worst value over all sites and its site; not a number as soon as one is not."""
+    """Worst value over all sites and its site; NaN as soon as one value is."""
     worst = {site: float(pick(values)) for site, values in by_site.items()}
     broken = [site for site, value in worst.items() if not np.isfinite(value)]
     site = (

@@ -1,4 +1,4 @@
-"""The drift that belongs to posterior draws: at the cells of the runs, and beyond them."""
+"""Drift of posterior draws: at the cells of the runs, and beyond them."""
 
 from __future__ import annotations
 
@@ -20,27 +20,34 @@ from bayesmix.runs.runs import Runs
 from bayesmix.runtime.compute import enable_x64, one_blas_thread
 
 SITES = ("drift_surface", "drift_schedule", "drift_paths", "drift_beyond")
-"""f at the cells of the runs (cell); rises of c over its pieces (knot) and of the paths inside the runs (path), if
-there are any; and t, the share of its own fall beyond the runs by which the law is wrong."""
+"""Sites of the drift.
+
+f at the cells of the runs (cell); rises of c over its pieces (knot) and of the paths inside the
+runs (path), if there are any; and t, the share of its own fall beyond the runs by which the law is
+wrong.
+"""
 
 BEYOND = 1
-"""What the seed of t is told apart by."""
+"""Second entry of the seed of t, which separates it from other seeds."""
 TREND = 0.03
-"""Share of how far losses range over the sizes of the runs, above which what the law misses of it deserves a look."""
+"""Share of the range of losses over the sizes of the runs above which a miss deserves a remark."""
 
 
 @one_blas_thread
 def drift_draws(
     model: BoundModel, runs: Runs, draws: Mapping[str, np.ndarray], weight: np.ndarray, seed: int
 ) -> dict[str, np.ndarray]:
-    """The drift (chain, draw, target, ...) given the parameters of every draw and the runs; empty without one.
+    """Draw the drift (chain, draw, target, ...) given the runs and the parameters of every draw.
 
     Args:
-        model: bound to the runs.
-        runs: what it was fitted to.
+        model: model bound to the runs.
+        runs: the fitted runs.
         draws: parameters (chain, draw, target, ...).
-        weight: of the training runs (train_run, target), as the likelihood had it.
-        seed: of the draws.
+        weight: weights of the training runs (train_run, target), as in the likelihood.
+        seed: random seed of the draws.
+
+    Returns:
+        Site → values; empty for a model without discrepancy.
     """
     if model.discrepancy is None:
         return {}
@@ -69,14 +76,18 @@ def drift_sites(
     extrapolation: np.ndarray,
     seed: int,
 ) -> dict[str, np.ndarray]:
-    """Draws (chain, draw, ...) of the drift of each target, without padding: site → (chain, draw, target, ...).
+    """Join the draws of the drift of all targets, without padding.
 
     Args:
-        model: bound to the runs.
-        runs: what it was fitted to.
-        by_target: None where the drift does not differ between the runs.
+        model: model bound to the runs.
+        runs: the fitted runs.
+        by_target: draws (chain, draw, ...) of each target; None where the drift does not differ
+            between the runs.
         extrapolation: scale of t (chain, draw, target).
-        seed: of t.
+        seed: random seed of t.
+
+    Returns:
+        Site → values (chain, draw, target, ...).
     """
     cells = model.cells(runs)
     if cells is None:
@@ -106,7 +117,10 @@ def drift_sites(
 
 
 def draws_of(sites: Mapping[str, jax.Array], misfit: Misfit) -> Draws:
-    """The drift of one draw and one target as `effect` takes it; the misfit is of the same runs, without padding."""
+    """Drift of one draw and one target, as `effect` takes it.
+
+    The misfit is that of the same runs, without padding.
+    """
     empty = misfit.psi.shape[1] * misfit.passed.shape[1]
     return Draws(
         sites[SITES[0]],
@@ -130,14 +144,14 @@ def _drift(form: Form, theta: dict[str, jax.Array], data: Data, keys: jax.Array)
 def paths(
     cells: Cells, sites: Mapping[str, np.ndarray], scale: np.ndarray, seed: int
 ) -> np.ndarray:
-    """All rises (draw, target, path) of the paths: those inside the runs, and new ones beyond them.
+    """Rises (draw, target, path) of all paths, drawn anew beyond the runs.
 
     Args:
-        cells: of the runs.
-        sites: the drift of the draws (draw, target, ...).
+        cells: cells of the runs.
+        sites: drift of the draws (draw, target, ...).
         scale: `drift_mix` (draw, target).
-        seed: of the rises beyond the runs; they belong to the draws, so the same seed is used for
-            every design.
+        seed: random seed of the rises beyond the runs; they belong to the draws, so the same seed
+            is used for every design.
     """
     directions = cells.directions.shape[1]
     fresh = np.random.default_rng(seed).normal(size=(*scale.shape, directions, len(cells.steps)))
@@ -156,19 +170,19 @@ def surface(
     octaves_left: np.ndarray,
     seed: int,
 ) -> np.ndarray:
-    """(1 + f + c) e^(t φ) − 1 (draw, run, target) at new designs; designs of one (N, D) share a value of f.
+    """Relative drift (1 + f + c) e^(t φ) − 1 (draw, run, target) at new designs.
 
-    Beyond the runs f is what it is where they end: how far laws miss there is in t, whose prior was
-    learned from whole misses, and would count twice.
+    Designs of one (N, D) share a value of f. Beyond the runs f keeps its value where they end: the
+    misses of laws there are in t, whose prior was learned from whole misses, and would count twice.
 
     Args:
-        cells: of the runs.
-        sites: the drift of the draws (draw, target, ...).
+        cells: cells of the runs.
+        sites: drift of the draws (draw, target, ...).
         scale: `drift` (draw, target).
         fall: φ (draw, run, target), the law's own fall beyond the runs.
-        designs: where to look.
+        designs: the new designs.
         octaves_left: octaves (run) from each design to the end of its schedule.
-        seed: of what the cells leave open of f.
+        seed: random seed of f given its values at the cells.
     """
     scales, index = np.unique(
         np.stack([designs.params, designs.tokens]), axis=1, return_inverse=True
@@ -186,16 +200,16 @@ def surface(
 def trend_remarks(
     cells: Cells, runs: Runs, sites: Mapping[str, np.ndarray]
 ) -> tuple[tuple[str, ...], ...]:
-    """What there is to say (target, remark) of laws that miss the trend of losses over the sizes of the runs.
+    """Remarks (target, remark) on laws that miss the trend of losses over the sizes of the runs.
 
     A law misses it where the surface, which is orthogonal to what the law can bend to, is more than
     twice its own standard deviation and more than `TREND` of the range of the mean losses of the
     cells, both as root mean squares.
 
     Args:
-        cells: of the runs.
-        runs: that were fitted.
-        sites: the drift of the draws (chain, draw, target, ...).
+        cells: cells of the runs.
+        runs: the fitted runs.
+        sites: drift of the draws (chain, draw, target, ...).
     """
     cell = cells.nearest(octaves(runs.designs, cells.scale))
     remarks = []

@@ -1,4 +1,4 @@
-"""How far designs lie beyond the runs that a posterior was fitted to."""
+"""Distances of designs from the runs that a posterior was fitted to."""
 
 from __future__ import annotations
 
@@ -11,11 +11,17 @@ from scipy.sparse import eye_array, kron
 from bayesmix.design import Designs, count
 
 TOGETHER = 2**14
-"""Entries of a linear programme of several mixtures: solving a small one takes less time than calling the solver."""
+"""Number of entries of a linear programme of several mixtures.
+
+Solving a small one takes less time than calling the solver.
+"""
 SPARSE = 2.0
 """Tokens a parameter below which no power law held in published tables."""
 NEAR = 0.01
-"""A mixture within this total variation of the fitted ones counts as inside, and sizes within this many octaves."""
+"""Tolerance within which a design counts as inside the fitted runs.
+
+Total variation of mixtures, and octaves of sizes.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +45,7 @@ class Extrapolation:
 
     @classmethod
     def of(cls, designs: Designs, fitted: Designs) -> Extrapolation:
-        """Where the designs lie relative to the fitted ones; domains in the same order."""
+        """Distances of designs from the fitted ones; domains are in the same order."""
         params, tokens = (
             _beyond(getattr(designs, name), getattr(fitted, name)) for name in ("params", "tokens")
         )
@@ -56,7 +62,7 @@ class Extrapolation:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """A few words for each design that lies beyond the runs, empty for one inside (run)."""
+        """Short text for each design that lies beyond the runs, empty for one inside (run)."""
         return tuple(
             ", ".join(
                 [
@@ -91,7 +97,10 @@ def _beyond(size: np.ndarray, fitted: np.ndarray) -> np.ndarray:
 
 
 def _outside(weights: np.ndarray, hull: np.ndarray) -> np.ndarray:
-    """Minimum over λ on the simplex of ½ Σ|h − λ·hull| (mixture), a linear programme of several mixtures at once."""
+    """Distances (mixture) from the hull: minimum over λ on the simplex of ½ Σ|h − λ·hull|.
+
+    Each linear programme solves several mixtures at once.
+    """
     distance = np.zeros(len(weights))
     points, domains = hull.shape
     batch = 1 + TOGETHER // (1 + domains * (points + domains))

@@ -1,4 +1,4 @@
-"""The log-likelihood of each training run, for cross-validation that leaves whole runs out."""
+"""Log-likelihood of each training run, for cross-validation that leaves whole runs out."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from bayesmix.runtime.compute import enable_x64
 
 
 def log_likelihood_by_train_run(posterior: Posterior, step: int = 1) -> np.ndarray:
-    """Log density (chain, draw, train_run, target) of the losses of each training run, given parameters and drift.
+    """Log density (chain, draw, train_run, target) of the losses of each training run.
 
-    Training runs are in the order of their sorted labels. Their effects are integrated out.
+    It is conditional on the parameters and the drift of each draw; effects of training runs are
+    integrated out. Training runs are in the order of their sorted labels.
 
     Args:
-        posterior: where the draws come from.
-        step: only every so many draws.
+        posterior: posterior of the draws.
+        step: thinning; every `step`-th draw is used.
     """
     runs, model = posterior.runs, posterior.model
     draws = {
@@ -53,7 +54,7 @@ def _by_train_run(form: Form, theta: dict[str, jax.Array], data: Data) -> jax.Ar
 
 
 def _of_draw(form: Form, theta: dict[str, jax.Array], data: Data) -> jax.Array:
-    """Log density (train_run) under one draw, one target."""
+    """Log density (train_run) of the losses of one target under one draw."""
     loss = expected_loss(form.law, theta, data)
     if form.discrepancy and data.misfit is not None:
         drift = draws_of({site: theta[site][0] for site in SITES if site in theta}, data.misfit)
@@ -68,9 +69,9 @@ def log_likelihood_of_table(posterior: Posterior, runs: Runs) -> np.ndarray:
 
 
 def log_likelihood_of_new(posterior: Posterior, runs: Runs) -> np.ndarray:
-    """Log-likelihood (draw, train_run, target) of runs that the posterior has not seen.
+    """Log-likelihood (draw, train_run, target) of runs that the posterior was not fitted to.
 
-    Under the draw's own drift; effects of training runs are integrated out.
+    It is conditional on the drift of each draw; effects of training runs are integrated out.
     """
     loss = posterior.predict(
         runs.designs, posterior.seed, noise=False, octaves_left=runs.octaves_left

@@ -1,4 +1,4 @@
-"""How well runs that are not measured yet would tell the loss."""
+"""Measurement noise of runs that are not measured yet."""
 
 from __future__ import annotations
 
@@ -16,19 +16,24 @@ from bayesmix.runtime.compute import enable_x64
 
 
 class Scatter(NamedTuple):
-    """How well measured points tell the loss: equivalent Gaussian standard deviations, root mean squares over draws."""
+    """Equivalent Gaussian standard deviations of measured losses.
 
-    residual: np.ndarray  # (run, target) of each row
-    shared: np.ndarray  # (run, target) of what the rows of one training run have in common
+    They are root mean squares over the draws.
+    """
+
+    residual: np.ndarray  # (run, target) scatter of each row
+    shared: np.ndarray  # (run, target) scatter that the rows of one training run have in common
 
 
 def scatter(posterior: Posterior, designs: Designs, loss: np.ndarray) -> Scatter:
-    """The scatter of measurements at the designs. The one place where acquisition learns of the noise of runs.
+    """Scatter of measurements at the designs.
+
+    Acquisition functions take the noise of runs from here alone.
 
     Args:
         posterior: the posterior.
-        designs: where runs would be measured.
-        loss: expected losses there (draw, run, target).
+        designs: designs of the runs that would be measured.
+        loss: expected losses of the designs (draw, run, target).
     """
     with enable_x64():
         sites = posterior.model.noise.priors()
@@ -50,5 +55,5 @@ def _scatter(
 
 
 def late_of(posterior: Posterior, designs: Designs) -> np.ndarray:
-    """log D (run) as the noise reads it."""
+    """log D/D₀ (run) of the designs, as the noise takes it."""
     return posterior.reference.late(designs.tokens)

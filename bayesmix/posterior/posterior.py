@@ -26,22 +26,22 @@ from bayesmix.runs.runs import Runs
 from bayesmix.runtime.compute import enable_x64, padded_down
 
 CHUNK = 2**24
-"""How many losses (draw × run × target) are computed at once: 128 MB."""
+"""Number of losses (draw × run × target) that are computed at once: 128 MB."""
 
 
 @dataclass(frozen=True, eq=False)
 class Posterior:
-    """What is believed after the runs were seen, as draws.
+    """Posterior draws, with the model and the runs they come from.
 
     Attributes:
         model: the model, bound to the runs.
         runs: the runs it was fitted to.
         draws: site → values (chain, draw, target, ...), in the units of the site.
         stats: sampler statistics → values (chain, draw, target): diverging, energy, steps, accept.
-        seed: the seed it was sampled with.
-        versions: of the packages it was made with.
+        seed: random seed of the sampler.
+        versions: versions of the packages that made the draws.
         natural: the corpus' own proportions, where they are known; `dataclasses.replace` adds them.
-        drift: how the law is wrong in every draw: site → values (chain, draw, target, ...); empty
+        drift: discrepancy of the law in every draw: site → values (chain, draw, target, ...); empty
             without discrepancy.
     """
 
@@ -56,7 +56,7 @@ class Posterior:
 
     @property
     def name(self) -> str:
-        """A word for tables and reports."""
+        """Name of the model, for tables and reports."""
         return self.model.name
 
     @property
@@ -71,7 +71,7 @@ class Posterior:
 
     @property
     def reference(self) -> Reference:
-        """Where amplitudes are defined."""
+        """Reference at which amplitudes are defined."""
         return self.model.reference
 
     @property
@@ -92,12 +92,15 @@ class Posterior:
 
     @property
     def convex(self) -> bool:
-        """Whether the loss is convex in the mixture for every draw, so that an optimum can be certified."""
+        """Whether the loss is convex in the mixture for every draw.
+
+        An optimum can then be certified.
+        """
         return self.model.law.convex({k: jnp.asarray(v) for k, v in self.flat.items()})
 
     @cached_property
     def diagnostics(self) -> Diagnostics:
-        """Whether the draws can be trusted, and the law beyond the runs, in numbers and in words."""
+        """Diagnostics of the draws, and remarks on the law beyond the runs."""
         remarks = (
             discrepancy.trend_remarks(self._cells, self.runs, self.drift) if self.drift else ()
         )
@@ -107,7 +110,7 @@ class Posterior:
         """The law's loss at the given designs, with the law's own uncertainty only.
 
         Args:
-            designs: where to look, one design or more; domains are matched by name.
+            designs: one design or more; domains are matched by name.
 
         Returns:
             Draws (draw, run, target) in the unit of the measured losses.
@@ -125,14 +128,14 @@ class Posterior:
         noise: bool = True,
         octaves_left: np.ndarray | None = None,
     ) -> Prediction:
-        """The loss that a run of each design would measure.
+        """Predicted loss that a run of each design would measure.
 
-        A band contains the uncertainty of the law's parameters, what the law misses there (its
-        discrepancy), and the scatter of a new run. Every design is a run of its own.
+        A band contains the uncertainty of the law's parameters, the discrepancy of the law there,
+        and the scatter of a new run. Every design is a run of its own.
 
         Args:
-            designs: where to look, one design or more; domains are matched by name.
-            seed: of the discrepancy beyond the runs and of the scatter.
+            designs: one design or more; domains are matched by name.
+            seed: random seed of the discrepancy beyond the runs and of the scatter.
             noise: whether to add the scatter of a run; without it, the expected loss of such runs.
             octaves_left: octaves of D (run) from each design to the end of its schedule, as
                 `Runs.octaves_left`: an unfinished run is worse than one that was planned for so
@@ -166,14 +169,14 @@ class Posterior:
     def surface(
         self, scale: Scale, *, max_draws: int | None = None, noise: bool = False
     ) -> LossSurface:
-        """Loss as a function of the mixture at one scale, for every draw: what decisions are made on.
+        """Loss as a function of the mixture at one scale, for every draw.
 
-        The law's own uncertainty and its discrepancy count. A draw is the same state of the world
-        at every scale.
+        Decisions are computed from it. The law's own uncertainty and its discrepancy count. A draw
+        is the same state of the world at every scale.
 
         Args:
             scale: N and D of the run to decide on.
-            max_draws: at most so many draws, evenly spaced.
+            max_draws: maximum number of draws, evenly spaced; all when not given.
             noise: whether the scatter of runs is added: one factor a draw and target, the same at
                 every mixture and scale, so that it counts as a risk and makes no difference between
                 mixtures.
@@ -225,6 +228,7 @@ class Posterior:
     ) -> Prediction:
         loss = self._law_draws(designs)
         if self.drift:
+            # L(h) (1 + f + c) e^(t φ) + L(h̄) Σ ψ(h)·path, with h̄ the reference mixture
             apart = (self._paths @ self._cells.basis(designs).T).swapaxes(1, 2)
             common = 1 + self._common_drift(designs, seed, octaves_left)
             loss = loss * common + self._law_draws(designs, at_reference=True) * apart
@@ -236,7 +240,7 @@ class Posterior:
     def _common_drift(
         self, designs: Designs, seed: int, octaves_left: np.ndarray | None = None
     ) -> np.ndarray:
-        """(1 + f + c) e^(t φ) − 1 (draw, run, target) at the designs."""
+        """Relative drift (1 + f + c) e^(t φ) − 1 (draw, run, target) at the designs."""
         octaves_left = np.zeros(len(designs)) if octaves_left is None else octaves_left
         fall = self.fall(designs)
         return discrepancy.surface(
@@ -244,10 +248,10 @@ class Posterior:
         )
 
     def fall(self, designs: Designs) -> np.ndarray:
-        """φ (draw, run, target): log of the law's loss where the runs end over its loss at the designs.
+        """Fall φ (draw, run, target) of the law's loss between the end of the runs and the designs.
 
-        Of the reference mixture. 0 among the runs, above 0 for larger N and D, below for smaller
-        ones.
+        φ is the log of the law's loss where the runs end over its loss at the designs, both of the
+        reference mixture. 0 among the runs, above 0 for larger N and D, below for smaller ones.
 
         Raises:
             InputError: the model has no discrepancy, so that nothing counts beyond the runs but the
@@ -274,7 +278,7 @@ class Posterior:
 
     @cached_property
     def _paths(self) -> np.ndarray:
-        """The increments (draw, target, path) of the paths, which belong to the draws."""
+        """Increments (draw, target, path) of the paths, which belong to the draws."""
         return discrepancy.paths(self._cells, self._flat_drift, self.flat["drift_mix"], self.seed)
 
     @property

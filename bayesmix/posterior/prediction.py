@@ -13,13 +13,13 @@ from bayesmix.posterior.extrapolation import Extrapolation
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """Draws of the loss of some designs.
+    """Draws of the loss of designs, with labels.
 
     Attributes:
         draws: losses (draw, run, target).
         designs: the designs, in the order of the run axis.
         targets: the targets, in the order of the target axis.
-        fitted: the designs of the runs the prediction rests on, where there are any.
+        fitted: the designs of the runs that the posterior was fitted to, where there are any.
     """
 
     draws: np.ndarray
@@ -29,7 +29,7 @@ class Prediction:
 
     @cached_property
     def extrapolation(self) -> Extrapolation | None:
-        """How far each design lies beyond the runs."""
+        """Distances of the designs from the fitted runs."""
         return Extrapolation.of(self.designs, self.fitted) if self.fitted else None
 
     @property

@@ -1,4 +1,4 @@
-"""Draws reused: fewer of them, or the same ones weighted by what new runs say of them."""
+"""Posteriors with fewer draws, and posteriors whose draws are reweighted by new runs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,15 @@ from bayesmix.posterior.posterior import Posterior, flat_draws
 from bayesmix.runs.runs import Runs
 
 KHAT = 0.7
-"""Above this Pareto k̂, weighted draws and PSIS-LOO say nothing (Vehtari et al. 2024, *JMLR* 25, arXiv 1507.02646)."""
+"""Pareto k̂ above which weighted draws and PSIS-LOO are not to be used.
+
+Source: Vehtari et al. 2024, *JMLR* 25, arXiv 1507.02646.
+"""
 NOTHING = 600.0
-"""A weight so many nats below the largest is none; far lower ones leave floating point."""
+"""Nats below the largest log weight at which smaller ones are cut off.
+
+Such a weight counts for nothing, and far lower ones leave floating point.
+"""
 
 
 class Smoothed(NamedTuple):
@@ -27,19 +33,19 @@ class Smoothed(NamedTuple):
 
 
 def smoothed(log_ratios: np.ndarray) -> Smoothed:
-    """Pareto-smoothed importance weights from log ratios (..., draw); k̂ is infinite where no tail can be fitted."""
+    """Pareto-smoothed importance weights from log ratios (..., draw).
+
+    k̂ is infinite where no tail can be fitted.
+    """
     flat = log_ratios.reshape(-1, log_ratios.shape[-1])
-    flat = np.maximum(
-        flat, flat.max(axis=1, keepdims=True) - NOTHING
-    )  # the fit of a tail divides by its weights
-    constant = (
-        np.ptp(flat, axis=1) < 1e-12
-    )  # nothing to smooth, and a Pareto tail cannot be fitted to it
+    # the fit of a tail divides by its weights
+    flat = np.maximum(flat, flat.max(axis=1, keepdims=True) - NOTHING)
+    # nothing to smooth, and a Pareto tail cannot be fitted to it
+    constant = np.ptp(flat, axis=1) < 1e-12
     log_weights, khat = np.zeros_like(flat), np.zeros(len(flat))
     if not constant.all():
-        # it is written for leave-one-out, where the log ratio is minus the log-likelihood it is
-        # given
-        with np.errstate(over="ignore"):  # of a tail so heavy that k̂ says all there is to say
+        # `psislw` takes log-likelihoods of leave-one-out, which are minus the log ratios
+        with np.errstate(over="ignore"):  # a very heavy tail overflows; its k̂ is large
             log_weights[~constant], khat[~constant] = BaseArray().psislw(-flat[~constant], axis=-1)
         khat = np.where(np.isnan(khat), np.inf, khat)
     weights = np.exp(log_weights - log_weights.max(axis=-1, keepdims=True))
@@ -48,7 +54,10 @@ def smoothed(log_ratios: np.ndarray) -> Smoothed:
 
 
 def thinned(posterior: Posterior, max_draws: int) -> Posterior:
-    """The posterior with at most so many draws, evenly spaced, as one chain; itself when it has no more."""
+    """The posterior with at most `max_draws` draws, evenly spaced, as one chain.
+
+    A posterior that has no more draws is returned as it is.
+    """
     if posterior.n_draws <= max_draws:
         return posterior
     keep = np.linspace(0, posterior.n_draws - 1, max_draws).round().astype(int)
@@ -65,7 +74,10 @@ def with_draws(
     drift: dict[str, np.ndarray],
     keep: np.ndarray,
 ) -> Posterior:
-    """The posterior with the given draws (draw, target, ...) as one chain, and the statistics of the draws `keep`."""
+    """The posterior with the given draws (draw, target, ...) as one chain.
+
+    Its sampler statistics are those of the draws `keep`.
+    """
     stats = {
         name: value.reshape(-1, value.shape[-1])[keep][None]
         for name, value in posterior.stats.items()
@@ -75,15 +87,16 @@ def with_draws(
 
 
 def reweighted(posterior: Posterior, new: Runs, seed: int = 0) -> tuple[Posterior, float]:
-    """The posterior after further runs, by weighting its draws with their likelihood and drawing again.
+    """The posterior after further runs, by importance resampling of its draws.
 
-    Each target is weighted by itself, since targets are independent of each other. The draws are
-    only as good as k̂: from 0.7 on they must not be used, and the model has to be fitted again.
+    The weights are the likelihood of the new runs. Each target is weighted by itself, since targets
+    are independent of each other. Where k̂ is 0.7 or more the draws must not be used, and the model
+    has to be fitted again.
 
     Args:
-        posterior: fitted to the runs before; its `runs` stay as they are.
-        new: runs it has not seen, with the same domains and targets.
-        seed: of the drawing.
+        posterior: posterior given the runs before; its `runs` stay as they are.
+        new: runs that it was not fitted to, with the same domains and targets.
+        seed: random seed of the resampling.
 
     Returns:
         The posterior with as many draws as before, and the largest k̂ over the targets.
@@ -116,11 +129,13 @@ def _drift(posterior: Posterior) -> dict[str, np.ndarray]:
 
 
 def systematic(weights: np.ndarray, count: int, offset: float) -> np.ndarray:
-    """Positions (count) in ascending order, each as often as its weight says, up to one: systematic resampling.
+    """Systematic resampling: positions (count) in ascending order.
+
+    Each occurs `count` times its weight, rounded up or down.
 
     Args:
-        weights: that sum to 1 (draw).
-        count: how many positions.
-        offset: uniform in [0, 1).
+        weights: weights (draw) that sum to 1.
+        count: number of positions.
+        offset: uniform number in [0, 1).
     """
     return np.searchsorted(np.cumsum(weights)[:-1], (offset + np.arange(count)) / count)

@@ -1,4 +1,4 @@
-"""`Stack`: several posteriors as one, each law having a share of the draws."""
+"""`Stack`: a mixture of posteriors, in which each law has a share of the draws."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from bayesmix.runtime.compute import enable_x64
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """A mixture of posteriors: a share of the draws says that one law holds, another share that another does.
+    """Mixture of posteriors: each law holds in its share of the draws.
 
     Draws of a law are spread over the stack, so that any stretch of them holds all laws. Where
     weights differ by target, the laws of two targets agree in as many draws as the weights allow.
-    Predict, optimize and save take a stack like any other posterior; what it has no single one of,
-    a model and parameters, its members have.
+    Functions that predict, optimise or save take a stack like any other posterior. A stack has no
+    model and no parameters; its members have.
 
     Attributes:
         members: name → posterior, all of the same runs.
@@ -44,7 +44,7 @@ class Stack:
 
     @property
     def name(self) -> str:
-        """A word for tables and reports."""
+        """Name of the stack, for tables and reports."""
         return f"stack of {', '.join(self.members)}"
 
     @property
@@ -74,7 +74,7 @@ class Stack:
 
     @property
     def n_draws(self) -> int:
-        """Number of draws: as many as the member that has fewest."""
+        """Number of draws: that of the member with the fewest."""
         return min(member.n_draws for member in self.members.values())
 
     @property
@@ -84,7 +84,7 @@ class Stack:
 
     @cached_property
     def diagnostics(self) -> Diagnostics:
-        """The diagnostics of all members, a line a member and target."""
+        """Diagnostics of all members, one row for each member and target."""
         return Diagnostics(
             tuple(
                 replace(row, target=f"{name}: {row.target}")
@@ -94,7 +94,10 @@ class Stack:
         )
 
     def loss(self, designs: Designs | Design | Sequence[Design]) -> Prediction:
-        """The laws' loss at the given designs, with what is unknown within and between laws; see `Posterior.loss`."""
+        """The laws' loss at the given designs, see `Posterior.loss`.
+
+        Its uncertainty is that within the laws and between them.
+        """
         return self._joined([member.loss(designs) for member in self.members.values()])
 
     def predict(
@@ -104,7 +107,7 @@ class Stack:
         noise: bool = True,
         octaves_left: np.ndarray | None = None,
     ) -> Prediction:
-        """The loss that a run of each design would measure; see `Posterior.predict`."""
+        """Predicted loss that a run of each design would measure; see `Posterior.predict`."""
         return self._joined(
             [member.predict(designs, seed, noise, octaves_left) for member in self.members.values()]
         )
@@ -112,7 +115,7 @@ class Stack:
     def expected_and_measured(
         self, designs: Designs, seed: int = 0
     ) -> tuple[Prediction, Prediction]:
-        """The expected losses and the measured ones; see `Posterior.expected_and_measured`."""
+        """Expected losses and measured ones; see `Posterior.expected_and_measured`."""
         expected, measured = zip(
             *(member.expected_and_measured(designs, seed) for member in self.members.values()),
             strict=True,
@@ -122,7 +125,7 @@ class Stack:
     def surface(
         self, scale: Scale, *, max_draws: int | None = None, noise: bool = False
     ) -> StackedSurface:
-        """Loss as a function of the mixture at one scale, for every draw; see `Posterior.surface`."""
+        """Loss as a function of the mixture at one scale, by draw; see `Posterior.surface`."""
         shares = _Shares.of(self.weights, min(max_draws or self.n_draws, self.n_draws))
         parts = zip(self.members.values(), shares.spans, strict=True)
         members = tuple(
@@ -158,7 +161,7 @@ class Stack:
 
 @dataclass(frozen=True, eq=False)
 class _Shares:
-    """Which member holds in which draw, members in order; `place` then spreads them.
+    """Assignment of draws to members, in order; `place` then spreads them over the stack.
 
     Attributes:
         spans: first and last draw (exclusive) that a member has in any target.
@@ -178,9 +181,8 @@ class _Shares:
         index = np.arange(draws)[None, :, None]
         holds = (bottom[:, None] <= index) & (index < top[:, None])
         low = bottom.min(axis=1)
-        high = np.maximum(
-            top.max(axis=1), low + 1
-        )  # a member too light for a draw keeps one that is never looked at
+        # a member whose weight is less than one draw keeps a draw that is never used
+        high = np.maximum(top.max(axis=1), low + 1)
         low, high = np.minimum(low, draws - 1), np.minimum(high, draws)
         spans = tuple(zip(low.tolist(), high.tolist(), strict=True))
         return cls(spans, holds, np.random.default_rng(0).permutation(draws))
@@ -224,9 +226,9 @@ def stack(posteriors: Mapping[str, Posterior], weights: Mapping[str, Any]) -> St
 
     Args:
         posteriors: name → posterior.
-        weights: name → weight, or weights (target); of `Comparison.weights` or
-            `.weights_by_target`, for example. They are divided by their sum. A posterior that gets
-            less than a thousandth of every target is left out.
+        weights: name → weight, or weights (target), such as `Comparison.weights` or
+            `.weights_by_target`. They are divided by their sum. A posterior that gets less than a
+            thousandth of every target is left out.
 
     Raises:
         InputError: names differ, a weight is not a share, or the posteriors are of different

@@ -1,4 +1,4 @@
-"""Posteriors as one netCDF file that ArviZ opens unaided."""
+"""Posterior files: netCDF that ArviZ opens without bayesmix."""
 
 from __future__ import annotations
 
@@ -25,11 +25,14 @@ from bayesmix.runtime.files import atomic_write
 
 SCHEMA = 3
 LOG_LIKELIHOOD_VALUES = 16_000_000
-"""Most values of the log-likelihood that are stored; longer ones are thinned along the draws."""
+"""Maximum number of stored log-likelihood values; more are thinned along the draws."""
 
 
 def to_datatree(posterior: Posterior, log_likelihood: bool = True) -> xr.DataTree:
-    """The posterior as an ArviZ DataTree: posterior, sample_stats, log_likelihood, observed_data, constant_data."""
+    """The posterior as an ArviZ DataTree.
+
+    Its groups are posterior, sample_stats, log_likelihood, observed_data and constant_data.
+    """
     runs = posterior.runs
     dims = {
         site: ["target", *_event_dims(value.shape[3:], len(runs.domains))]
@@ -77,8 +80,8 @@ def save_posterior(posterior: Posterior | Stack, path: str | os.PathLike[str]) -
     """Write the posterior to one netCDF file; the file appears whole or not at all.
 
     The log-likelihood is stored in single precision, and thinned along the draws beyond 16 million
-    values. Of a stack the file has one group a member, each what the file of that posterior would
-    have.
+    values. The file of a stack has one group for each member, with the content of that posterior's
+    own file.
 
     Raises:
         InputError: the path cannot be written to.
@@ -108,7 +111,7 @@ def load_posterior(path: str | os.PathLike[str]) -> Posterior:
 
 
 def load_any(path: str | os.PathLike[str]) -> Posterior | Stack:
-    """Read what `save_posterior` wrote, be it one posterior or a stack of them.
+    """Read a file that `save_posterior` wrote: one posterior or a stack of them.
 
     Raises:
         InputError: there is no such file, it is broken, or it is not a bayesmix posterior of a
@@ -188,7 +191,10 @@ def _attributes(posterior: Posterior) -> dict[str, str | int | float]:
 
 
 def log_densities(posterior: Posterior) -> xr.Dataset:
-    """Log density of the losses of each training run, given the parameters and the drift of every draw."""
+    """Log density of the losses of each training run under every draw.
+
+    It is conditional on the parameters and the drift of the draw; NaN where nothing was measured.
+    """
     runs = posterior.runs
     labels = np.array(runs.train_runs)
     chains, draws = next(iter(posterior.draws.values())).shape[:2]

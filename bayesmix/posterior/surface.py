@@ -18,16 +18,15 @@ from bayesmix.laws.base import Law
 )
 @dataclass(frozen=True, eq=False)
 class LossSurface:
-    """Loss draws as a function of the mixture at one scale; a JAX pytree, so it passes through `jit` and `grad`.
+    """Loss draws as a function of the mixture at one scale.
 
-    factor·L(h) + (h − h̄)·tilt, with L the law: convex where the law is.
+    The loss is factor·L(h) + (h − h̄)·tilt, with L the law: convex where the law is. The class is a
+    JAX pytree, so it passes through `jit` and `grad`.
     """
 
     theta: dict[str, jax.Array]
-    factor: (
-        jax.Array
-    )  # (draw, target) what the law misses of every mixture, and scatter where asked for
-    tilt: jax.Array  # (draw, target, domain) what it misses of the differences between mixtures
+    factor: jax.Array  # (draw, target) drift common to all mixtures, and scatter where asked for
+    tilt: jax.Array  # (draw, target, domain) drift of the differences between mixtures
     n: jax.Array
     d: jax.Array
     reference: jax.Array

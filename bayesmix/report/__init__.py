@@ -1,4 +1,4 @@
-"""One page that says which mixture, how sure that is, and what to do next, with the evidence below it."""
+"""Report on one page: the mixture, its uncertainty and the next run, with the evidence."""
 
 from bayesmix.report.content import Report as Report
 from bayesmix.report.content import make_report as make_report

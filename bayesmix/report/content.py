@@ -1,4 +1,4 @@
-"""`Report`: everything the page says, as one noun; the page and the JSON read the same table."""
+"""`Report`: the content of a report; the page and the JSON read the same table."""
 
 from __future__ import annotations
 
@@ -37,10 +37,13 @@ from bayesmix.runs.runs import Runs
 
 LEVELS = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
 LIKELIHOODS = 20_000_000
-"""The check of a table looks at so many log densities (draw × training run × target) at most."""
+"""Largest number of log densities (draw × training run × target) in the check of a table."""
 FEWEST = 200
 LOOKED_AT = 250_000
-"""Regret and ranges look at so many losses (draw × domain × target) at most, but never at less than 100 draws."""
+"""Largest number of losses (draw × domain × target) for regret and ranges.
+
+At least 100 draws are used.
+"""
 MIXTURES = 64
 NAMED = 5
 TRADES = 10
@@ -51,22 +54,22 @@ type Status = Literal["ANSWER", "REVIEW", "NO ANSWER"]
 @renamed(named="mixtures", allowed="feasible_set")
 @dataclass(frozen=True, eq=False)
 class Report:
-    """The answer for one scale, with the evidence it rests on.
+    """Report on the mixture for one scale, with the evidence.
 
     Attributes:
-        posterior: what is believed.
-        decision: which mixture, how sure, what else would do.
+        posterior: a fitted posterior.
+        decision: the chosen mixture, its uncertainty, and near-optimal mixtures.
         prediction: draws of the loss that a run of each named mixture would measure.
         mixtures: name → mixture of `prediction`, ``chosen`` first.
         lint: findings about the runs.
-        check: what the parameters rest on; None for a stack, which has no parameters of its own.
-        loo_pit: whether the bands hold among the fitted runs; None for a stack.
-        effects: what more of each domain does to each target, at the chosen mixture.
+        check: result of `check`; None for a stack, which has no parameters of its own.
+        loo_pit: calibration among the fitted runs; None for a stack.
+        effects: effects of more of each domain on each target, at the chosen mixture.
         pilots: sizes that further runs may have.
-        appraisal: what candidate runs are worth; None for a stack.
+        appraisal: scores of candidate runs; None for a stack.
         proposal: the run to make next; None for a stack.
-        source: where the posterior came from, in words.
-        feasible_set: the mixtures that were allowed, in words.
+        source: source of the posterior, in words.
+        feasible_set: the allowed mixtures, in words.
     """
 
     posterior: Posterior | Stack
@@ -86,19 +89,23 @@ class Report:
 
     @property
     def scale(self) -> Scale:
-        """The scale the mixture is for."""
+        """Scale of the run that the mixture is for."""
         return self.decision.optimum.scale
 
     @property
     def status(self) -> Status:
-        """ANSWER; REVIEW: an answer, with remarks to read first; NO ANSWER: the computation cannot be trusted."""
+        """Status of the report: ANSWER, REVIEW or NO ANSWER.
+
+        REVIEW is an answer with remarks to read first; NO ANSWER means that the computation cannot
+        be trusted.
+        """
         if not (self.posterior.diagnostics.passed and self.decision.optimum.converged):
             return "NO ANSWER"
         return "REVIEW" if self.remarks else "ANSWER"
 
     @property
     def why_not(self) -> tuple[str, ...]:
-        """Why no answer can be given, in sentences; empty where one can."""
+        """Reasons why no answer can be given, in sentences; empty where one can."""
         diagnostics = self.posterior.diagnostics
         failing = [t for t in diagnostics.targets if t.fails]
         reasons = [f"{t.target}: {problem}" for t in failing for problem in t.problems]
@@ -110,7 +117,7 @@ class Report:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What to look at before acting on an answer, in sentences."""
+        """Remarks to read before acting on an answer, in sentences."""
         remarks: list[str] = []
         if self.lint.failed:
             remarks.append(
@@ -165,11 +172,14 @@ class Report:
 
     @cached_property
     def table(self) -> dict[str, Any]:
-        """Every number of the page by name; what is not finite is no number in JSON, and a dash on the page."""
+        """Every number of the page by name.
+
+        Numbers that are not finite are null in JSON, and a dash on the page.
+        """
         return _table_of(self)
 
     def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
+        """Table of the report, ready for JSON."""
         return self.table
 
     def __str__(self) -> str:
@@ -205,16 +215,16 @@ def make_report(
     source: str = "",
     **options: Unpack[Options],
 ) -> Report:
-    """The answer for one scale, with the evidence it rests on.
+    """Make the report on the mixture for one scale, with the evidence.
 
     Args:
-        posterior: what is believed.
+        posterior: a fitted posterior.
         scale: N and D of the run the mixture is for.
         pilots: sizes that further runs may have; by default the smallest, the middle and the
             largest that were run.
-        epsilon: regret that counts as nothing, in nats; see `near_optimal`.
-        source: where the posterior came from, for the page.
-        **options: those of `optimize`.
+        epsilon: regret that is negligible, in nats; see `near_optimal`.
+        source: source of the posterior, for the page.
+        **options: options of `optimize`.
 
     Raises:
         InputError: unknown targets or domains.
@@ -222,7 +232,7 @@ def make_report(
     """
     seed = options.get("seed", 0)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DiagnosticsWarning)  # the page says it
+        warnings.simplefilter("ignore", DiagnosticsWarning)  # the page shows them
         decision = decide(
             posterior, scale, epsilon=epsilon, regret_draws=_look(posterior), **options
         )
@@ -262,12 +272,12 @@ def make_report(
 
 
 def _look(posterior: Posterior | Stack) -> int:
-    """How many draws regret and the mixtures that do as well look at; each is optimised by itself."""
+    """Number of draws for regret and near-optimal mixtures; each draw is optimised by itself."""
     return int(np.clip(LOOKED_AT // (len(posterior.domains) * len(posterior.targets)), 100, 500))
 
 
 def usual_pilots(runs: Runs) -> tuple[Scale, ...]:
-    """The smallest, the middle and the largest size of training run, by FLOPs, among those that were made."""
+    """Smallest, middle and largest size of the training runs, by FLOPs."""
     last = Pool.of_runs(runs).last
     sizes = sorted(
         {(n, d) for n, d in zip(last.params.tolist(), last.tokens.tolist(), strict=True)},
@@ -288,7 +298,7 @@ def _next(
 
 
 def _checked(posterior: Posterior, scale: Scale, seed: int) -> tuple[Check, LooPit]:
-    """What the parameters rest on and whether the bands hold, on fewer draws where the table is large."""
+    """Check of the parameters and leave-one-out calibration, on fewer draws for large tables."""
     densities = len(posterior.runs.train_runs) * len(posterior.targets)
     subset = thinned(posterior, max(FEWEST, LIKELIHOODS // densities))
     return check(subset, seed, scale), loo_pit(subset, seed)
@@ -336,7 +346,7 @@ def _table_of(report: Report) -> dict[str, Any]:
 
 
 def _bands(report: Report) -> dict[str, dict[str, dict[str, float]]]:
-    """target → mixture → mean and quantiles of the loss a run would measure."""
+    """Mean and quantiles of the loss a run would measure, as target → mixture → numbers."""
     quantiles = report.prediction.quantile(list(LEVELS.values()))
     figures = {"mean": report.prediction.mean, **dict(zip(LEVELS, quantiles, strict=True))}
     return {
@@ -349,7 +359,7 @@ def _bands(report: Report) -> dict[str, dict[str, dict[str, float]]]:
 
 
 def _beyond(prediction: Prediction) -> dict[str, float] | None:
-    """How far the chosen design lies beyond the runs."""
+    """Distances of the chosen design beyond the runs; None where they are unknown."""
     extrapolation = prediction.extrapolation
     if extrapolation is None:
         return None

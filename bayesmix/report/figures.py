@@ -34,10 +34,10 @@ class Picture:
     """One figure of the page.
 
     Attributes:
-        svg: the element.
-        caption: what is to be seen, in a sentence.
-        says: what a reader who does not see it is told.
-        wide: whether it takes the whole width.
+        svg: SVG element of the figure.
+        caption: caption of one sentence.
+        says: text for readers who do not see the figure.
+        wide: whether the figure takes the whole width.
     """
 
     svg: str
@@ -47,7 +47,7 @@ class Picture:
 
 
 def pictures(report: Report) -> dict[str, list[Picture]]:
-    """Section → its figures."""
+    """Figures of the page, as section → figures."""
     return {
         section: [*builder(report)]
         for section, builder in (
@@ -61,7 +61,7 @@ def pictures(report: Report) -> dict[str, list[Picture]]:
 
 
 def first_targets(report: Report, max_targets: int) -> list[str]:
-    """The targets that weigh most, in the order of the table."""
+    """Targets with the largest weights, in the order of the table."""
     weights = report.decision.optimum.targets
     top_targets = sorted(report.posterior.targets, key=lambda t: -weights[t])[:max_targets]
     return [t for t in report.posterior.targets if t in top_targets]
@@ -179,7 +179,7 @@ def _next(report: Report) -> Iterator[Picture]:
 
 
 def _few(report: Report) -> Any:
-    """The posterior with no more draws than a figure needs."""
+    """Posterior thinned to the number of draws that a figure needs."""
     return (
         thinned(report.posterior, DRAWS)
         if isinstance(report.posterior, Posterior)

@@ -1,4 +1,4 @@
-"""The page: one HTML file that needs nothing else, from the table of a report and its figures."""
+"""The page: one self-contained HTML file, from the table of a report and its figures."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ def write_report(report: Report, path: str | os.PathLike[str]) -> None:
 
 
 def html(report: Report) -> str:
-    """The page of a report. Every text that comes from the user's table is escaped by the template engine."""
+    """HTML of the page of a report.
+
+    The template engine escapes every text that comes from the user's table.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("bayesmix.report", "."),
         autoescape=True,
@@ -53,9 +56,9 @@ def html(report: Report) -> str:
         num=_Numbers(table),
         order=order,
         top_domains=top_domains,
-        span=max(ends),  # of the bars in the verdict
+        span=max(ends),  # range of the bars in the verdict
         pictures=pictures(report),
-        css=Markup(source),  # files of the package: nothing of the user's is in them
+        css=Markup(source),  # files of the package, without text of the user
         js=Markup(script),
     )
 
@@ -67,7 +70,10 @@ class _Numbers:
         self.table = table
 
     def __call__(self, kind: str, *place: str | int | Sequence[str | int]) -> Markup:
-        """The number at a place of the table, written in one of `KINDS`; a list is a part of the place."""
+        """Element of the number at a place of the table, in a format of `KINDS`.
+
+        A list is a part of the place.
+        """
         value: Any = self.table
         steps = [*_flat(place)]
         for step in steps:
@@ -92,7 +98,7 @@ def _flat(place: Sequence[Any]) -> Iterator[str | int]:
 
 
 def nats_text(value: float) -> str:
-    """A small number of nats: 0.0123, or 5.6 × 10⁻⁴."""
+    """Text of a small number of nats: 0.0123, or 5.6 × 10⁻⁴."""
     if value == 0 or 1e-3 <= abs(value) < 1e4:
         return signed(f"{value:#.3g}") if value else "0"
     digits, exponent = f"{value:.1e}".split("e")
@@ -100,7 +106,7 @@ def nats_text(value: float) -> str:
 
 
 def signed(text: str) -> str:
-    """A proper minus."""
+    """Text with a minus sign in place of a leading hyphen."""
     return text.replace("-", "−", 1) if text.startswith("-") else text
 
 

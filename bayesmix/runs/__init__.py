@@ -1,4 +1,7 @@
-"""Tables of training runs: the noun `Runs`, loading, writing and linting. The only home of pandas."""
+"""Tables of training runs: the class `Runs`, loading, writing and linting.
+
+No other package of bayesmix uses pandas.
+"""
 
 from bayesmix.runs.io import runs_columns as runs_columns
 from bayesmix.runs.io import shipped as shipped

@@ -156,14 +156,12 @@ def duplicate_checkpoints(table: LenientTable) -> Finding | None:
     shared = np.isfinite(loss[1:]).sum(axis=1)
     repeat = equal.all(axis=1) & (shared > 0) & (group[1:] == group[:-1])
     if not table.said_runs:
-        repeat &= (
-            tokens[1:] != tokens[:-1]
-        )  # equal tokens too is a repeated row, and reported as that
+        # with equal tokens too it is a repeated row, and reported as that
+        repeat &= tokens[1:] != tokens[:-1]
     rows = np.sort(order[1:][repeat])
     if not rows.size:
         return None
-    # Equality of several losses is a copy; equality of one may come of rounding or of a figure read
-    # off.
+    # Equality of several losses is a copy; that of one may come from rounding or a figure read off.
     sure = bool((shared[repeat] > 1).any())
     message = (
         f"{rows.size} checkpoint(s) have exactly the losses of the one before: {table.names(rows)}."
@@ -379,7 +377,10 @@ def mixed_train_runs(table: LenientTable) -> Finding | None:
 
 
 def outlying_losses(table: LenientTable) -> Finding | None:
-    """Losses more than `OUTLYING` robust standard deviations from a smooth trend in log N, log D and the weights."""
+    """Losses far from a smooth trend in log N, log D and the weights.
+
+    Far is more than `OUTLYING` robust standard deviations.
+    """
     rows = np.flatnonzero(
         _positive(table.params) & _positive(table.tokens) & (table.mixture >= 0).all(axis=1)
     )
@@ -409,7 +410,7 @@ def _positive(values: np.ndarray) -> np.ndarray:
 
 
 def _distinct(values: np.ndarray) -> int:
-    """How many values differ by more than 1 %."""
+    """Number of values that differ by more than 1 %."""
     values = np.unique(np.log(values[_positive(values)]))
     return int(values.size and 1 + (np.diff(values) > 0.01).sum())
 

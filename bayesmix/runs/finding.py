@@ -1,4 +1,4 @@
-"""`Finding`: one thing `lint` has to say about a table."""
+"""`Finding`: one result of `lint` about a table."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ type Severity = Literal["fail", "review", "info"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing worth knowing about a table of runs.
+    """One result of the checks of a table of runs.
 
     Attributes:
-        code: a short name that stays the same from version to version.
+        code: short name that stays the same from version to version.
         severity: `fail` (refused or misleading as it is), `review` (decide whether it matters) or
             `info`.
-        message: what was found.
-        advice: what to do about it.
-        count: how many rows, values, domains or targets it concerns.
+        message: description of the finding, in a sentence.
+        advice: remedy, in a sentence.
+        count: number of rows, values, domains or targets that it concerns.
     """
 
     code: str

@@ -1,4 +1,4 @@
-"""Presets: which columns of the tables people already have are the run, its scale, its mixture and its losses."""
+"""Presets: layouts of existing tables, with their columns for run, scale, mixture and losses."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from bayesmix.runs.schema import FAMILIES, OPTIONAL, columns_of, labels, numbers
 
 @dataclass(frozen=True)
 class Preset:
-    """How one layout maps to the column contract.
+    """Mapping of one layout to the column contract.
 
     Attributes:
-        name: what a user writes.
+        name: name that a user writes.
         layout: the layout in one line, for messages.
         run_id: names the run id may have, the preferred one first; likewise `params`, `tokens` and
             `train_run`.
@@ -102,7 +102,7 @@ def find_preset(name: str | None) -> Preset:
     """The preset of that name; None is the wide table.
 
     Raises:
-        InputError: there is none of that name.
+        InputError: there is no preset of that name.
     """
     if name is None:
         return WIDE
@@ -128,7 +128,9 @@ def recognise(columns: Iterable[str]) -> Preset | None:
 
 
 def to_wide(frame: pd.DataFrame, preset: Preset) -> pd.DataFrame:
-    """The table with contract names instead of the preset's; its other columns are kept under their own names.
+    """The table with contract names instead of the preset's.
+
+    Its other columns keep their own names.
 
     Raises:
         InputError: the layout is a pair of tables.
@@ -145,7 +147,9 @@ def to_wide(frame: pd.DataFrame, preset: Preset) -> pd.DataFrame:
 
 
 def join(mixtures: pd.DataFrame, losses: pd.DataFrame, preset: Preset) -> pd.DataFrame:
-    """Mixtures and losses of the same runs as one wide table, matched by run id and never by position.
+    """Join mixtures and losses of the same runs into one wide table.
+
+    Rows are matched by run id and never by position.
 
     Raises:
         InputError: no common id column, an id stands twice or in one table only, or the tables

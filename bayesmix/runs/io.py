@@ -1,4 +1,4 @@
-"""Tables in and out: CSV, Parquet and JSON files, sets shipped with the package, pandas queries."""
+"""Reading and writing of tables: CSV, Parquet, JSON, shipped sets, and pandas queries."""
 
 from __future__ import annotations
 
@@ -39,8 +39,9 @@ def shipped() -> tuple[str, ...]:
 
 
 def read_frame(source: str | os.PathLike[str] | pd.DataFrame) -> pd.DataFrame:
-    """A table as it is: a DataFrame, the path of a CSV, TSV or Parquet file, or the name of a shipped set.
+    """Read a table as it is.
 
+    The source is a DataFrame, the path of a CSV, TSV or Parquet file, or the name of a shipped set.
     A bare name (no folder, no suffix) that is a shipped set means that set; write `./name` for a
     file of that name.
 
@@ -73,7 +74,9 @@ def read_frame(source: str | os.PathLike[str] | pd.DataFrame) -> pd.DataFrame:
 
 
 def query(frame: pd.DataFrame, where: str | Iterable[str]) -> pd.Series:
-    """Which rows satisfy all of the pandas queries `where`, e.g. ``"params < 1e9"`` or ``"`weight.web` > 0"``.
+    """Mask of the rows that satisfy all of the pandas queries `where`.
+
+    A query is for example ``"params < 1e9"`` or ``"`weight.web` > 0"``.
 
     Raises:
         InputError: a query does not parse, names an unknown column, or is not true or false for
@@ -84,9 +87,8 @@ def query(frame: pd.DataFrame, where: str | Iterable[str]) -> pd.Series:
         try:
             # No variables of ours: `@name` in a query must not reach into this module.
             mask = frame.eval(expression, engine="python", local_dict={}, global_dict={})
-        except (
-            Exception
-        ) as error:  # pandas and Python raise a dozen kinds here; all mean that the query is wrong
+        # pandas and Python raise a dozen kinds here; all mean that the query is wrong
+        except Exception as error:
             raise _bad_query(
                 expression, str(error).splitlines()[0] if str(error) else repr(error), frame
             ) from error
@@ -99,10 +101,10 @@ def query(frame: pd.DataFrame, where: str | Iterable[str]) -> pd.Series:
 def write_table(
     columns: Mapping[str, Sequence[Any] | np.ndarray], path: str | os.PathLike[str]
 ) -> None:
-    """Write columns of equal length to a CSV, TSV, Parquet or JSON file (a list of records), whole or not at all.
+    """Write columns of equal length to a CSV, TSV, Parquet or JSON file, whole or not at all.
 
-    Floats are written so that reading them gives the same bits back; JSON writes null for NaN and
-    infinity.
+    A JSON file is a list of records. Floats are written so that reading them gives the same bits
+    back; JSON writes null for NaN and infinity.
 
     Raises:
         InputError: the suffix names no format, the columns differ in length, or the place cannot be
@@ -142,7 +144,10 @@ def write_table(
 
 
 def runs_columns(runs: Runs) -> dict[str, np.ndarray | tuple[str, ...]]:
-    """The runs as the columns of the wide table, for `write_table`; `load_runs` of that gives the same runs."""
+    """The runs as the columns of the wide table, for `write_table`.
+
+    `load_runs` of that table gives the same runs.
+    """
     columns: dict[str, np.ndarray | tuple[str, ...]] = {"run_id": runs.designs.ids}
     if runs.train_run != runs.designs.ids:
         columns["train_run"] = runs.train_run
@@ -216,7 +221,10 @@ def _read_csv(path: Path) -> pd.DataFrame:
 
 
 def _numbers_if_whole(labels: pd.Series) -> pd.Series:
-    """Labels that are whole numbers become numbers, so that queries compare them; ``007`` stays what it is."""
+    """Labels as integers, where all are whole numbers, so that queries compare them.
+
+    ``007`` is not one, and stays text.
+    """
     whole = bool(labels.notna().all() and labels.str.fullmatch(r"0|[1-9]\d{0,17}").all())
     return labels.astype(np.int64) if whole else labels
 

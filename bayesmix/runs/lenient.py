@@ -1,4 +1,4 @@
-"""A table as it stands, valid or not, as arrays that `lint` can look at."""
+"""Arrays of a table as it stands, valid or not, for `lint`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from bayesmix.runs.schema import REQUIRED, closest_column, columns_of, labels, m
 
 @dataclass(frozen=True, eq=False)
 class LenientTable:
-    """A table as it stands, valid or not: NaN where a number is missing, None where a column of labels is."""
+    """Arrays of a table as it stands, valid or not.
+
+    A missing number is NaN, and a missing column of labels is None.
+    """
 
     ids: tuple[str, ...] | None
     params: np.ndarray
@@ -38,7 +41,10 @@ class LenientTable:
 
     @cached_property
     def group(self) -> np.ndarray:
-        """Number (run) of the training run of each row: as the table says, else equal N, mixture and seed."""
+        """Number (run) of the training run of each row.
+
+        As in the column `train_run`; without it, rows of equal N, mixture and seed are one run.
+        """
         if self.train_run is not None:
             placeholders = (f"\x1f{row}" for row in range(len(self)))
             return pd.factorize(
@@ -57,16 +63,19 @@ class LenientTable:
         return self.train_run is not None and len(set(self.train_run) - {""}) < len(self)
 
     def name(self, row: int) -> str:
-        """What a person calls the row."""
+        """Name of a row in messages: its run id or position."""
         return self.ids[row] if self.ids is not None and self.ids[row] else f"row {row + 1}"
 
     def names(self, rows: np.ndarray) -> str:
-        """The first few of the rows as text."""
+        """Names of the first few of the rows as text."""
         return listed([self.name(int(row)) for row in rows])
 
 
 def lenient(frame: pd.DataFrame) -> tuple[LenientTable, list[Finding]]:
-    """The table as arrays, NaN where a value is missing or no number, and what is wrong with its columns."""
+    """The table as arrays, and findings on its columns.
+
+    Values that are missing or no number are NaN.
+    """
     weights, losses = columns_of(frame.columns, "weight"), columns_of(frame.columns, "loss")
     findings = _column_findings(frame, has_loss=bool(losses))
     wrong: dict[str, int] = {}
@@ -138,7 +147,10 @@ def _column_findings(frame: pd.DataFrame, *, has_loss: bool) -> list[Finding]:
 
 
 def groups_of_rows(values: np.ndarray, *, size: int) -> np.ndarray:
-    """Number (run) of the distinct row of `values`, in order of appearance; NaN equals NaN and -0 equals 0."""
+    """Number (run) of the distinct row of `values`, in order of appearance.
+
+    NaN equals NaN and -0 equals 0.
+    """
     if not values.shape[1]:
         return np.zeros(size, dtype=np.int64)
     plain = np.ascontiguousarray(np.where(np.isnan(values), np.nan, values + 0.0))

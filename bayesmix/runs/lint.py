@@ -1,4 +1,4 @@
-"""`lint`: what is wrong or doubtful about a table of runs, before anything is fitted to it."""
+"""`lint`: checks of a table of runs, before a model is fitted to it."""
 
 from __future__ import annotations
 
@@ -67,9 +67,10 @@ def _entry(finding: Finding) -> str:
 
 
 def lint(runs: Runs | pd.DataFrame) -> LintReport:
-    """Look for what spoils a fit: repeats, broken rows, unidentified exponents, constant domains, pseudo-replicates.
+    """Look for properties of a table that spoil a fit.
 
-    Works on tables that `load_runs` refuses, and says why it would.
+    Repeats, broken rows, unidentified exponents, constant domains, pseudo-replicates. Works on
+    tables that `load_runs` refuses, and gives the reason.
 
     Args:
         runs: loaded runs, or a table with the contract's column names as `read_table` gives it.

@@ -58,8 +58,9 @@ def load_runs(
             or for the presets that are a pair of tables the folder that holds both or the pair
             (mixtures, losses).
         preset: layout of the table: `wide` (default), `olmix`, `regmix` or `columns`.
-        where: pandas queries that a row must all satisfy, e.g. ``["params < 1e9", "`weight.web` >
-            0"]``. They see the table's own columns and the contract's.
+        where: pandas queries that a row must all satisfy, e.g.
+            ``["params < 1e9", "`weight.web` > 0"]``. They can use the table's own columns and the
+            contract's.
         targets: the targets to keep, in this order, after `rename`; a text is split at commas.
             Default: all.
         normalize: divide each row of weights by its sum.
@@ -73,7 +74,7 @@ def load_runs(
         The runs in the order of the table.
 
     Raises:
-        InputError: whatever is wrong with the table, in one sentence.
+        InputError: the table is not valid; the message is one sentence on the reason.
     """
     frame = read_table(
         source, preset=preset, where=where, params=params, tokens=tokens, rename=rename
@@ -94,9 +95,10 @@ def load_runs(
 
 
 def load_designs(source: Table, *, normalize: bool = False) -> Designs:
-    """Read designs to predict for: columns `params`, `tokens`, `weight.<domain>`; `id` or `run_id` is carried over.
+    """Read designs to predict for.
 
-    Any other column is ignored. Ids need not be distinct; without them designs are numbered from 0.
+    The columns are `params`, `tokens` and `weight.<domain>`; `id` or `run_id` is carried over. Any
+    other column is ignored. Ids need not be distinct; without them designs are numbered from 0.
 
     Args:
         source: path of a CSV, TSV or Parquet file, or a DataFrame.
@@ -106,7 +108,7 @@ def load_designs(source: Table, *, normalize: bool = False) -> Designs:
         The designs in the order of the table.
 
     Raises:
-        InputError: whatever is wrong with the table, in one sentence.
+        InputError: the table is not valid; the message is one sentence on the reason.
     """
     frame = read_frame(source)
     _require_columns(frame, ("params", "tokens"), expected="params, tokens, weight.<domain>…")
@@ -129,9 +131,9 @@ def read_table(
     tokens: float | None = None,
     rename: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
-    """The table with the contract's column names, filtered and renamed but not yet validated, as `lint` takes it.
+    """Read a table with the contract's column names, filtered and renamed but not validated.
 
-    Arguments as in `load_runs`.
+    `lint` takes it. Arguments as in `load_runs`.
 
     Raises:
         InputError: the table cannot be read, the tables of a pair do not match, a filter or a
@@ -208,7 +210,10 @@ def _with_constant(frame: pd.DataFrame, name: str, value: float) -> pd.DataFrame
 
 
 def _with_planned(frame: pd.DataFrame) -> pd.DataFrame:
-    """The table with what its runs were planned for, which a filter of rows would hide, where that is known."""
+    """The table with the planned tokens of its runs, where they are known.
+
+    A filter of rows would hide them.
+    """
     if "train_run" not in frame or "tokens" not in frame:
         return frame
     tokens, _ = numbers(frame, "tokens")

@@ -13,7 +13,7 @@ from bayesmix.design import Designs, count
 from bayesmix.errors import InputError
 
 PLANNED = 1e-3
-"""A run may have more tokens than were planned by this fraction: counts are rounded."""
+"""Fraction by which the tokens of a run may exceed the planned ones, as counts are rounded."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""The column contract of a table of runs, and the misspellings of it that would lose data in silence.
+"""Column contract of a table of runs, and misspellings that would lose data without an error.
 
 One row per measured point: `run_id`, `params`, `tokens`, `weight.<domain>`…, `loss.<target>`…;
 optional `train_run`, `seed`, `tokens_planned`, `loss_se.<target>` (standard error) or
@@ -97,7 +97,7 @@ def _undotted(columns: list[str], prefix: str) -> dict[str, str]:
 
 
 def _look_like_shares(frame: pd.DataFrame, columns: list[str]) -> bool:
-    """`weight_decay` is no mixture: shares are numbers whose rows sum to about 1."""
+    """Whether the columns are numbers whose rows sum to about 1, unlike `weight_decay`."""
     if not columns or not all(pd.api.types.is_numeric_dtype(frame[c].dtype) for c in columns):
         return False
     values = frame[columns].to_numpy(dtype=np.float64, na_value=np.nan)
@@ -105,12 +105,15 @@ def _look_like_shares(frame: pd.DataFrame, columns: list[str]) -> bool:
 
 
 def _singular(name: str) -> str:
-    """Without case, separators and plural: ``Losses`` and ``loss`` are the same."""
+    """The name without case, separators and plural: ``Losses`` and ``loss`` are the same."""
     return re.sub(r"(?<=s)es$|(?<=[^s])s$", "", letters(name))
 
 
 def numbers(frame: pd.DataFrame, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Values (run) of a column as float64, NaN where blank, and where it holds something that is not a number."""
+    """Values (run) of a column as float64, and a mask (run) of entries that are not numbers.
+
+    The values are NaN where the column is blank or holds no number; blanks are not in the mask.
+    """
     column: Any = frame[name]
     if pd.api.types.is_bool_dtype(column.dtype):
         return np.full(len(column), np.nan), np.ones(len(column), dtype=bool)

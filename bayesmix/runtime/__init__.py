@@ -1,1 +1,1 @@
-"""How the machine is used: precision, devices, processes, progress, files."""
+"""Use of the machine: precision, devices, processes, progress, files."""

@@ -1,4 +1,7 @@
-"""How the machine is used: double precision, cores, and the cache of compiled programs. Nothing happens at import."""
+"""Use of the machine: double precision, cores, devices, and the cache of compiled programs.
+
+Nothing happens at import.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,17 @@ PACKAGES = ("bayesmix", "numpyro", "jax", "arviz", "numpy")
 
 
 def enable_x64() -> AbstractContextManager[None]:
-    """Compute in float64 inside the `with` block, in this thread, and leave JAX's global setting alone."""
+    """Compute in float64 inside the `with` block, in this thread.
+
+    JAX's global setting is left alone.
+    """
     import jax
 
     return jax.enable_x64(True)
 
 
 def one_blas_thread[**P, R](function: Callable[P, R]) -> Callable[P, R]:
-    """The function with BLAS and LAPACK kept to one thread while it runs.
+    """Decorate a function so that BLAS and LAPACK use one thread while it runs.
 
     Matrices of a few dozen rows are factored thousands of times a second; several threads wait for
     each other much longer than they compute, the more so as chains run beside each other.
@@ -42,24 +48,29 @@ def one_blas_thread[**P, R](function: Callable[P, R]) -> Callable[P, R]:
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def device(number: int) -> AbstractContextManager[object]:
-    """Compute on one of JAX's devices inside the `with` block, in this thread: chains take turns on them."""
+    """Compute on one of JAX's devices inside the `with` block, in this thread.
+
+    Chains take turns on the devices.
+    """
     import jax
 
     devices = jax.local_devices()
     if len(devices) == 1:
-        return (
-            nullcontext()
-        )  # a default device belongs to what JAX knows a program by: all would be traced twice
+        # a default device is part of JAX's key of a program: all would be traced twice
+        return nullcontext()
     return jax.default_device(devices[number % len(devices)])
 
 
 def over_devices(array: jax.Array) -> jax.Array:
-    """The array with its first axis split over JAX's devices, where there are several and it can be split evenly."""
+    """Split the first axis of the array over JAX's devices.
+
+    The array is returned as it is where there is one device or the axis cannot be split evenly.
+    """
     import jax
     from jax.sharding import NamedSharding, PartitionSpec
 
@@ -71,11 +82,11 @@ def over_devices(array: jax.Array) -> jax.Array:
 
 
 def keep_compiled_programs(folder: str | None = None) -> None:
-    """Keep compiled programs in a folder, the user's cache if none is given, so that no process compiles them again.
+    """Keep compiled programs in a folder, so that no later process compiles them again.
 
-    Does nothing where JAX_COMPILATION_CACHE_DIR is set already: then the user has chosen a place.
-    It works where JAX has compiled nothing in this process yet; the command line calls it first,
-    and `fit` in any case.
+    The folder is the user's cache if none is given. Does nothing where JAX_COMPILATION_CACHE_DIR is
+    set already: then the user has chosen a place. It works where JAX has compiled nothing in this
+    process yet; the command line calls it first, and `fit` in any case.
     """
     import jax
 
@@ -87,12 +98,12 @@ def keep_compiled_programs(folder: str | None = None) -> None:
 
 
 def package_versions() -> dict[str, str]:
-    """Package → version, of those that results depend on."""
+    """Versions of the packages that results depend on: package → version."""
     return {package: importlib.metadata.version(package) for package in PACKAGES}
 
 
 def padded(size: int, minimum: int = 32) -> int:
-    """The next of a few sizes, so that tables of similar size share a program.
+    """Size rounded up to one of a few, so that tables of similar size share a program.
 
     They are powers of two and the middles between them; above 256 they are at most an eighth apart.
     """
@@ -103,12 +114,12 @@ def padded(size: int, minimum: int = 32) -> int:
 
 
 def padded_down(size: int) -> int:
-    """The largest of these sizes that is at most the given one, or 32."""
+    """Largest size of `padded` that is at most the given one, or 32."""
     step = _step(size + 1)
     return max(size // step * step, 32)
 
 
 def _step(size: int) -> int:
-    """How far apart sizes are just below the given one."""
+    """Distance between the sizes of `padded` just below the given one."""
     bits = (size - 1).bit_length()
     return 2 ** max(bits - (2 if size <= 256 else 4), 0)

@@ -1,4 +1,4 @@
-"""Writing files so that a reader never meets half of one."""
+"""Atomic writing of files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bayesmix.errors import InputError
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Lend a temporary path; when the block ends well the file there becomes `path` in one step.
+    """Yield a temporary path; when the block succeeds, its file replaces `path` in one step.
 
     The temporary file is empty, lies in the folder of `path` and keeps its suffix, so writers that
     choose the format by suffix work. Whatever ends the block early, Ctrl-C included, leaves `path`
@@ -23,8 +23,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     replaced.
 
     Args:
-        path: where the finished file shall be; a link is followed, and a pipe or device is written
-            to at the end.
+        path: path of the finished file; a link is followed, and a pipe or device is written to at
+            the end.
 
     Yields:
         The path to write to.
@@ -73,9 +73,8 @@ def _become(draft: Path, target: Path) -> None:
         return
     if target.exists():
         shutil.copymode(target, draft)
-    with draft.open(
-        "rb"
-    ) as written:  # on disk before the rename, or a power cut could leave an empty file
+    # on disk before the rename, or a power cut could leave an empty file
+    with draft.open("rb") as written:
         os.fsync(written.fileno())
     os.replace(draft, target)
 

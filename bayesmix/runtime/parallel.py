@@ -20,9 +20,9 @@ from bayesmix.errors import WorkerError, warn
 from bayesmix.runtime.compute import keep_compiled_programs
 
 ATTEMPTS = 2
-"""How often an item is given to an executor whose workers die."""
+"""Number of times that an item is given to an executor whose workers die."""
 NAMED = 5
-"""How many lost items an error names."""
+"""Number of lost items that an error names."""
 
 
 def parallel_map[Item, Result](
@@ -32,19 +32,19 @@ def parallel_map[Item, Result](
     on_result: Callable[[Result], object] = lambda result: None,
     names: Sequence[str] = (),
 ) -> list[Result]:
-    """The result of every item, in the order of the items, the same with any executor or none.
+    """Results of a task for every item, in the order of the items.
 
-    Workers share the folder of compiled programs with this process. An item whose worker died is
-    given out once more where the executor still takes work, with a warning; the first error, or
-    Ctrl-C, cancels what has not begun.
+    They are the same with any executor or none. Workers share the folder of compiled programs with
+    this process. An item whose worker died is submitted once more where the executor still takes
+    work, with a warning; the first error, or Ctrl-C, cancels the tasks that have not begun.
 
     Args:
-        task: what is done; for workers in other processes it must pickle, as a function of a module
-            does, or a `functools.partial` of one.
-        items: each the argument of one task; they must pickle, too.
-        executor: where to run; None for this thread, one item after the other.
+        task: function of one item; for workers in other processes it must pickle, as a function of
+            a module does, or a `functools.partial` of one.
+        items: arguments of the tasks; they must pickle, too.
+        executor: executor of the tasks; None for this thread, one item after the other.
         on_result: called with every result as it comes, in any order.
-        names: what an error calls the items; their numbers, from 1, when not given.
+        names: names of the items in errors; their numbers, from 1, when not given.
 
     Raises:
         WorkerError: workers died, or the scheduler was lost, and items remain without a result.
@@ -74,9 +74,8 @@ def parallel_map[Item, Result](
                     RuntimeWarning,
                 )
             return [results[position] for position in range(len(items))]
-        if isinstance(
-            reason, CancelledError
-        ):  # no scheduler: Dask would take work that it never answers
+        # no scheduler: Dask would take work that it never answers
+        if isinstance(reason, CancelledError):
             break
     raise WorkerError(
         f"{len(remaining)} of {len(items)} tasks have no result, {len(results)} are done. Lost:"
@@ -87,9 +86,10 @@ def parallel_map[Item, Result](
 
 
 def processes(count: int) -> AbstractContextManager[Executor | None]:
-    """An executor of so many new processes of this machine, to be closed; None, which is this process, for one.
+    """Executor of `count` new processes of this machine, as a context manager that closes it.
 
-    They are spawned: JAX has threads, which a fork does not survive.
+    For one process the context is None, which stands for this process. The processes are spawned:
+    JAX has threads, which a fork does not survive.
     """
     return ProcessPoolExecutor(count, get_context("spawn")) if count > 1 else nullcontext()
 
@@ -101,19 +101,21 @@ def _round[Result](
     attempt: int,
     keep: Callable[[int, Result], None],
 ) -> BaseException | None:
-    """Give every item out and wait for all, or until the scheduler is lost; what the last loss was, if any."""
+    """Submit every item, and wait for all or until the scheduler is lost.
+
+    Returns:
+        The error of the last item that was lost, if any.
+    """
     futures: dict[Future[Result], int] = {}
     reason: BaseException | None = None
     try:
         for position, item in items.items():
-            # the attempt makes it another task, else Dask would answer with the failure it
-            # remembers
+            # with the attempt it is another task, else Dask would return the failure it has stored
             try:
                 futures[executor.submit(call, item, attempt)] = position
             except Exception as error:
-                if not (
-                    isinstance(error, RuntimeError) or _lost(error)
-                ):  # broken and shut-down pools: RuntimeError
+                # broken and shut-down pools: RuntimeError
+                if not (isinstance(error, RuntimeError) or _lost(error)):
                     raise
                 reason = error
                 break
@@ -136,7 +138,7 @@ def _round[Result](
 
 
 def _there(folder: str | None, task: Callable[[Any], Any], item: Any, attempt: int) -> Any:
-    """The task in a worker, which keeps its compiled programs where the process that asked keeps them."""
+    """Run the task in a worker, which shares the folder of compiled programs of the caller."""
     if folder:
         keep_compiled_programs(folder)
     return task(item)
@@ -149,7 +151,10 @@ def _folder() -> str | None:
 
 
 def _lost(error: BaseException) -> bool:
-    """Whether an error is about the worker or its scheduler, not of the task; Dask's own are known by their home."""
+    """Whether an error is one of the worker or its scheduler, and not of the task.
+
+    Dask's errors are recognised by their package.
+    """
     ours = (BrokenExecutor, CancelledError)
     return isinstance(error, ours) or type(error).__module__.partition(".")[0] == "distributed"
 

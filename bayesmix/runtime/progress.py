@@ -1,4 +1,4 @@
-"""Bars with the time left: a program asks for them, a library stays silent."""
+"""Progress bars with the time left, off unless a program asks for them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 SHOWN: ContextVar[bool] = ContextVar("SHOWN", default=False)
 PATIENCE = 2.0
-"""Seconds before a bar appears: what is quick needs none."""
+"""Seconds before a bar appears; a shorter task shows none."""
 
 
 @contextmanager
 def bars() -> Iterator[None]:
-    """Show the bars of everything that is called within."""
+    """Show the progress bars of everything that is called inside the `with` block."""
     token = SHOWN.set(True)
     try:
         yield
@@ -30,13 +30,13 @@ def bar(
     unit: str = "step",
     visible: bool | None = None,
 ) -> Any:
-    """A tqdm bar on stderr over `items`, or with a `total` to be updated by hand.
+    """Progress bar (tqdm) on stderr over `items`, or with a `total` to be updated by hand.
 
     Args:
-        items: what is gone through, if it is a loop.
-        doing: what takes so long, as "refits".
-        total: how many steps there are, where `items` cannot say.
-        unit: of what there are so many.
+        items: items of the loop, if it is one.
+        doing: label of the bar, such as "refits".
+        total: number of steps, where `items` has no length.
+        unit: name of one step.
         visible: whether to show it at once, and leave it when it is full; by default as `bars`
             says, after two seconds, and gone when it is full.
     """

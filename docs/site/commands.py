@@ -26,7 +26,7 @@ def _section(words: tuple[str, ...]) -> str:
 
 
 def _commands(group: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """Every command below a group, in the order of its help; what follows `Commands:`, one a line."""
+    """Every command below a group, in the order of its help."""
     listed = _help(group).partition("Commands:\n")[2].split("\n\n")[0]
     found = []
     for line in listed.splitlines():

@@ -1,4 +1,4 @@
-"""A posterior that is Gaussian, of a law that is linear: everything about its runs is known in closed form."""
+"""A Gaussian posterior of a linear law: everything about its runs is known in closed form."""
 
 from __future__ import annotations
 

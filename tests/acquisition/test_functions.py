@@ -1,4 +1,4 @@
-"""Scores against closed forms where everything is linear and Gaussian, and their order where it is not."""
+"""Scores against closed forms where all is linear and Gaussian, and their order elsewhere."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_lower_bound_that_cannot_rise_is_called_saturated() -> None:
 
 
 def test_checkpoints_of_a_run_are_one_run() -> None:
-    """A run with checkpoints scores as the run they make up, less than as many runs would tell together."""
+    """A run with checkpoints scores as one run, lower than as many runs would together."""
     posterior = replace(linear(), shared=0.04)
     points = Designs(
         posterior.domains,
@@ -167,7 +167,10 @@ def two_ways(spread: float = 1.0, draws: int = 20000) -> tuple[View, np.ndarray]
 
 @pytest.mark.parametrize("noise", [0.01, 0.3, 1.0, 5.0])
 def test_regret_reduction_is_the_closed_form(noise: float) -> None:
-    """EVSI of one comparison is ρ/√(2π) with ρ the sd of the expected difference after the run (Raiffa, Schlaifer)."""
+    """EVSI of one comparison is ρ/√(2π) (Raiffa, Schlaifer).
+
+    ρ is the sd of the expected difference after the run.
+    """
     with enable_x64():
         view, theta = two_ways()
         value = float(RegretReduction.of_one(view, jnp.asarray(theta / noise)[None, :, None]))

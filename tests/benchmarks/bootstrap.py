@@ -134,5 +134,5 @@ def _losses(
 
 def _law(form: Form, prior: dict, data: Data, z: jax.Array, at: Data) -> jax.Array:  # type: ignore[type-arg]
     geometry = Geometry(form, prior, data)
-    theta, _ = geometry.to_theta(geometry.unravel()[1](z))
+    theta, _ = geometry.transform_and_log_det(geometry.unravel()[1](z))
     return expected_loss(form.law, theta, at)[:, 0]

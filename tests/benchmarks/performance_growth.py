@@ -94,7 +94,7 @@ def step_cost(runs: Runs) -> dict[str, Any]:
         prior = as_arrays(dict(model.priors(len(runs.domains))))
         data = as_arrays(model.data(runs, pad=True))
         geometry = Geometry(model.form, prior, data)
-        z = jnp.asarray(ravel_pytree(geometry.from_theta(geometry.draw(jax.random.key(0))))[0])
+        z = jnp.asarray(ravel_pytree(geometry.inverse(geometry.draw(jax.random.key(0))))[0])
         walk = partial(_walk, model.form, prior, data, z, jnp.eye(len(z)))
         jax.block_until_ready(walk(1))
         one = max(_seconds(walk, 3) / 3, 1e-6)

@@ -152,10 +152,12 @@ class Ours(NamedTuple):
             rng, root = np.random.default_rng(0), np.asarray(whitening(best.hessian))
             flat = [best.z, *(best.z + root @ rng.normal(size=len(best.z)) for _ in range(4))]
             drawn = [geometry.draw(key) for key in jax.random.split(jax.random.key(1), 3)]
-            flat += [np.asarray(ravel_pytree(geometry.from_theta(theta))[0]) for theta in drawn]
+            flat += [np.asarray(ravel_pytree(geometry.inverse(theta))[0]) for theta in drawn]
             points, density = [], []
             for z in flat:
-                theta, log_det = geometry.to_theta(geometry.unravel()[1](jnp.asarray(z)))
+                theta, log_det = geometry.transform_and_log_det(
+                    geometry.unravel()[1](jnp.asarray(z))
+                )
                 density.append(float(-geometry.potential(jnp.asarray(z)) - log_det))
                 own = {
                     s: v / data.unit if s in model.law.amplitudes else v for s, v in theta.items()
@@ -344,6 +346,6 @@ def _figures(
         "divergences": diverging,
         "chains": int(steps.shape[0]),
         "draws": int(steps.shape[1]),
-        "density_apart": apart,
+        "density_to_scales": apart,
         "peak_gb": peak(),
     }

@@ -1,4 +1,4 @@
-"""The ledger survives being killed, refuses what contradicts it, and serialises those who write at once."""
+"""The ledger survives being killed, refuses contradictions, and serialises concurrent writers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Model cards: what they say is what the laws believe, they survive a round trip, and their errors are clear."""
+"""Model cards: they state the laws' priors, survive a round trip, and their errors are clear."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands do what the contract says: files, columns, JSON fields, exit codes, what goes to which stream."""
+"""The contract of the commands: files, columns, JSON fields, exit codes, output streams."""
 
 from __future__ import annotations
 

@@ -24,7 +24,10 @@ def commands() -> Iterator[tuple[str, ...]]:
 
 
 def calls_in(text: str) -> list[list[str]]:
-    """What follows `bayesmix` in every line of a text that calls it; lines that end in a backslash are joined."""
+    """The arguments of `bayesmix` in every line of a text that calls it.
+
+    Lines that end in a backslash are joined.
+    """
     found = []
     for line in text.replace("\\\n", " ").splitlines():
         lexer = shlex.shlex(line.strip().removeprefix("$ "), posix=True, punctuation_chars="|>;&")

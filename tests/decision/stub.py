@@ -1,4 +1,4 @@
-"""A posterior with random draws of the additive law, with the interface that decisions need and nothing else."""
+"""A posterior with random draws of the additive law, and the interface that decisions need."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def posterior(
     spread: float = 0.15,
     constant: float = 0.2,
 ) -> StubPosterior:
-    """A posterior around one random law; `spread` is the posterior sd of the logarithms of C and γ."""
+    """A posterior around one random law; `spread` is the posterior sd of log C and log γ."""
     rng = np.random.default_rng(seed)
     shape, wide = (draws, targets), (draws, targets, domains)
 

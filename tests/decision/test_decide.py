@@ -1,4 +1,4 @@
-"""The whole answer holds together, prints within a terminal, and its parts are those of the verbs it calls."""
+"""The whole answer is consistent, fits a terminal, and its parts are those of the functions."""
 
 import json
 from dataclasses import replace

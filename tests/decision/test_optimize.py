@@ -272,7 +272,7 @@ def test_kinks_do_not_stop_the_search_without_convexity(small, text):
 
 
 def test_several_valleys_are_searched():
-    """Exponents above 1 make every draw prefer corners; a search of 20,000 mixtures finds nothing better."""
+    """Exponents above 1 make every draw prefer corners; 20,000 mixtures hold nothing better."""
     stub = posterior(draws=50, targets=2, domains=4, spread=0.4, seed=1)
     stub = replace(stub, gamma=2.5 * stub.gamma, convex=False)
     best = optimize(stub, SCALE, risk=CVaR(0.8))
@@ -376,7 +376,7 @@ def test_mean_is_the_default(small):
 
 
 def test_a_gap_is_never_too_small():
-    """Random convex functions with kinks: the true minimum, from a linear program, lies within the gap."""
+    """Random convex functions with kinks: the true minimum (linear program) is within the gap."""
     rng = np.random.default_rng(5)
     square = region(tuple("abcde"), ())
     for _ in range(5):

@@ -145,7 +145,7 @@ def test_equivalents_respect_constraints(small):
 
 
 def chinchilla_like() -> StubPosterior:
-    """Draws in which only the amount of data matters beside the mixture, L = c(h) + B (D / 1e11)^−β."""
+    """Draws in which only D matters beside the mixture, L = c(h) + B (D / 1e11)^−β."""
     stub = posterior(draws=40, targets=1, domains=3)
     return replace(stub, size=(0 * stub.floor, stub.size[1]))
 

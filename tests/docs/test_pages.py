@@ -1,4 +1,4 @@
-"""Every code block of the documentation runs, every command in it exists, and every public name is in the reference."""
+"""Code blocks of the documentation run, commands exist, public names are in the reference."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def name(page: Path) -> str:
 
 
 def unsampled(model: bm.Model, runs: bm.Runs, *, seed: int = 0, **settings: Any) -> bm.Posterior:
-    """Draws of the prior, with the arguments of `fit`: a fit takes long, and is tested elsewhere."""
+    """Draws of the prior, with the arguments of `fit`, whose own tests are elsewhere."""
     inspect.signature(fit).bind(model, runs, seed=seed, **settings)
     model = model.bind(runs)
     keys = jax.random.split(jax.random.key(seed), DRAWS)

@@ -1,4 +1,4 @@
-"""What bands rest on: the prior, how far laws miss beyond their runs, and what a further run would do."""
+"""Variance of bands: the prior, misses of laws beyond their runs, the effect of a further run."""
 
 from __future__ import annotations
 

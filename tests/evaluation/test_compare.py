@@ -1,4 +1,4 @@
-"""Splits hold groups together; the law that made the runs wins; a stack is a posterior like any other."""
+"""Splits keep groups whole; the law that made the runs wins; a stack acts as a posterior."""
 
 from __future__ import annotations
 

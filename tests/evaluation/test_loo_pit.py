@@ -1,4 +1,4 @@
-"""Left-out runs lie where the others predict them, and bands that are wrong are told from bands that are right."""
+"""Left-out runs lie where the others predict them, and wrong bands are told from right ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Partial pooling: targets that agree share a narrow prior, targets that do not keep the wide one."""
+"""Partial pooling: targets that agree share a narrow prior, others keep the wide one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Natural coordinates: one to one, with the log-determinant that keeps priors where they are stated."""
+"""Natural coordinates: one to one, with the log-determinant that keeps priors as stated."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from jax.flatten_util import ravel_pytree
 from numpyro.distributions import constraints
 
-from bayesmix.laws.base import Coordinates, Law
-from bayesmix.laws.components import EDGE_LEVEL, hard, soft, zero_sum_inverse
+from bayesmix.laws.base import Bijection, Law
+from bayesmix.laws.bijections import EDGE_LEVEL, hard, soft, zero_sum_inverse
 from tests.laws.zoo import DOMAINS, EXTENT, LAWS, points
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -28,14 +28,17 @@ every_journey = pytest.mark.parametrize(
 every_law = pytest.mark.parametrize("law", MAPPED.values(), ids=MAPPED.keys())
 
 
-def coordinates(law: Law, tied: bool = False) -> Coordinates:
+def coordinates(law: Law, tied: bool = False) -> Bijection:
     found = law.coordinates(EXTENT._replace(tied=jnp.array(tied)))
     assert found is not None
     return found
 
 
 def free(law: Law, theta: Any) -> jax.Array:
-    """Parameters in a vector, measured as densities are: simplices without one entry, zero sums in a basis."""
+    """Parameters in a vector, in the measure of their densities.
+
+    Simplices are without one entry, and zero sums in a basis.
+    """
     parts = []
     for site, belief in law.priors(len(DOMAINS)).items():
         if belief.support == constraints.simplex:
@@ -60,7 +63,7 @@ class Journey(NamedTuple):
 @cache
 def journey(name: str, tied: bool = False) -> Journey:
     law = MAPPED[name]
-    to, back = coordinates(law, tied).to_theta, coordinates(law, tied).from_theta
+    to, back = coordinates(law, tied).transform_and_log_det, coordinates(law, tied).inverse
 
     def one(theta: Any) -> tuple[Any, ...]:
         z, unravel = ravel_pytree(back(theta))
@@ -89,14 +92,16 @@ def test_log_determinant(name: str, tied: bool) -> None:
 
 @every_law
 def test_points_across_the_soft_edges_are_legal_parameters(law: Law) -> None:
-    """A sampler steps some way past where a share or the floor would be negative, and must find its way back."""
+    """A sampler may step past where a share or the floor would be negative, and must return."""
     z, unravel = ravel_pytree(
-        coordinates(law).from_theta({k: v[0] for k, v in points(law).theta.items()})
+        coordinates(law).inverse({k: v[0] for k, v in points(law).theta.items()})
     )
     across = jnp.where(z > 0, 0.0, z) + jnp.asarray(
         np.random.default_rng(0).normal(scale=0.03, size=(50, len(z)))
     )
-    theta, log_det = jax.jit(jax.vmap(lambda z: coordinates(law).to_theta(unravel(z))))(across)
+    theta, log_det = jax.jit(
+        jax.vmap(lambda z: coordinates(law).transform_and_log_det(unravel(z)))
+    )(across)
     assert jnp.isfinite(log_det).all()
     for site, belief in law.priors(len(DOMAINS)).items():
         assert not jnp.isnan(theta[site]).any(), site

@@ -1,4 +1,4 @@
-"""Each law is the formula its paper prints, in the paper's own parameters and raw N and D; laws nest as they say."""
+"""Each law is its paper's formula, in the paper's parameters and raw N and D; laws nest."""
 
 from __future__ import annotations
 
@@ -138,7 +138,10 @@ PAPERS: dict[str, tuple[Law, Callable[..., float], Scale]] = {
 
 
 def at_points(law: Law) -> Points:
-    """Random points; the orders of means clear of 0, where γ is infinite; all of the own share on one domain."""
+    """Random points, with all of the own share on one domain.
+
+    The orders of means are clear of 0, where γ is infinite.
+    """
     at = points(law, seed=3)
     for site, value in at.theta.items():
         if site.startswith("kappa"):

@@ -1,4 +1,4 @@
-"""Every law under test, and what its tests share: draws of its prior, random designs, compiled losses."""
+"""Every law under test, with draws of its prior, random designs and compiled losses."""
 
 from __future__ import annotations
 
@@ -81,7 +81,10 @@ def told(law: Law, domains: tuple[str, ...] = DOMAINS) -> Law:
 
 
 def points(law: Law, seed: int = 0, zeros: bool = False, draws: int = DRAWS) -> Points:
-    """Prior draws at random mixtures (with exact zeros on request) and sizes within ten times the reference."""
+    """Prior draws at random mixtures and sizes within ten times the reference.
+
+    The mixtures have exact zeros on request.
+    """
     rng = np.random.default_rng(seed)
     keys = jax.random.split(jax.random.key(seed), 64)
     theta = {
@@ -122,7 +125,7 @@ def gradients(law: Law, at: Points) -> tuple[Any, ...]:
 
 
 def take_domains(law: Law, theta: dict[str, jax.Array], keep: np.ndarray) -> dict[str, jax.Array]:
-    """Parameters (draw, ...) of the given domains in the given order; the constant of a share stays first."""
+    """Parameters (draw, ...) of the given domains, in order; a share's constant stays first."""
     k = len(DOMAINS)
     taken = {}
     for site, belief in law.priors(k).items():

@@ -1,4 +1,4 @@
-"""The discrepancy: its likelihood is that of one large Gaussian, its draws are those of conditioning it."""
+"""The discrepancy: the likelihood of one large Gaussian, and draws of its conditional."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Execute notebooks in place: `uv run --group notebooks python -m tests.notebooks.execute [01_first_mixture …]`."""
+"""Execute notebooks in place.
+
+`uv run --group notebooks python -m tests.notebooks.execute [01_first_mixture …]`
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A corpus without packages: every domain is its own random chain of symbols, half of it shared by all."""
+"""A corpus without packages: each domain is a random chain of symbols, half shared by all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MULTIMODAL = SETTINGS["multimodal"]
 
 
 def synthetic(length: int = 40_000) -> Corpus:
-    """Streams in which a symbol is followed by one of two: the next one, or the one its domain likes."""
+    """Streams in which a symbol is followed by the next one, or by the one its domain prefers."""
     streams = {}
     for number, target in enumerate(MULTIMODAL.targets):
         rng = np.random.default_rng(number)

@@ -1,4 +1,4 @@
-"""The runs that come with the package: fit to be fitted, as declared, and trained by the trainer that is here."""
+"""The runs that come with the package: lint, declaration, and agreement with the trainer."""
 
 from __future__ import annotations
 
@@ -100,7 +100,10 @@ def test_the_smallest_run_comes_out_again_from_packages_fetched_now(
 
 
 def _comes_out_again(setting: str, frame: pd.DataFrame) -> None:
-    """Train the smallest model to the smallest D: seconds. A tenth of what another seed changes is let pass."""
+    """Train the smallest model to the smallest D, which takes seconds.
+
+    The tolerance is a tenth of the difference that another seed makes.
+    """
     row = frame[frame["size"] == min(SIZES)].sort_values(["tokens", "mixture"]).iloc[0]
     weights = {domain: float(row[f"weight.{domain}"]) for domain in SETTINGS[setting].domains}
     job = TrainingJob(

@@ -1,4 +1,4 @@
-"""Draws weighted by new runs, and the Laplace stand-in, against the posteriors that NUTS samples."""
+"""Draws weighted by new runs, and the Laplace approximation, against posteriors of NUTS."""
 
 from __future__ import annotations
 

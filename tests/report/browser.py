@@ -1,4 +1,4 @@
-"""A headless Chromium, driven by its command line: what a page looks like to it, and what it complains of."""
+"""A headless Chromium, driven by its command line: its view of a page, and its complaints."""
 
 from __future__ import annotations
 
@@ -51,9 +51,10 @@ class _Result(HTMLParser):
 
 
 def visit(browser: str, page: Path, width: int, probe: str) -> Seen:
-    """Open a page at a width and run `probe`, the body of a JavaScript function of window and document.
+    """Open a page at a width and run `probe`.
 
-    The page is given as a file; the probe returns what JSON can carry.
+    `probe` is the body of a JavaScript function of window and document. The page is given as a
+    file; the probe returns what JSON can carry.
     """
     harness = page.with_name(f"frame-{width}.html")
     harness.write_text(FRAME.format(page=page.name, width=width, probe=probe), encoding="utf-8")

@@ -12,7 +12,7 @@ MakeFrame = Callable[..., pd.DataFrame]
 
 
 def make(rows: int = 48, domains: int = 3, seed: int = 0) -> pd.DataFrame:
-    """Independent runs of an invented law, free of everything `lint` looks for; targets web and sums."""
+    """Independent runs of an invented law, without findings of `lint`; targets web and sums."""
     rng = np.random.default_rng(seed)
     names = ["web", "code", "books", "maths", "talk"][:domains]
     weights = rng.dirichlet(np.ones(domains), rows)

@@ -1,4 +1,4 @@
-"""What `test_devices` runs in a process of its own: a fit and scores of candidates, and on how many devices."""
+"""The process of `test_devices`: a fit and scores of candidates, and the number of devices."""
 
 from __future__ import annotations
 

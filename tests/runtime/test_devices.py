@@ -1,4 +1,4 @@
-"""Several devices: chains take turns on them, candidates are split over them, and the answers are those of one."""
+"""Several devices: chains take turns, candidates are split, and the answers are those of one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fits, backtests, comparisons and replays by real executors are, bit for bit, those of this process."""
+"""Fits, backtests, comparisons and replays by executors equal those of this process exactly."""
 
 from __future__ import annotations
 
@@ -86,7 +86,10 @@ def test_a_fit_is_the_same(runs: bm.Runs, serial: bm.Posterior, executor: Execut
 
 
 def test_chains_that_go_on_are_the_same(runs: bm.Runs, executor: Executor) -> None:
-    """They go on inside the task of a target: 4 × 200 draws could pass, and after so short a warm-up do not."""
+    """They go on inside the task of a target.
+
+    4 × 200 draws could pass the diagnostics, and do not after so short a warm-up.
+    """
     few = {"chains": 4, "warmup": 50, "draws": 200, "extensions": 1}
     one = runs.only(("chat",))
     same(bm.fit(MODEL, one, executor=executor, **few), bm.fit(MODEL, one, **few))

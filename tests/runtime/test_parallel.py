@@ -78,7 +78,7 @@ def test_the_first_error_is_raised_and_cancels_the_rest(pool: Executor, tmp_path
 
 @pytest.fixture
 def ctrl_c() -> Iterator[None]:
-    """Ctrl-C interrupts, also where these tests run in the background of a shell, which ignores it."""
+    """Ctrl-C interrupts, also where tests run in the background of a shell, which ignores it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

@@ -1,1 +1,1 @@
-"""Numerical optimisation over a polytope of mixtures; nothing here knows a posterior."""
+"""Numerical optimisation over a polytope of mixtures, independent of posteriors."""

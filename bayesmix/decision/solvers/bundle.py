@@ -14,19 +14,20 @@ MEMORY = 40  # planes
 def minimise_locally(
     evaluate: Evaluate, region: Region, start: np.ndarray, *, tolerance: float, budget: int
 ) -> Minimum:
-    r"""Mirror descent on a bundle of slopes: a proximal bundle method in the manner of Kiwiel.
+    r"""Minimise a function locally by an entropic proximal bundle method in the manner of Kiwiel.
 
-    The model of f around the best mixture h₀ is the highest of the tangent planes seen lately, each
+    The model of f around the best mixture h₀ is the maximum of the latest tangent planes, each
     lowered where it would pass above f(h₀), which can only happen without convexity. The next
-    mixture minimises the model plus t KL(h‖h₀); when it keeps a tenth of the promise it is the new
-    h₀ and t halves, else its plane joins the model, and t doubles where the plane had to be
-    lowered. The search ends when the promise stays below the tolerance while t halves three times.
+    mixture minimises the model plus t KL(h‖h₀). When f falls by a tenth of the predicted decrease
+    or more, it is the new h₀ and t halves; else its plane joins the model, and t doubles where the
+    plane had to be lowered. The search ends when the predicted decrease stays below the tolerance
+    while t halves three times.
 
     Args:
         evaluate: mixture (domain) → value and (sub)gradient (domain).
         region: the allowed mixtures.
         start: an allowed mixture (domain), positive where it may be.
-        tolerance: in nats.
+        tolerance: tolerance on the predicted decrease, in nats.
         budget: the most evaluations.
 
     Returns:
@@ -65,7 +66,7 @@ def _propose(
     value: float,
     stiffness: float,
 ) -> tuple[np.ndarray, float]:
-    """The mixture that minimises the model plus stiffness · KL, and by how much the model falls there."""
+    """Minimiser of the model plus stiffness · KL, and the predicted decrease there."""
     floor = (
         float((offsets + slopes[:, region.free].min(axis=1)).max())
         if region.free.all()

@@ -17,7 +17,7 @@ Evaluate = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
 @dataclass(frozen=True, eq=False)
 class Minimum:
-    """What a minimiser found.
+    """Result of a minimisation.
 
     Attributes:
         mixture: the best weights (domain).
@@ -25,8 +25,8 @@ class Minimum:
         gap: an upper bound on `value` minus the lowest possible value; None without convexity.
         evaluations: how often the objective was evaluated.
         converged: whether the tolerance was reached.
-        spread: highest minus lowest value that the three best of several starts ended in; None with
-            one start.
+        spread: highest minus lowest final value of the three best of several starts; None with one
+            start.
     """
 
     mixture: np.ndarray
@@ -45,14 +45,17 @@ def minimise_convex(
     budget: int,
     start: np.ndarray | None = None,
 ) -> Minimum:
-    r"""Mirror descent that remembers: the entropic level method of Ben-Tal and Nemirovski (2005), *Math. Program.* 102.
+    r"""Minimise a convex function by the entropic level method, with a certified gap.
+
+    The method is mirror descent with a memory of all planes (Ben-Tal and Nemirovski 2005, *Math.
+    Program.* 102).
 
     Every evaluation of a convex f gives a supporting plane f(hₖ) + gₖ·(h − hₖ) ≤ f(h). The lowest
     point of all planes over the allowed mixtures, a linear program, bounds the optimum from below:
     the Frank–Wolfe gap is this bound with one plane. The next mixture is the Kullback–Leibler
     projection of the best one so far onto the mixtures where all planes lie at most half-way
     between the bound and the best value. There is no step size, kinks (CVaR, worst target) do no
-    harm, and weights stay positive, so a slope that is infinite at weight 0 is never asked for.
+    harm, and weights stay positive, so a slope that is infinite at weight 0 is never evaluated.
 
     Args:
         evaluate: mixture (domain) → value and subgradient (domain); convex and finite inside the
@@ -96,11 +99,11 @@ def minimise_convex(
 def _with_tangent(
     relaxation: Polytope, region: Region, slopes: np.ndarray, offsets: np.ndarray, value: float
 ) -> Polytope:
-    """`relaxation` with one more half-space that holds a Kullback–Leibler ball, where it makes the bound tight.
+    """`relaxation` with one more tangent half-space of the Kullback–Leibler ball, if there is one.
 
-    A linear program knows a ball by its tangents. The planes are minimised over the ball itself by
-    the interior-point method; with the tangent at that mixture the linear program gives the same
-    answer, and its bound is exact.
+    In a linear program tangents stand for the ball. The planes are minimised over the ball itself
+    by the interior-point method; with the tangent at that mixture the linear program gives the same
+    answer, and its bound is tight.
     """
     ball = region.polytope.ball
     if ball is None:
@@ -122,7 +125,7 @@ def _with_tangent(
 def above_planes(
     region: Region, slopes: np.ndarray, offsets: np.ndarray, floor: float, value: float
 ) -> Polytope:
-    """The allowed mixtures with one more variable, a height over `floor` that no plane exceeds."""
+    """Epigraph of the planes over the allowed mixtures; the last variable is height − `floor`."""
     p = region.polytope
     return Polytope(
         lower=np.append(p.lower, 0.0),

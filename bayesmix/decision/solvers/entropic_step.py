@@ -1,6 +1,7 @@
-"""Entropy plus a linear term over a polytope, the step that mirror descent takes.
+"""`entropic_step`: minimise entropy plus a linear term over a polytope, as in mirror descent.
 
-On the simplex with bounds it is direct, with anything more by a small interior-point method.
+On the simplex with bounds the solution is direct; with further constraints a small interior-point
+method finds it.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ MAX_STEPS = 60
 TOLERANCE = 1e-11
 FLATTEST = 1e-7
 LEAST = 1e-12
-"""What stands for a weight of 0, which no later step could leave."""
+"""Positive number that replaces a weight of 0, from which no later step could move away."""
 
 
 def entropic_step(
     slope: np.ndarray, centre: np.ndarray, stiffness: np.ndarray, polytope: Polytope
 ) -> np.ndarray:
-    r"""Minimise Σ slopeᵢ xᵢ + Σ stiffnessᵢ (xᵢ log(xᵢ/centreᵢ) − xᵢ) over a polytope, for a batch of problems at once.
+    r"""Minimise Σ slopeᵢ xᵢ + Σ stiffnessᵢ (xᵢ log(xᵢ/centreᵢ) − xᵢ) over a polytope.
+
+    A batch of problems is solved at once.
 
     With ``slope = 0`` this is the Kullback–Leibler projection of `centre`; with ``slope = ∇f`` and
     ``stiffness = 1/η`` it is one step of entropic mirror descent. With nothing but bounds and a
@@ -31,11 +34,11 @@ def entropic_step(
     are.
 
     Args:
-        slope: (batch, variable).
-        centre: (batch, variable), positive where `stiffness` is.
-        stiffness: (batch, variable), at least 0; 0 leaves a variable without entropy (a lifted
-            one).
-        polytope: the polytope; it must hold a point.
+        slope: slopes (batch, variable).
+        centre: centres (batch, variable), positive where `stiffness` is.
+        stiffness: factors (batch, variable) of the entropy, at least 0; 0 leaves a variable without
+            entropy (a lifted one).
+        polytope: the polytope; it must not be empty.
 
     Returns:
         The minimisers (batch, variable). Where a weight would be 0 the answer is a positive number,
@@ -46,9 +49,8 @@ def entropic_step(
         return np.broadcast_to(polytope.lower, slope.shape).copy()
     fixed = np.where(free, 0.0, polytope.lower)
     equations, rows = (np.abs(a[:, free]).any(axis=1) for a in (polytope.equal, polytope.rows))
-    size = np.maximum(
-        np.abs(polytope.rows[:, free]).max(axis=1, initial=0.0), 1e-300
-    )  # a slope can be 1e10 near weight 0
+    # rows are scaled: a slope can be 1e10 near weight 0
+    size = np.maximum(np.abs(polytope.rows[:, free]).max(axis=1, initial=0.0), 1e-300)
     inner = Polytope(
         polytope.lower[free],
         polytope.upper[free],
@@ -65,7 +67,7 @@ def entropic_step(
 
 
 def _only_bounds(p: Polytope, stiffness: np.ndarray) -> bool:
-    """Whether a polytope is no more than bounds and a sum, and the stiffness of each problem one positive number."""
+    """Whether there are only bounds and a sum, and each problem has one positive stiffness."""
     box = p.ball is None and not len(p.limit) and len(p.total) == 1 and bool((p.equal == 1).all())
     return box and bool(((stiffness > 0) & (stiffness == stiffness[:, :1])).all())
 
@@ -75,9 +77,9 @@ def _scale_and_clip(
 ) -> np.ndarray:
     """xᵢ = clip(centreᵢ exp(μ − slopeᵢ/stiffness), lowerᵢ, upperᵢ) with the μ that gives the sum.
 
-    The sum grows with μ, and bends where a variable leaves its lower bound or meets its upper one.
-    Bisection finds the two of these edges that μ lies between; the variables that move there then
-    share what the others leave.
+    The sum grows with μ, with a kink where a variable leaves its lower bound or meets its upper
+    one. Bisection finds the two kinks that μ lies between; the variables that move there then share
+    what the others leave.
     """
     total = p.total[0]
     log_lower, log_upper = (
@@ -174,8 +176,8 @@ def _solve(slope: np.ndarray, centre: np.ndarray, stiffness: np.ndarray, p: Poly
         outside = np.maximum(
             np.abs(balance).max(1, initial=0.0), np.abs(excess).max(1, initial=0.0)
         )
-        # A weight on its way to exp(−1000) never meets its own optimality condition; it no longer
-        # matters either.
+        # A weight that tends to exp(−1000) never meets its own optimality condition, and is
+        # negligible.
         settled = (np.abs(dual).max(1) < TOLERANCE * scale) | (mean_pair < 1e-3 * TOLERANCE * scale)
         converged = (outside < 100 * TOLERANCE) & (mean_pair < TOLERANCE * scale) & settled
         converged |= mean_pair < 1e-6 * TOLERANCE * scale
@@ -192,7 +194,7 @@ def _solve(slope: np.ndarray, centre: np.ndarray, stiffness: np.ndarray, p: Poly
 
 
 def _room(x: np.ndarray, p: Polytope) -> tuple[np.ndarray, np.ndarray]:
-    """Distance of x (batch, variable) to its lower and upper bounds, kept off 0 where rounding would put it there."""
+    """Distances of x (batch, variable) to its lower and upper bounds, kept above 0."""
     return np.maximum(x - p.lower, 1e-30 + 1e-16 * p.lower), np.maximum(p.upper - x, 1e-16)
 
 
@@ -203,7 +205,10 @@ def _finite(multiplier: np.ndarray, room: np.ndarray) -> np.ndarray:
 def _rows(
     x: np.ndarray, p: Polytope, curved: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Gradient (batch, row, variable) and value (batch, row) of every inequality, and the ball's Hessian diagonal."""
+    """Gradients and values of the inequalities, and the diagonal of the ball's Hessian.
+
+    Their axes are (batch, row, variable), (batch, row) and (batch, variable).
+    """
     rows = np.broadcast_to(p.rows, (len(x), *p.rows.shape))
     value = np.einsum("mn,bn->bm", p.rows, x) - p.limit
     if p.ball is None or curved is None:
@@ -233,9 +238,8 @@ def _newton(
     diagonal = stiffness / iterate.x + iterate.low / lower_room + iterate.high / upper_room
     if iterate.price.shape[1]:
         diagonal = diagonal + bend * iterate.price[:, -1:]
-    # Where neither entropy nor a bound curves, a little of the last step's distance is charged (a
-    # proximal step): the
-    # multipliers' system would otherwise lose every digit to cancellation.
+    # A small proximal term where neither entropy nor a bound has curvature: the system of the
+    # multipliers would otherwise lose every digit to cancellation.
     diagonal = np.maximum(diagonal, FLATTEST * scale[:, None])
     right = (
         -dual
@@ -243,6 +247,7 @@ def _newton(
         - np.where(np.isfinite(upper_room), target / upper_room - iterate.high, 0.0)
     )
     row_right = -excess - target / iterate.price + iterate.slack
+    # (J D⁻¹ Jᵀ + diag(0, slack/price)) Δλ = J D⁻¹ r − r_rows, then Δx = D⁻¹ (r − Jᵀ Δλ)
     weighted = jacobian / diagonal[:, None, :]
     system = weighted @ jacobian.swapaxes(1, 2)
     corner = np.concatenate(
@@ -256,7 +261,7 @@ def _newton(
     move = np.linalg.solve(system, system_right[..., None])[..., 0]
     x = (right - np.einsum("bmn,bm->bn", jacobian, move)) / diagonal
     price = move[:, equations:]
-    # Exact where −excess − rows·x would cancel.
+    # Exact where −excess − rows·x would cancel
     slack = (target - iterate.slack * price) / iterate.price - iterate.slack
     return _Iterate(
         x=x,
@@ -275,7 +280,7 @@ def _newton(
 def _step_length(
     iterate: _Iterate, step: _Iterate, lower_room: np.ndarray, upper_room: np.ndarray
 ) -> np.ndarray:
-    """The longest step (batch), at most 1, that keeps slacks, multipliers and distances to the bounds positive."""
+    """Longest step (batch), at most 1, with positive slacks, multipliers and bound distances."""
     length = np.ones(len(iterate.x))
     positive = (
         (iterate.slack, step.slack),

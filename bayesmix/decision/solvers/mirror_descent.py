@@ -1,4 +1,7 @@
-"""Mirror descent for many problems at once: multi-start where nothing is convex, and one optimum for every draw."""
+"""Mirror descent for many problems at once.
+
+It serves for multi-start where the problem is not convex, and for the optimum of every draw.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,12 @@ EvaluateMany = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 class Descent(NamedTuple):
-    """Where mirror descent ended."""
+    """Result of mirror descent."""
 
     mixtures: np.ndarray  # (batch, domain)
     values: np.ndarray  # (batch)
-    settled: np.ndarray  # (batch)
-    evaluations: int  # of every problem
+    settled: np.ndarray  # (batch) whether the problem has converged
+    evaluations: int  # number of evaluations of each problem
 
 
 def descend(
@@ -31,19 +34,19 @@ def descend(
     tolerance: float,
     steps: int = 200,
 ) -> Descent:
-    r"""Entropic mirror descent h ← argmin g·h + t KL(h‖hₖ) over the allowed mixtures, with t found by backtracking.
+    r"""Entropic mirror descent h ← argmin g·h + t KL(h‖hₖ) over the allowed mixtures.
 
-    A step is taken when f(h) ≤ f(hₖ) + g·(h − hₖ) + t KL(h‖hₖ) (relative smoothness: Lu, Freund and
-    Nesterov 2018); t halves after a success and grows fourfold after a failure. A problem is
-    settled when three steps together promise less than the tolerance.
+    The factor t is found by backtracking: a step is taken when f(h) ≤ f(hₖ) + g·(h − hₖ) +
+    t KL(h‖hₖ) (relative smoothness: Lu, Freund and Nesterov 2018); t halves after a success and
+    grows fourfold after a failure. A problem has converged when each of three successive steps has
+    a predicted decrease g·(hₖ − h) below the tolerance.
 
     Args:
         evaluate: mixtures (batch, domain) → values (batch) and slopes (batch, domain).
         region: the allowed mixtures.
         starts: allowed mixtures (batch, domain), positive where they may be.
-        tolerance: in nats.
+        tolerance: tolerance on the predicted decrease, in nats.
         steps: the most steps.
-
     """
     mixtures = starts
     value, slope = evaluate(mixtures)
@@ -71,7 +74,7 @@ def descend(
 
 
 def spread_starts(region: Region, count: int, seed: int) -> np.ndarray:
-    """Allowed mixtures (start, domain): the centre, then a scrambled Sobol sequence on the simplex, projected."""
+    """Allowed mixtures (start, domain): the centre and a projected, scrambled Sobol sequence."""
     power = max(int(np.ceil(np.log2(max(count, 2)))), 1)
     points = qmc.Sobol(region.size, rng=seed).random_base2(power)[: count - 1]
     exponential = -np.log(np.clip(points, 1e-6, 1 - 1e-6))

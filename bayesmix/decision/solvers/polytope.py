@@ -17,12 +17,12 @@ class Polytope:
     """The points x with ``lower ≤ x ≤ upper``, ``equal @ x = total`` and ``rows @ x ≤ limit``.
 
     Attributes:
-        lower: (variable), finite.
-        upper: (variable), at least `lower`; may be +∞.
-        equal: (equation, variable).
-        total: (equation).
-        rows: (row, variable).
-        limit: (row).
+        lower: lower bounds (variable), finite.
+        upper: upper bounds (variable), at least `lower`; may be +∞.
+        equal: coefficients (equation, variable) of the equations.
+        total: right-hand sides (equation).
+        rows: coefficients (row, variable) of the inequalities.
+        limit: right-hand sides (row).
         ball: reference point (variable) and radius of a Kullback–Leibler ball Σ xᵢ log(xᵢ/rᵢ) ≤
             radius; variables with rᵢ = 0 do not count.
     """
@@ -37,7 +37,7 @@ class Polytope:
 
     @property
     def free(self) -> np.ndarray:
-        """Which variables (variable) can move at all."""
+        """Whether each variable (variable) can vary."""
         return self.upper - self.lower > 1e-11
 
     def with_rows(self, rows: np.ndarray, limit: np.ndarray) -> Polytope:
@@ -54,14 +54,17 @@ class Polytope:
 
 
 def divergence(x: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Kullback–Leibler divergence Σ xᵢ log(xᵢ/rᵢ) over the last axis, in nats; 0·log 0 = 0, and rᵢ = 0 is skipped."""
+    """Kullback–Leibler divergence Σ xᵢ log(xᵢ/rᵢ) over the last axis, in nats.
+
+    0·log 0 = 0, and terms with rᵢ = 0 are skipped.
+    """
     counts = (reference > 0) & (x > 0)
     ratio = np.where(counts, x, 1.0) / np.where(counts, reference, 1.0)
     return np.sum(np.where(counts, x, 0.0) * np.log(ratio), axis=-1)
 
 
 def linear_program(slope: np.ndarray, p: Polytope) -> OptimizeResult:
-    """The solution x (variable) of: minimise slope·x over the polytope, but for its `ball`."""
+    """Solution x (variable) of the linear program min slope·x over the polytope, without `ball`."""
     return linprog(
         slope,
         A_ub=p.rows,
@@ -74,15 +77,15 @@ def linear_program(slope: np.ndarray, p: Polytope) -> OptimizeResult:
 
 
 def lowest(polytope: Polytope, slopes: np.ndarray, offsets: np.ndarray) -> tuple[float, np.ndarray]:
-    """The lowest value over a polytope of the highest of some linear functions, maxₖ offsetₖ + slopeₖ·x.
+    """Minimum over a polytope of a maximum of linear functions, maxₖ offsetₖ + slopeₖ·x.
 
-    With one function and offset 0 this is the linear oracle of Frank and Wolfe. A `ball` is not
-    seen here: give its tangents as rows, or accept a bound that is too low.
+    With one function and offset 0 this is the linear oracle of Frank and Wolfe. A `ball` is
+    ignored: give its tangents as rows, or accept a bound that is too low.
 
     Args:
         polytope: a polytope with at least one point.
-        slopes: (function, variable).
-        offsets: (function).
+        slopes: slopes (function, variable).
+        offsets: offsets (function).
 
     Returns:
         The value, and a point x (variable) that attains it.

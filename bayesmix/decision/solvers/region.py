@@ -1,4 +1,4 @@
-"""The allowed mixtures as a polytope, refused with a reason when there are none."""
+"""`Region`: the allowed mixtures as a polytope."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ SLACK = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """The allowed mixtures: the first variables of `polytope` are the shares of `domains`, any others are lifted."""
+    """The allowed mixtures as a polytope.
+
+    The first variables of `polytope` are the shares of `domains`, any others are lifted.
+    """
 
     domains: tuple[str, ...]
     polytope: Polytope
@@ -27,7 +30,7 @@ class Region:
 
     @property
     def free(self) -> np.ndarray:
-        """Which shares (domain) can move at all."""
+        """Whether each share (domain) can vary."""
         return self.polytope.free[: self.size]
 
     @property
@@ -40,7 +43,13 @@ class Region:
         return self.step(np.zeros_like(weights), weights, np.ones(len(weights)))
 
     def step(self, slope: np.ndarray, centre: np.ndarray, stiffness: np.ndarray) -> np.ndarray:
-        """argmin slope·h + stiffness · KL(h‖centre): slope and centre (batch, domain), stiffness (batch)."""
+        """Minimisers (batch, domain) of slope·h + stiffness · KL(h‖centre) over the region.
+
+        Args:
+            slope: slopes (batch, domain).
+            centre: mixtures (batch, domain).
+            stiffness: factors (batch) of the divergence.
+        """
         stiff = np.broadcast_to(stiffness[:, None], slope.shape)
         return entropic_step(self.lift(slope), self.lift(centre), self.lift(stiff), self.polytope)[
             :, : self.size
@@ -66,7 +75,7 @@ class Region:
         )
 
     def reach(self, weights: np.ndarray, direction: np.ndarray) -> float:
-        """How far one can go from an allowed mixture (domain) along a direction (domain) and stay allowed."""
+        """Longest allowed step, at most 1, from a mixture (domain) along a direction (domain)."""
         p = self.polytope
         width = len(p.lower)
         link = np.hstack([np.eye(self.size, width), -direction[:, None]])
