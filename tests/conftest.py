@@ -22,6 +22,11 @@ hypothesis.settings.register_profile("bayesmix", deadline=None, derandomize="CI"
 hypothesis.settings.load_profile("bayesmix")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Execute notebooks also where nothing they import has changed."""
+    parser.addoption("--all-notebooks", action="store_true", help="execute unchanged ones too")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Keep compiled programs between test runs.
 

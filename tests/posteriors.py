@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
+import pytest
 from scipy.stats import qmc
 
 from bayesmix.design import Designs
@@ -68,6 +69,8 @@ def simulated(model: Model, targets: tuple[str, ...] = ("chat", "proofs")) -> Ru
 
 
 LAWS = {"additive": Additive(), "joint": Joint(), "chinchilla": Chinchilla()}
+LAW_NAMES = ("additive", pytest.param("joint", marks=pytest.mark.slow), "chinchilla")
+"""For tests of every small posterior; that of the joint law takes two minutes to sample."""
 
 
 def small_posterior(law: str) -> Posterior:

@@ -23,7 +23,7 @@ PACKAGE = ROOT / "bayesmix"
 # itself; rooms in one line never meet. That makes import cycles impossible between rooms.
 STEPS = (
     {"errors"},  # floor 0: pure functions and the input nouns
-    {"runtime", "validate", "deprecation"},
+    {"runtime", "validate", "deprecation", "text", "summary"},
     {"design"},
     {"runs", "laws"},  # 1: data, formulas
     {"model"},  # 2: the NumPyro program, and its written form

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from bayesmix.acquisition.estimators import Bracket, Estimate
 from bayesmix.acquisition.pool import Pool
 from bayesmix.design import Scale, count
+from bayesmix.text import table, wrapped
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,26 +112,22 @@ class Proposal:
         }
 
     def __str__(self) -> str:
-        lines = textwrap.wrap(
-            ("stop: " if self.stop else "") + self.reason, 80, subsequent_indent="  "
-        )
+        lines = wrapped(("stop: " if self.stop else "") + self.reason)
         if not len(self.runs):
             return "\n".join(lines)
         last = self.runs.last
-        lines += ["", f"{'':>3}  {'params':>7}  {'tokens':>7}  {'FLOPs':>8}  {self.unit}"]
+        rows = []
         for i in range(len(self.runs)):
-            size = f"{count(last.params[i]):>7}  {count(last.tokens[i]):>7}  {self.costs[i]:8.2g}"
-            lines += [
-                f"{i + 1:>3}  {size}  {self.scores[i]:.3g} ({self.runs.origin[i]})",
-                *textwrap.wrap(
-                    shares(last.domains, last.mixture[i]),
-                    80,
-                    initial_indent="     ",
-                    subsequent_indent="     ",
-                ),
-            ]
+            score = f"{self.scores[i]:.3g} ({self.runs.origin[i]})"
+            size = (count(last.params[i]), count(last.tokens[i]))
+            rows.append((i + 1, *size, self.costs[i], score))
+        header = ("", "params", "tokens", "FLOPs", self.unit)
+        head, *entries = table(header, rows, ">3 >7 >7 >8.2g <")
+        lines += ["", head]
+        for entry, mixture in zip(entries, last.mixture, strict=True):
+            lines += [entry, *wrapped(shares(last.domains, mixture), 5, 5)]
         for remark in filter(None, (self.agreement, str(self.bracket or ""))):
-            lines += ["", *textwrap.wrap(remark, 80, subsequent_indent="  ")]
+            lines += ["", *wrapped(remark)]
         return "\n".join(lines)
 
     __repr__ = __str__

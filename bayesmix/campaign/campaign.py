@@ -17,15 +17,8 @@ from bayesmix.acquisition.proposal import Proposal
 from bayesmix.acquisition.propose import propose
 from bayesmix.campaign.config import CampaignConfig
 from bayesmix.campaign.ledger import Changed, Ledger
-from bayesmix.campaign.trials import (
-    Job,
-    State,
-    Trial,
-    design_key,
-    designs_of,
-    require_losses,
-    runs_of,
-)
+from bayesmix.campaign.tables import designs_of, require_losses, runs_of
+from bayesmix.campaign.trials import Job, State, Trial, design_key
 from bayesmix.deprecation import renamed
 from bayesmix.design import Design, Designs, Mixture
 from bayesmix.errors import InputError, warn

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from bayesmix.cards.distributions import Belief
 from bayesmix.model.model import Model
+from bayesmix.text import wrapped
 
 NONE = "none"
-
-
-WIDTH = 80
 
 
 @dataclass(frozen=True)
@@ -75,16 +72,11 @@ class Card:
 
     def __str__(self) -> str:
         lines = [f"{self.name}: {self.title}", ""]
-        lines += (
-            [*textwrap.wrap(" ".join(self.description.split()), WIDTH), ""]
-            if self.description
-            else []
-        )
+        if self.description:
+            lines += [*wrapped(" ".join(self.description.split()), continuation=0), ""]
         lines.append(f"{'site':<13} {'prior':<32} {'90 % interval':<14} unit")
         for site, entry in self.prior.items():
             span = "[{:.2g}, {:.2g}]".format(*entry.interval) if entry.interval else ""
             lines.append(f"{site:<13} {entry.belief!s:<32} {span:<14} {entry.unit}".rstrip())
-            lines += textwrap.wrap(
-                entry.says, WIDTH, initial_indent=" " * 10, subsequent_indent=" " * 10
-            )
+            lines += wrapped(entry.says, 10, 10)
         return "\n".join(lines)

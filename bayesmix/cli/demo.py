@@ -12,6 +12,7 @@ import typer
 from bayesmix.cli.fit import fit
 from bayesmix.cli.optimize import optimize
 from bayesmix.cli.predict import predict
+from bayesmix.text import table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -224,9 +225,4 @@ def _table(runs: Runs, rows: int) -> None:
     columns: dict[str, np.ndarray] = {"params": chosen.params, "tokens": chosen.tokens}
     columns |= {domain: chosen.mixture[:, i] for i, domain in enumerate(runs.domains)}
     columns |= {f"loss.{target}": chosen.loss[:, i] for i, target in enumerate(runs.targets)}
-    cells = [[name, *(f"{value:.7g}" for value in values)] for name, values in columns.items()]
-    widths = [max(map(len, cell)) for cell in cells]
-    for line in zip(*cells, strict=True):
-        print(
-            "  ".join(f"{text:>{width}}" for text, width in zip(line, widths, strict=True)).rstrip()
-        )
+    print("\n".join(table([*columns], zip(*columns.values(), strict=True), ">.7g")))

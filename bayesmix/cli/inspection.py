@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import Annotated
 
 import typer
 
 from bayesmix.cli import options
-from bayesmix.cli.output import WIDTH, echo, hint
+from bayesmix.cli.output import echo, hint
+from bayesmix.text import wrapped
 
 
 def lint(
@@ -91,9 +91,8 @@ def models(
     cards = [load_card(model) for model in model_names()]
     width = max(len(card.name) for card in cards)
     lines = [
-        textwrap.fill(
-            f"{card.name:<{width}}  {card.title}", WIDTH, subsequent_indent=" " * (width + 2)
-        )
+        line
         for card in cards
+        for line in wrapped(f"{card.name:<{width}}  {card.title}", continuation=width + 2)
     ]
     echo("\n".join(lines), {card.name: card.as_dict() for card in cards} if json else None)

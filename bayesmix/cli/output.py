@@ -13,8 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from bayesmix.errors import DataWarning, DiagnosticsWarning
-
-WIDTH = 80
+from bayesmix.text import WIDTH
 
 
 def echo(value: object, as_json: dict[str, Any] | None = None) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from bayesmix.cli import options
 from bayesmix.cli.output import echo, hint
+from bayesmix.text import table
 
 
 def predict(
@@ -67,17 +68,15 @@ def _print_table(columns: dict[str, Any]) -> None:
 
     label = next(iter(columns))
     ids, targets = ([str(value)[:24] for value in columns[name]] for name in (label, "target"))
-    wide, narrow = max(map(len, [*ids, label])), max(map(len, [*targets, "target"]))
-    print(
-        f"{label:<{wide}}  {'params':>7}  {'tokens':>7}  {'target':<{narrow}}  {'loss':>6}  90 %"
-        " band"
-    )
     numbers = zip(
         *(columns[name] for name in ("params", "tokens", "mean", "q05", "q95")), strict=True
     )
+    rows = []
     for one, target, (params, tokens, mean, low, high) in zip(ids, targets, numbers, strict=True):
-        size = f"{count(params):>7}  {count(tokens):>7}"
-        print(f"{one:<{wide}}  {size}  {target:<{narrow}}  {mean:6.3f}  [{low:.3f}, {high:.3f}]")
+        band = f"[{low:.3f}, {high:.3f}]"
+        rows.append((one, count(params), count(tokens), target, mean, band))
+    header = (label, "params", "tokens", "target", "loss", "90 % band")
+    print("\n".join(table(header, rows, "< >7 >7 < >6.3f <")))
 
 
 def _print_csv(columns: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Unpack
@@ -13,14 +12,14 @@ from bayesmix.decision.compute_gain import Multiplier, compute_multiplier
 from bayesmix.decision.near_optimal import NearOptimalSet, near_optimal
 from bayesmix.decision.objective import WeightedLoss
 from bayesmix.decision.optimize import Options, optimize
-from bayesmix.decision.optimum import Optimum, clipped
+from bayesmix.decision.optimum import Optimum
 from bayesmix.decision.protocols import PosteriorLike
 from bayesmix.decision.regret import RegretReport, SplitRisk, regret, split_risk
 from bayesmix.deprecation import renamed
 from bayesmix.design import Mixture, Scale
 from bayesmix.runtime.progress import bar
+from bayesmix.text import WIDTH, clipped, table, wrapped
 
-WIDTH = 80
 SHARE, SPAN = 7, 13
 NEAREST = "nearest natural"
 
@@ -86,20 +85,14 @@ class Decision:
             *[(n, "") for n in compared],
             *(tuple(n.split(" ", 1)) for n in [*columns][len(compared) :]),
         ]
-        first = "".join(f"  {clipped(a, SHARE):>{SHARE}}" for a, _ in titles)
-        second = "".join(f"  {clipped(b, SHARE):>{SHARE}}" for _, b in titles)
-        lines = [f"{'domain':<{width}}  {'share':>{SHARE}}  {'as good:':>{SPAN}}{first}".rstrip()]
-        lines += [f"{'':<{width}}  {'':>{SHARE}}  {'range':>{SPAN}}{second}".rstrip()]
+        header = ["domain", "share", "as good:", *(clipped(a, SHARE) for a, _ in titles)]
+        rows: list[list[object]] = [["", "", "range", *(clipped(b, SHARE) for _, b in titles)]]
         for domain, share in self.mixture.as_dict().items():
             low, high = self.near_optimal.ranges.get(domain, (np.nan, np.nan))
             span = "–" if self.near_optimal.empty else f"{100 * low:.0f} to {100 * high:.0f}%"
-            cells = "".join(
-                f"  {100 * m.as_dict().get(domain, 0.0):{SHARE - 1}.1f}%" for m in columns.values()
-            )
-            lines.append(
-                f"{clipped(domain, width):<{width}}  {100 * share:6.1f}%  {span:>{SPAN}}{cells}"
-            )
-        return lines
+            cells = [m.as_dict().get(domain, 0.0) for m in columns.values()]
+            rows.append([clipped(domain, width), share, span, *cells])
+        return table(header, rows, f"< >{SHARE}.1% >{SPAN} >{SHARE}.1%")
 
     def _sentences(self) -> list[str]:
         near_optima, cost = self.near_optimal, self.regret
@@ -130,7 +123,7 @@ class Decision:
                 f" {self.split.apparent:.5g}."
             )
         lines += [f"{name} {worth}." for name, worth in self.worth.items()]
-        return [row for line in lines for row in textwrap.wrap(line, WIDTH, subsequent_indent="  ")]
+        return [row for line in lines for row in wrapped(line)]
 
 
 @renamed(within="feasible", promises="chance_constraints", against="baselines", look="regret_draws")

@@ -9,6 +9,7 @@ import numpy as np
 
 from bayesmix.design import Design, Designs
 from bayesmix.errors import InputError
+from bayesmix.text import table
 
 
 class Predictor(Protocol):
@@ -70,23 +71,17 @@ class Effects:
         return {"step": self.step, "unit": "percent of the loss", "changes": changes}
 
     def __str__(self) -> str:
-        width = max(len(t) for t in (*self.targets, "target"))
-        lines = [
-            f"change of the loss (%) when {100 * self.step:g} % of the tokens move to a domain",
-            "",
-        ]
-        lines.append(f"{'target':<{width}}  strongest")
+        head = f"change of the loss (%) when {100 * self.step:g} % of the tokens move to a domain"
+        rows = []
         for t, target in enumerate(self.targets):
             order = np.argsort(-np.abs(self.mean[t]))[:3]
-            bands = [
-                f"{self.mean[t, d]:+.2f} [{self.q05[t, d]:+.2f}, {self.q95[t, d]:+.2f}]"
-                for d in order
-            ]
             words = ", ".join(
-                f"{self.domains[d]} {band}" for d, band in zip(order, bands, strict=True)
+                f"{self.domains[d]} {self.mean[t, d]:+.2f}"
+                f" [{self.q05[t, d]:+.2f}, {self.q95[t, d]:+.2f}]"
+                for d in order
             )
-            lines.append(f"{target:<{width}}  {words}")
-        return "\n".join(lines)
+            rows.append((target, words))
+        return "\n".join([head, "", *table(("target", "strongest"), rows, "<")])
 
     __repr__ = __str__
 

@@ -23,6 +23,7 @@ from bayesmix.decision.solvers.region import Region
 from bayesmix.deprecation import renamed
 from bayesmix.design import Mixture, Scale
 from bayesmix.runtime.compute import enable_x64
+from bayesmix.text import table
 
 PRICE = 1000.0  # penalty in shares per nat, far above what an exact penalty needs
 PRECISION = 5e-4  # tolerance on a share
@@ -75,13 +76,15 @@ class NearOptimalSet:
         head = f"regret below {self.epsilon:.2g} nats with probability {self.probability:g}"
         if self.empty:
             return f"no mixture has a {head}; the smallest possible is {self.attainable:.2g} nats"
-        width = max(len(d) for d in (*self.ranges, "domain"))
-        lines = [f"mixtures with a {head}", "", f"{'domain':<{width}}  {'centre':>7}  range"]
-        for domain, (low, high) in self.ranges.items():
-            lines.append(
-                f"{domain:<{width}}  {100 * self.centre[domain]:6.1f}%  {100 * low:.1f}% to"
-                f" {100 * high:.1f}%"
-            )
+        rows = [
+            (domain, self.centre[domain], f"{low:.1%} to {high:.1%}")
+            for domain, (low, high) in self.ranges.items()
+        ]
+        lines = [
+            f"mixtures with a {head}",
+            "",
+            *table(("domain", "centre", "range"), rows, "< >7.1% <"),
+        ]
         swaps = [
             f"{100 * t:.1f} points from {a} to {b}" for (a, b), t in list(self.trades.items())[:3]
         ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -11,6 +10,7 @@ import numpy as np
 
 from bayesmix.design import Design, Mixture, Scale
 from bayesmix.summary import Band
+from bayesmix.text import clipped, table, wrapped
 
 
 @dataclass(frozen=True)
@@ -129,21 +129,19 @@ class Optimum:
             )
         if not self.converged:
             lines.append("NOT CONVERGED: the optimiser stopped before it reached its tolerance")
-        return [wrapped for line in lines for wrapped in _wrap(line)]
+        return [row for line in lines for row in wrapped(line)]
 
     def _aside(self) -> str:
         return f" ({self.gap_reason})" if self.gap_reason else ""
 
     def _shares(self) -> list[str]:
         names = [n for n in self.baselines if n in ("uniform", "natural")]
-        width = min(max(len(d) for d in (*self.mixture.domains, "domain")), 40)
-        lines = [f"{'domain':<{width}}  {'share':>7}" + "".join(f"  {n:>7}" for n in names)]
-        for domain, share in self.mixture.as_dict().items():
-            cells = "".join(
-                f"  {100 * _share(self.baselines[n].mixture, domain):6.1f}%" for n in names
-            )
-            lines.append(f"{clipped(domain, width):<{width}}  {100 * share:6.1f}%{cells}")
-        return lines
+        mixtures = [self.mixture, *(self.baselines[n].mixture for n in names)]
+        rows = [
+            [clipped(domain, 40), *(m.as_dict().get(domain, 0.0) for m in mixtures)]
+            for domain in self.mixture.domains
+        ]
+        return table(["domain", "share", *names], rows, "< >7.1%")
 
     def losses(self) -> list[str]:
         """Lines of a table with the losses of the optimum and of the baselines."""
@@ -162,17 +160,4 @@ class Optimum:
     def promises(self) -> list[str]:
         """Lines with the probability of every chance constraint."""
         lines = [f"probability {p:.3f}: {name}" for name, p in self.chances.items()]
-        return ["", *(wrapped for line in lines for wrapped in _wrap(line))] if lines else []
-
-
-def _share(mixture: Mixture, domain: str) -> float:
-    return mixture.as_dict().get(domain, 0.0)
-
-
-def clipped(name: str, width: int) -> str:
-    """The name, shortened to the width of a column."""
-    return name if len(name) <= width else name[: width - 1] + "…"
-
-
-def _wrap(line: str) -> list[str]:
-    return textwrap.wrap(line, 80, subsequent_indent="  ")
+        return ["", *(row for line in lines for row in wrapped(line))] if lines else []

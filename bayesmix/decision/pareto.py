@@ -8,11 +8,12 @@ from typing import Any, Unpack
 import numpy as np
 
 from bayesmix.decision.optimize import Options, optimize
-from bayesmix.decision.optimum import Optimum, clipped
+from bayesmix.decision.optimum import Optimum
 from bayesmix.decision.protocols import PosteriorLike
 from bayesmix.deprecation import renamed
 from bayesmix.design import Scale
 from bayesmix.runtime.progress import bar
+from bayesmix.text import clipped, table
 
 EDGE = 1e-3  # weight of the other target at the ends, so that ties are broken in its favour
 
@@ -41,17 +42,14 @@ class Front:
         columns = sorted(
             domains, key=lambda d: -float(np.ptp([o.mixture[d] for o in self.optima]))
         )[:3]
-        heads = "".join(f"  {clipped(d, 8):>8}" for d in columns)
-        lines = [
-            f"{'weight':>6}  {clipped(self.first, 20):<20}  {clipped(self.second, 20):<20}{heads}"
-        ]
+        targets = (self.first, self.second)
+        header = ["weight", *(clipped(t, 20) for t in targets), *(clipped(d, 8) for d in columns)]
+        rows = []
         for o in self.optima:
-            bands = "  ".join(
-                f"{f'{b.mean:.3f} [{b.q05:.3f}, {b.q95:.3f}]':<20}"
-                for b in (o.by_target[self.first], o.by_target[self.second])
-            )
-            shares = "".join(f"  {100 * o.mixture[d]:7.1f}%" for d in columns)
-            lines.append(f"{o.targets[self.first]:6.2f}  {bands}{shares}")
+            bands = (o.by_target[t] for t in targets)
+            cells = [f"{b.mean:.3f} [{b.q05:.3f}, {b.q95:.3f}]" for b in bands]
+            rows.append([o.targets[self.first], *cells, *(o.mixture[d] for d in columns)])
+        lines = table(header, rows, ">.2f <20 <20 >8.1%")
         caption = (
             f"weight of {self.first}; loss of each target, mean [90 %]; the shares that change most"
         )

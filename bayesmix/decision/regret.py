@@ -19,6 +19,7 @@ from bayesmix.decision.solvers.region import Region
 from bayesmix.deprecation import renamed
 from bayesmix.design import Mixture, Scale
 from bayesmix.summary import Band
+from bayesmix.text import table
 
 DRAWS = 1000
 
@@ -72,19 +73,19 @@ class RegretReport:
         }
 
     def __str__(self) -> str:
-        width = max(len(d) for d in (*self.domains, "domain"))
+        header = ("domain", "chosen", "best share of each draw, mean [90%]")
+        rows = []
+        for domain, band in self.shares.items():
+            span = f"{band.mean:.1%} [{100 * band.q05:.1f}, {100 * band.q95:.1f}]"
+            rows.append((domain, self.mixture.as_dict().get(domain, 0.0), span))
         lines = [
             f"regret at {self.scale}, in nats: {self.regret}",
             f"perfect knowledge would be worth {self.evpi:.3g} nats",
             "",
-            f"{'domain':<{width}}  {'chosen':>7}  best share of each draw, mean [90%]",
+            *table(header, rows, "< >7.1% <"),
+            "",
+            *(f"P(better than {name}) = {p:.2f}" for name, p in self.beats.items()),
         ]
-        for domain, band in self.shares.items():
-            span = f"{100 * band.mean:.1f}% [{100 * band.q05:.1f}, {100 * band.q95:.1f}]"
-            lines.append(
-                f"{domain:<{width}}  {100 * self.mixture.as_dict().get(domain, 0.0):6.1f}%  {span}"
-            )
-        lines += ["", *(f"P(better than {name}) = {p:.2f}" for name, p in self.beats.items())]
         return "\n".join(lines)
 
 

@@ -11,7 +11,7 @@ from scipy.optimize import OptimizeResult, minimize_scalar
 
 from bayesmix.decision.feasible import FeasibleSet
 from bayesmix.decision.optimize import Options, optimize
-from bayesmix.decision.optimum import Optimum, clipped
+from bayesmix.decision.optimum import Optimum
 from bayesmix.decision.per_draw import lowest_per_draw
 from bayesmix.decision.problem import Problem
 from bayesmix.decision.protocols import PosteriorLike
@@ -19,6 +19,7 @@ from bayesmix.deprecation import renamed
 from bayesmix.design import Axis, Mixture, Scale, count, grow
 from bayesmix.errors import InputError
 from bayesmix.runtime.progress import bar
+from bayesmix.text import clipped
 
 SHOWN = 3  # number of domains in a printed path
 

@@ -13,6 +13,7 @@ from bayesmix.inference.prequential import SITE
 from bayesmix.posterior.measurement_noise import scatter
 from bayesmix.posterior.posterior import Posterior, flat_draws
 from bayesmix.runtime.compute import enable_x64
+from bayesmix.text import table
 
 OCTAVES = 1.0
 """Octaves from the largest N and D to the scale of the bands when none is given."""
@@ -94,20 +95,17 @@ class Bases:
 
     def __str__(self) -> str:
         cost = self.next_run.flops / self.scale.flops
-        width = max([len(b.target) for b in self.entries] + [6])
         lines = [
             f"90 % bands of the expected loss at {_words(self.scale)}:",
             "what their variance rests on, and their width after one more run,",
             f"of {_words(self.next_run)} ({cost:.2g} of the FLOPs)",
-            f"{'target':<{width}}  width  laws beyond their runs  after  priors",
         ]
+        header = ("target", "width", "laws beyond their runs", "after", "priors")
+        rows = []
         for b in self.entries:
             priors = ", ".join(f"{site} {share:.0%}" for site, share in _largest(b.prior))
-            lines.append(
-                f"{b.target:<{width}}  {b.width:5.1%}  {b.extrapolation:22.0%}  {b.next_width:5.1%}"
-                f"  {priors or '–'}".rstrip()
-            )
-        return "\n".join(lines)
+            rows.append((b.target, b.width, b.extrapolation, b.next_width, priors or "–"))
+        return "\n".join([*lines, *table(header, rows, "< >.1% >.0% >.1% <")])
 
     __repr__ = __str__
 

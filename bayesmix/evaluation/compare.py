@@ -26,6 +26,7 @@ from bayesmix.posterior.storage import log_densities
 from bayesmix.runs.runs import Runs
 from bayesmix.runtime.parallel import parallel_map
 from bayesmix.runtime.progress import bar
+from bayesmix.text import table
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,22 +177,16 @@ class Comparison:
     def _target_lines(self) -> list[str]:
         if len(self.targets) == 1:
             return []
-        label = max(len(t) for t in self.targets)
-        cells = {law: max(len(law), 14) for law in self.laws}
-        head = "  ".join(f"{law:>{cells[law]}}" for law in self.laws)
-        lines = [
-            "",
-            "by target: weight, and elpd from the best law",
-            f"{'target':<{max(label, 6)}}  {head}",
+        rows = [
+            [target]
+            + [
+                f"{self.weights_by_target[law][t]:.2f}  {self.difference(law, target)[0]:8.1f}"
+                for law in self.laws
+            ]
+            for t, target in enumerate(self.targets)
         ]
-        for t, target in enumerate(self.targets):
-            row = f"{target:<{max(label, 6)}}"
-            for law in self.laws:
-                difference, _ = self.difference(law, target)
-                cell = f"{self.weights_by_target[law][t]:.2f}  {difference:8.1f}"
-                row += f"  {cell:>{cells[law]}}"
-            lines.append(row)
-        return lines
+        title = "by target: weight, and elpd from the best law"
+        return ["", title, *table(["target", *self.laws], rows)]
 
     __repr__ = __str__
 

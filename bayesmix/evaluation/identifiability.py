@@ -12,14 +12,16 @@ import jax
 import numpy as np
 from arviz_stats.psense import psense_summary
 
-from bayesmix.design import TIED, Scale
+from bayesmix.design import Scale
 from bayesmix.evaluation.basis import Bases, bases, log_priors
 from bayesmix.inference.prequential import Misses, misses
+from bayesmix.laws.base import Law
 from bayesmix.model.priors import draw_prior
 from bayesmix.posterior.labels import entries
 from bayesmix.posterior.log_likelihood import log_likelihood_by_train_run
 from bayesmix.posterior.posterior import Posterior
 from bayesmix.runs.runs import Runs
+from bayesmix.runs.unidentified import findings_on_mixtures, findings_on_scales
 from bayesmix.runtime.compute import enable_x64
 
 UNINFORMED = 0.1
@@ -122,7 +124,7 @@ def check(posterior: Posterior, seed: int = 0, scale: Scale | None = None) -> Ch
     informed = _informed(posterior, seed)
     effective = _effective_runs(posterior)
     basis, runs, model = bases(posterior, scale, seed), posterior.runs, posterior.model
-    advice = [*_design_advice(runs), *_parameter_advice(posterior, informed)]
+    advice = [*_design_advice(model.law, runs), *_parameter_advice(posterior, informed)]
     record = (
         misses(model, runs, seed=posterior.seed)
         if model.discrepancy and model.discrepancy.prequential
@@ -223,30 +225,10 @@ def _effective_runs(posterior: Posterior) -> dict[str, float]:
     return worth
 
 
-def _design_advice(runs: Runs) -> list[str]:
-    advice = []
-    sizes = {"N": runs.params, "D": runs.tokens}
-    tie = runs.designs.tie
-    if abs(tie) > TIED:
-        advice.append(
-            f"D is tied to N (r = {tie:.2f}): alpha and beta are only known together; vary tokens"
-            " at one size"
-        )
-    for name, values in sizes.items():
-        if len(np.unique(values)) < 3:
-            advice.append(
-                f"only {len(np.unique(values))} {name}: bands at other {name} are the prior's; run"
-                " three or more"
-            )
-    constants = [
-        d for d, spread in zip(runs.domains, runs.mixture.std(0), strict=True) if spread < 0.01
-    ]
-    if constants:
-        advice.append(
-            f"the weight of {', '.join(constants)} hardly varies: its effect is the prior's; run"
-            " mixtures with more"
-        )
-    return advice
+def _design_advice(law: Law, runs: Runs) -> list[str]:
+    """Advice on what the designs leave to the prior, in the words of `lint`."""
+    on_mixtures = findings_on_mixtures(runs) if law.uses_mixture else ()
+    return [finding.remark for finding in (*findings_on_scales(runs), *on_mixtures)]
 
 
 def _parameter_advice(posterior: Posterior, informed: tuple[Informed, ...]) -> list[str]:

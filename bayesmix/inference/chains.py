@@ -16,7 +16,7 @@ from bayesmix.inference.density import TargetProblem, as_arrays, coordinates_of
 from bayesmix.inference.kernel import (
     PHASES,
     SEGMENT,
-    Chain,
+    ChainDraws,
     Settings,
     begin_chain,
     fixed_arguments,
@@ -82,7 +82,7 @@ class Points(NamedTuple):
 
 def run_chain(
     problem: TargetProblem, settings: Settings, best: list[Mode], seed: int, watch: Watch
-) -> Chain | None:
+) -> ChainDraws | None:
     """Sample one chain from a point spread around an optimum; None when it was stopped early.
 
     The warm-up has phases, each with a whitening of its own: first the curvature at the optimum,
@@ -125,7 +125,7 @@ def run_longer(
     times: int,
     seed: int,
     watch: Watch,
-) -> Chain | None:
+) -> ChainDraws | None:
     """Continue a chain from its last point, and thin it; None when it was stopped early.
 
     It is whitened by the points of all chains.
@@ -155,7 +155,7 @@ def _walk(
     key: jax.Array,
     draws: int,
     watch: Watch,
-) -> Chain | None:
+) -> ChainDraws | None:
     """Adapt the step size for one phase, then draw; None when stopped early.
 
     Where no draws are asked for, those of the phase are returned.

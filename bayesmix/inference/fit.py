@@ -12,16 +12,16 @@ import jax
 import numpy as np
 
 from bayesmix.deprecation import renamed
-from bayesmix.design import TIED
 from bayesmix.errors import DataWarning, DiagnosticsError, DiagnosticsWarning, InputError, warn
 from bayesmix.inference.density import TargetProblem
-from bayesmix.inference.kernel import Chain, Settings
+from bayesmix.inference.kernel import ChainDraws, Settings
 from bayesmix.inference.problems import problems_of
 from bayesmix.inference.sampler import sample
 from bayesmix.model.model import BoundModel, Model
 from bayesmix.posterior.discrepancy import drift_sites
 from bayesmix.posterior.posterior import Posterior
 from bayesmix.runs.runs import Runs
+from bayesmix.runs.unidentified import findings_on_scales
 from bayesmix.runtime.compute import keep_compiled_programs, package_versions
 from bayesmix.runtime.parallel import parallel_map
 from bayesmix.runtime.progress import bar
@@ -99,7 +99,9 @@ def fit(
             got=target_accept,
             advice="Try 0.95.",
         )
-    _warn_about(model, runs)
+    _require_enough(model, runs)
+    for finding in findings_on_scales(runs):
+        warn(finding.remark, DataWarning)
     keep_compiled_programs()
     if warm_start:
         runs, model = _require_same(warm_start, model, runs), model.at(warm_start.reference)
@@ -155,7 +157,7 @@ def _draws_of(warm_start: Posterior, target: str) -> dict[str, np.ndarray]:
     }
 
 
-def _sample_one(problem: TargetProblem, settings: Settings, seed: int) -> list[Chain]:
+def _sample_one(problem: TargetProblem, settings: Settings, seed: int) -> list[ChainDraws]:
     """Sample one target in a worker."""
     (chains,) = sample([problem], settings, seed, lambda draws: None, lambda draws: None)
     return chains
@@ -170,7 +172,9 @@ def _as_numbers(problem: TargetProblem) -> TargetProblem:
     return problem._replace(prior=prior, data=data)
 
 
-def _collect(model: BoundModel, runs: Runs, by_target: list[list[Chain]], seed: int) -> Posterior:
+def _collect(
+    model: BoundModel, runs: Runs, by_target: list[list[ChainDraws]], seed: int
+) -> Posterior:
     draws = {
         site: np.stack(
             [np.stack([chain.theta[site][:, 0] for chain in chains]) for chains in by_target],
@@ -194,7 +198,8 @@ def _collect(model: BoundModel, runs: Runs, by_target: list[list[Chain]], seed: 
     return Posterior(model, runs, draws, stats, seed, package_versions(), drift=sites)
 
 
-def _warn_about(model: Model, runs: Runs) -> None:
+def _require_enough(model: Model, runs: Runs) -> None:
+    """Refuse runs without the mixtures or losses that the parameters of the law take."""
     domains = len(runs.domains)
     if model.law.uses_mixture and domains < 2:
         raise InputError(
@@ -217,20 +222,6 @@ def _warn_about(model: Model, runs: Runs) -> None:
                     " --targets."
                 ),
             )
-    for name, exponent, values in (("N", "alpha", runs.params), ("D", "beta", runs.tokens)):
-        if len(np.unique(values)) < 3:
-            warn(
-                f"the runs have {len(np.unique(values))} distinct {name}: {exponent} is not"
-                f" identified and keeps its prior; run at least three values of {name} to"
-                " extrapolate in it",
-                DataWarning,
-            )
-    if abs(runs.designs.tie) > TIED:
-        warn(
-            f"N and D are tied (correlation of logs {runs.designs.tie:.2f}): alpha and beta are"
-            " only known together; vary tokens at one size",
-            DataWarning,
-        )
 
 
 @contextmanager

@@ -56,7 +56,7 @@ class Settings(NamedTuple):
         return self.chains >= 4 and self.chains * self.draws >= 2 * ESS
 
 
-class Chain(NamedTuple):
+class ChainDraws(NamedTuple):
     """Draws of one chain, the first axis being the draw."""
 
     theta: dict[str, Any]
@@ -130,13 +130,14 @@ def start_at(fixed: tuple[Any, ...], x: np.ndarray) -> ParamInfo:
     value, slope = TargetDensity(form, prior, data).value_and_slope(
         np.asarray(white.centre + white.scale @ x)
     )
-    return ParamInfo(jnp.asarray(x), jnp.asarray(value), jnp.asarray(slope) @ white.scale)
+    # a Python number would be weakly typed, and `run_segment` compiled again for the next segment
+    return ParamInfo(jnp.asarray(x), jnp.asarray(value, float), jnp.asarray(slope) @ white.scale)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
 def run_segment(
     form: Form, settings: Settings, prior: Any, data: Data, white: Whitening, state: Any
-) -> tuple[tuple[Any, jax.Array], Chain]:
+) -> tuple[tuple[Any, jax.Array], ChainDraws]:
     """Run one segment of a chain, with a draw of the weights after each step.
 
     Returns:
@@ -167,7 +168,7 @@ def run_segment(
         x, weight, value, slope = (jnp.where(accept, v[1], v[0]) for v in (*pairs, values, slopes))
         return state._replace(z=x, potential_energy=value, z_grad=slope), weight
 
-    def one(carry: tuple[Any, jax.Array], _: Any) -> tuple[tuple[Any, jax.Array], Chain]:
+    def one(carry: tuple[Any, jax.Array], _: Any) -> tuple[tuple[Any, jax.Array], ChainDraws]:
         state, weight = carry
         state = step(state, (weight,), {})
         z = white.centre + white.scale @ state.z
@@ -184,7 +185,7 @@ def run_segment(
             draw_key, *keys = jax.random.split(fold_in_draw(state.rng_key), 3)
             drift, weight = draw_weights(form, theta, data._replace(weight=weight), draw_key)
             state, weight = rescale(state, weight, *keys)
-        return (state, weight), Chain(theta, *stats, z, drift)
+        return (state, weight), ChainDraws(theta, *stats, z, drift)
 
     return jax.lax.scan(one, (state, data.weight), None, length=SEGMENT)
 

@@ -30,6 +30,7 @@ from bayesmix.model.noise import Rows, StudentT
 from bayesmix.model.priors import Prior, family
 from bayesmix.runs.runs import Runs
 from bayesmix.runtime.compute import enable_x64, one_blas_thread
+from bayesmix.text import table
 
 SITE = "extrapolation"
 STARTS = 2
@@ -102,20 +103,20 @@ class Misses:
     def __str__(self) -> str:
         if not self.refits:
             return "no record: too few sizes to leave one out, or too few losses without it"
-        width = max(len(t) for t in self.targets)
         lines = [
             "how far refits without the larger runs missed them,",
             "as a share of the law's own fall from there (positive: predicted too high)",
         ]
         heads = [f"{m.axis} ≤ {count(m.cut)}" for m in self.refits]
-        lines.append(" " * width + "".join(f"{head:>16}" for head in heads))
-        for t, target in enumerate(self.targets):
-            cells = [
+        rows = [
+            [target]
+            + [
                 f"{m.share[t]:+.2f} ± {m.sd[t]:.2f}" if np.isfinite(m.share[t]) else "–"
                 for m in self.refits
             ]
-            lines.append(f"{target:<{width}}" + "".join(f"{cell:>16}" for cell in cells))
-        return "\n".join(lines)
+            for t, target in enumerate(self.targets)
+        ]
+        return "\n".join([*lines, *table(["", *heads], rows, "< >14")])
 
     __repr__ = __str__
 

@@ -19,7 +19,7 @@ import numpy as np
 from bayesmix.inference.chains import Points, Watch, run_chain, run_longer, whitening_at
 from bayesmix.inference.density import TargetProblem
 from bayesmix.inference.kernel import (
-    Chain,
+    ChainDraws,
     Settings,
     begin_chain,
     fixed_arguments,
@@ -44,7 +44,7 @@ def sample(
     seed: int,
     advance: Callable[[int], None],
     extend: Callable[[int], None],
-) -> list[list[Chain]]:
+) -> list[list[ChainDraws]]:
     """Sample all chains of all problems, one thread a core.
 
     Where the diagnostics of a problem fail, its chains go on for longer, a few times at most; see
@@ -77,7 +77,7 @@ def sample(
                 *(pool.submit(ready, problem) for problem in problems[1:]),
             ]
 
-            def chain(position: int, number: int) -> Chain | None:
+            def chain(position: int, number: int) -> ChainDraws | None:
                 problem, start = tasks[position].result()
                 with device(number):
                     if isinstance(start, Points):
@@ -88,7 +88,7 @@ def sample(
 
             def longer(
                 position: int, careful: Settings, points: Points, number: int, times: int
-            ) -> Chain | None:
+            ) -> ChainDraws | None:
                 with device(number):
                     problem = tasks[position].result()[0]
                     return run_longer(
@@ -134,7 +134,7 @@ def _ready(
 
 
 def _longer(
-    settings: Settings, chains: Sequence[Chain], thinning: int, extension: int
+    settings: Settings, chains: Sequence[ChainDraws], thinning: int, extension: int
 ) -> tuple[Settings, int]:
     """Settings of an extension of chains that fail, and its draws for each one kept.
 
@@ -151,7 +151,7 @@ def _longer(
     ) if diverging > DIVERGENT_SHARE else settings, times
 
 
-def _agree(chains: Sequence[Chain]) -> bool:
+def _agree(chains: Sequence[ChainDraws]) -> bool:
     """Whether the chains of one problem pass the diagnostics."""
     worst, diverging = _convergence(chains)
     return (
@@ -161,13 +161,13 @@ def _agree(chains: Sequence[Chain]) -> bool:
     )
 
 
-def _convergence(chains: Sequence[Chain]) -> tuple[Convergence, float]:
+def _convergence(chains: Sequence[ChainDraws]) -> tuple[Convergence, float]:
     """Convergence figures of all parameters, and the share of divergent draws."""
     draws = {site: np.stack([chain.theta[site] for chain in chains]) for site in chains[0].theta}
     return convergence(draws), float(np.mean([chain.diverging for chain in chains]))
 
 
-def _whole(chain: Chain | None) -> Chain:
+def _whole(chain: ChainDraws | None) -> ChainDraws:
     if chain is None:
         raise KeyboardInterrupt
     return chain

@@ -38,11 +38,11 @@ class Chain(Bijection):
         self, z: Theta, condition: Theta = NOTHING
     ) -> tuple[dict[str, jax.Array], jax.Array]:
         """Parameters of all parts, and the sum of their log-determinants."""
-        first, *others = self.parts
+        first, *next_parts = self.parts
         theta, log_det = first.transform_and_log_det(z, condition)
-        for part in others:
-            more, log_det_part = part.transform_and_log_det(z, {**condition, **theta})
-            theta, log_det = theta | more, log_det + log_det_part
+        for part in next_parts:
+            theta_part, log_det_part = part.transform_and_log_det(z, {**condition, **theta})
+            theta, log_det = theta | theta_part, log_det + log_det_part
         return theta, log_det
 
     def inverse(self, theta: Theta) -> dict[str, jax.Array]:

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis, XAxis
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
-from bayesmix.decision.optimum import clipped
 from bayesmix.design import count
+from bayesmix.text import clipped
 
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
 # Okabe and Ito (jfly.uni-koeln.de/color), told apart by colour-blind readers

@@ -13,6 +13,8 @@ import arviz_base
 import numpy as np
 from arviz_stats import sampling_diagnostics
 
+from bayesmix.text import table
+
 RHAT = 1.01
 ESS = 400.0
 BFMI = 0.3
@@ -77,13 +79,12 @@ class Diagnostics:
         return {"verdict": self.verdict, "targets": [asdict(t) for t in self.targets]}
 
     def __str__(self) -> str:
-        width = max([len(t.target) for t in self.targets] + [6])
-        lines = [f"{'target':<{width}}  R-hat  bulk ESS  tail ESS  divergent  E-BFMI  steps"]
-        lines += [
-            f"{t.target:<{width}}  {t.rhat:5.3f}  {t.ess_bulk:8.0f}  {t.ess_tail:8.0f} "
-            f" {t.divergences:9d}  {t.bfmi:6.2f}  {t.steps:5.0f}"
+        header = ("target", "R-hat", "bulk ESS", "tail ESS", "divergent", "E-BFMI", "steps")
+        rows = [
+            (t.target, t.rhat, t.ess_bulk, t.ess_tail, t.divergences, t.bfmi, t.steps)
             for t in self.targets
         ]
+        lines = table(header, rows, "< >.3f >.0f >.0f > >.2f >.0f")
         lines += [
             f"{t.target}: {problem}" for t in self.targets for problem in t.problems + t.remarks
         ]

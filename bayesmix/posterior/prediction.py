@@ -9,6 +9,7 @@ import numpy as np
 
 from bayesmix.design import Designs
 from bayesmix.posterior.extrapolation import Extrapolation
+from bayesmix.text import table
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,17 +53,15 @@ class Prediction:
 
     def __str__(self) -> str:
         low, high = np.moveaxis(self.interval(0.9), -1, 0)
-        width = max([len(t) for t in self.targets] + [6])
-        label = max([len(i) for i in self.designs.ids] + [6])
+        longest = max(map(len, self.designs.ids), default=0)
         flags = self.extrapolation.flags if self.extrapolation else ("",) * len(self.designs)
-        head = f"{'design':>{label}}  {'target':<{width}}  {'loss':>7}  {'90% interval':<16}"
-        lines = [f"{head}  beyond the runs" if any(flags) else head.rstrip()]
+        header = ("design", "target", "loss", "90% interval", "beyond the runs" * any(flags))
+        rows = []
         for run, name in enumerate(self.designs.ids[:20]):
             for t, target in enumerate(self.targets):
-                lines.append(
-                    f"{name:>{label}}  {target:<{width}}  {self.mean[run, t]:7.4f}  "
-                    f"[{low[run, t]:.4f}, {high[run, t]:.4f}]  {flags[run]}".rstrip()
-                )
+                span = f"[{low[run, t]:.4f}, {high[run, t]:.4f}]"
+                rows.append((name, target, self.mean[run, t], span, flags[run]))
+        lines = table(header, rows, f">{longest} < >7.4f <16 <")
         if len(self.designs) > 20:
             lines.append(f"… and {len(self.designs) - 20} more designs")
         return "\n".join(lines)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from bayesmix.posterior.resample import thinned
 from bayesmix.posterior.stack import Stack
 from bayesmix.runs.lint import LintReport, lint
 from bayesmix.runs.runs import Runs
+from bayesmix.text import wrapped
 
 LEVELS = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
 LIKELIHOODS = 20_000_000
@@ -198,9 +198,7 @@ class Report:
             ]
             lines += self.remarks
             lines += [f"Next: {self.proposal.reason}."] if self.proposal else []
-        return "\n".join(
-            row for line in lines for row in textwrap.wrap(line, 80, subsequent_indent="  ")
-        )
+        return "\n".join(row for line in lines for row in wrapped(line))
 
     __repr__ = __str__
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 
-from bayesmix.design import SUM_TOLERANCE, TIED, correlation
-from bayesmix.runs.finding import Finding, Severity
-from bayesmix.runs.lenient import LenientTable, groups_of_rows, listed
+from bayesmix.design import SUM_TOLERANCE
+from bayesmix.runs.finding import Finding
+from bayesmix.runs.lenient import LenientTable, groups_of_rows, is_positive, listed
 from bayesmix.runs.robust import robust_trend, trend_terms
 from bayesmix.runs.runs import PLANNED
+from bayesmix.runs.unidentified import MIXTURE_CHECKS, SCALE_CHECKS, TableCheck
 
-TIED_REVIEW, TIED_INFO = 0.9, 0.7
 # robust standard deviations; the trend it is measured from is crude, so only gross errors may show
 OUTLYING = 8.0
 
@@ -49,7 +47,7 @@ def bad_scales(table: LenientTable) -> Finding | None:
     bad = {
         name: rows
         for name, value in (("params", table.params), ("tokens", table.tokens))
-        if not np.isnan(value).all() and (rows := np.flatnonzero(~_positive(value))).size
+        if not np.isnan(value).all() and (rows := np.flatnonzero(~is_positive(value))).size
     }
     if not bad:
         return None
@@ -217,50 +215,6 @@ def short_targets(table: LenientTable) -> Finding | None:
     )
 
 
-def few_params(table: LenientTable) -> Finding | None:
-    """Fewer than three distinct N."""
-    return _few(table.params, "few-params", "N", "alpha and A")
-
-
-def few_tokens(table: LenientTable) -> Finding | None:
-    """Fewer than three distinct D."""
-    return _few(table.tokens, "few-tokens", "D", "beta and B")
-
-
-def _few(values: np.ndarray, code: str, symbol: str, unknown: str) -> Finding | None:
-    distinct = _distinct(values)
-    if distinct >= 3 or distinct == 0:
-        return None
-    message = (
-        f"Only {distinct} distinct {symbol}: the runs do not identify {unknown}; the prior decides"
-        " them."
-    )
-    return Finding(
-        code,
-        "review",
-        message,
-        f"Add runs at other {symbol}, or do not extrapolate in {symbol}.",
-        distinct,
-    )
-
-
-def tied_scales(table: LenientTable) -> Finding | None:
-    """log N and log D that move together."""
-    use = _positive(table.params) & _positive(table.tokens)
-    tie = correlation(table.params[use], table.tokens[use])
-    if abs(tie) < TIED_INFO:
-        return None
-    severity: Severity = (
-        "fail" if abs(tie) > TIED else "review" if abs(tie) >= TIED_REVIEW else "info"
-    )
-    message = (
-        f"corr(log N, log D) = {tie:.2f}: the shares of N and D in the loss (alpha, beta) are hard"
-        " to tell apart."
-    )
-    advice = "Add runs of one N at several D (checkpoints of a constant learning rate do)."
-    return Finding("tied-scale", severity, message, advice, int(use.sum()))
-
-
 def exact_zeros(table: LenientTable) -> Finding | None:
     """Weights that are exactly 0, or none near 0."""
     if not table.mixture.size:
@@ -285,43 +239,6 @@ def exact_zeros(table: LenientTable) -> Finding | None:
         message,
         "Bound the domains from below, or add such runs.",
         len(table.domains),
-    )
-
-
-def constant_domains(table: LenientTable) -> Finding | None:
-    """Domains whose weight hardly varies from mixture to mixture."""
-    if not table.domains:
-        return None
-    recipes = table.mixture[np.unique(table.recipe, return_index=True)[1]]
-    sd, mean = recipes.std(axis=0), recipes.mean(axis=0)
-    constant = np.flatnonzero(sd < np.maximum(0.002, 0.02 * mean))
-    if not constant.size:
-        return None
-    names = listed(f"{table.domains[i]} {mean[i]:.3g} +- {sd[i]:.1g}" for i in constant)
-    message = (
-        f"{constant.size} domain(s) hardly vary over {len(recipes)} mixtures: {names}. Their effect"
-        " is not identified."
-    )
-    return Finding(
-        "constant-domain",
-        "review",
-        message,
-        "Merge them (rename) or vary them in further runs.",
-        constant.size,
-    )
-
-
-def few_mixtures(table: LenientTable) -> Finding | None:
-    """Fewer distinct mixtures than the mixture term has parameters."""
-    k, mixtures = len(table.domains), int(table.recipe.max()) + 1
-    if k < 2 or mixtures >= 2 * k + 1:
-        return None
-    message = (
-        f"{mixtures} distinct mixture(s) of {k} domains; the mixture term has {2 * k + 1}"
-        " parameters."
-    )
-    return Finding(
-        "few-mixtures", "review", message, "Add mixtures, or merge domains (rename).", mixtures
     )
 
 
@@ -382,13 +299,13 @@ def outlying_losses(table: LenientTable) -> Finding | None:
     Far is more than `OUTLYING` robust standard deviations.
     """
     rows = np.flatnonzero(
-        _positive(table.params) & _positive(table.tokens) & (table.mixture >= 0).all(axis=1)
+        is_positive(table.params) & is_positive(table.tokens) & (table.mixture >= 0).all(axis=1)
     )
     if not rows.size:
         return None
     terms = trend_terms(table.params[rows], table.tokens[rows], table.mixture[rows])
     loss = table.loss[rows]
-    log_loss = np.log(loss, where=_positive(loss), out=np.full_like(loss, np.nan))
+    log_loss = np.log(loss, where=is_positive(loss), out=np.full_like(loss, np.nan))
     planes, scales = (
         zip(*(robust_trend(terms, y) for y in log_loss.T), strict=True)
         if table.targets
@@ -405,17 +322,7 @@ def outlying_losses(table: LenientTable) -> Finding | None:
     return Finding("outlying-loss", "review", message, advice, len(outliers))
 
 
-def _positive(values: np.ndarray) -> np.ndarray:
-    return np.isfinite(values) & (values > 0)
-
-
-def _distinct(values: np.ndarray) -> int:
-    """Number of values that differ by more than 1 %."""
-    values = np.unique(np.log(values[_positive(values)]))
-    return int(values.size and 1 + (np.diff(values) > 0.01).sum())
-
-
-CHECKS: tuple[Callable[[LenientTable], Finding | None], ...] = (
+CHECKS: tuple[TableCheck, ...] = (
     duplicate_ids,
     bad_scales,
     bad_plans,
@@ -424,14 +331,11 @@ CHECKS: tuple[Callable[[LenientTable], Finding | None], ...] = (
     bad_losses,
     duplicate_rows,
     duplicate_checkpoints,
-    tied_scales,
-    few_params,
-    few_tokens,
+    *SCALE_CHECKS,
     short_targets,
     pseudo_replicates,
     mixed_train_runs,
-    few_mixtures,
-    constant_domains,
+    *MIXTURE_CHECKS,
     outlying_losses,
     missing_losses,
     exact_zeros,

@@ -1,4 +1,4 @@
-"""`Finding`: one result of `lint` about a table."""
+"""`Finding`: one thing that is found about a table of runs, with its remedy."""
 
 from __future__ import annotations
 
@@ -26,3 +26,11 @@ class Finding:
     message: str
     advice: str
     count: int
+
+    @property
+    def remark(self) -> str:
+        """Message and advice as one clause, as warnings and lists of advice have them."""
+        return "; ".join(
+            sentence[:1].lower() + sentence[1:].removesuffix(".")
+            for sentence in (self.message, self.advice)
+        )

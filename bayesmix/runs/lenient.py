@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmix.runs.finding import Finding
+from bayesmix.runs.runs import Runs
 from bayesmix.runs.schema import REQUIRED, closest_column, columns_of, labels, misspelt, numbers
 
 
@@ -30,6 +31,23 @@ class LenientTable:
     train_run: tuple[str, ...] | None
     seed: tuple[str, ...] | None
     planned: np.ndarray
+
+    @classmethod
+    def of(cls, runs: Runs) -> LenientTable:
+        """The table of loaded runs."""
+        assert runs.planned is not None
+        return cls(
+            ids=runs.designs.ids,
+            params=runs.params,
+            tokens=runs.tokens,
+            domains=runs.domains,
+            mixture=runs.mixture,
+            targets=runs.targets,
+            loss=runs.loss,
+            train_run=None if runs.train_run == runs.designs.ids else runs.train_run,
+            seed=runs.seed if any(runs.seed) else None,
+            planned=runs.planned,
+        )
 
     def __len__(self) -> int:
         return len(self.params)
@@ -156,6 +174,11 @@ def groups_of_rows(values: np.ndarray, *, size: int) -> np.ndarray:
     plain = np.ascontiguousarray(np.where(np.isnan(values), np.nan, values + 0.0))
     whole_rows = plain.view(np.dtype((np.void, plain.itemsize * plain.shape[1]))).ravel()
     return pd.factorize(np.unique(whole_rows, return_inverse=True)[1])[0]
+
+
+def is_positive(values: np.ndarray) -> np.ndarray:
+    """Mask of the values that are finite and above 0."""
+    return np.isfinite(values) & (values > 0)
 
 
 def listed(names: Iterable[object], limit: int = 3) -> str:

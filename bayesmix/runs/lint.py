@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,11 +9,9 @@ import pandas as pd
 
 from bayesmix.runs.checks import all_findings
 from bayesmix.runs.finding import Finding
-from bayesmix.runs.io import runs_columns
-from bayesmix.runs.lenient import lenient
+from bayesmix.runs.lenient import LenientTable, lenient
 from bayesmix.runs.runs import Runs
-
-WIDTH = 80
+from bayesmix.text import wrapped
 
 
 @dataclass(frozen=True)
@@ -60,10 +57,8 @@ class LintReport:
 
 def _entry(finding: Finding) -> str:
     head = f"{finding.severity:<7}{finding.code:<23}{finding.count:>6}  "
-    body = textwrap.wrap(finding.message, WIDTH - 9) + textwrap.wrap(
-        f"-> {finding.advice}", WIDTH - 9
-    )
-    return "\n".join([head.rstrip(), *(" " * 9 + line for line in body)])
+    body = [*wrapped(finding.message, 9, 9), *wrapped(f"-> {finding.advice}", 9, 9)]
+    return "\n".join([head.rstrip(), *body])
 
 
 def lint(runs: Runs | pd.DataFrame) -> LintReport:
@@ -79,11 +74,12 @@ def lint(runs: Runs | pd.DataFrame) -> LintReport:
         The findings. `fail`: the table would be refused or would mislead the fit; `review`: decide
         whether it matters; `info`: worth knowing.
     """
-    frame = (
-        pd.DataFrame(runs_columns(runs)) if isinstance(runs, Runs) else runs.reset_index(drop=True)
+    table, broken = (
+        (LenientTable.of(runs), [])
+        if isinstance(runs, Runs)
+        else lenient(runs.reset_index(drop=True))
     )
-    table, broken = lenient(frame)
     findings = [*broken, *all_findings(table)]
     rank = {"fail": 0, "review": 1, "info": 2}
     findings.sort(key=lambda f: rank[f.severity])
-    return LintReport(len(frame), table.domains, table.targets, tuple(findings))
+    return LintReport(len(table), table.domains, table.targets, tuple(findings))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ import pytest
 from bayesmix.design import Designs
 from bayesmix.errors import DataWarning, DiagnosticsError, DiagnosticsWarning, InputError
 from bayesmix.inference.fit import fit
-from bayesmix.inference.kernel import Chain, Settings
+from bayesmix.inference.kernel import ChainDraws, Settings, run_segment
 from bayesmix.inference.sampler import _longer
 from bayesmix.laws.additive import Additive
 from bayesmix.laws.chinchilla import Chinchilla
@@ -21,12 +22,13 @@ from bayesmix.model.model import Model
 from bayesmix.model.priors import Prior
 from bayesmix.posterior.resample import thinned
 from bayesmix.runs.runs import Runs
-from tests.posteriors import grid, simulated, truth_of
+from bayesmix.runs.unidentified import findings_on_scales
+from tests.posteriors import LAW_NAMES, grid, simulated, truth_of
 
 QUICK = {"chains": 2, "warmup": 100, "draws": 100}
 
 
-@pytest.mark.parametrize("law", ["additive", "joint", "chinchilla"])
+@pytest.mark.parametrize("law", LAW_NAMES)
 def test_recovers_the_truth(law, request):
     posterior = request.getfixturevalue(law)
     assert max(t.rhat for t in posterior.diagnostics.targets) < 1.03, str(posterior)
@@ -36,7 +38,7 @@ def test_recovers_the_truth(law, request):
         assert np.abs(z).max() < 4.5, (site, z)
 
 
-@pytest.mark.parametrize("law", ["additive", "joint", "chinchilla"])
+@pytest.mark.parametrize("law", LAW_NAMES)
 def test_draws_have_the_shapes_of_the_sites(law, request):
     posterior = request.getfixturevalue(law)
     for site, prior in posterior.model.priors(3).items():
@@ -80,7 +82,9 @@ def test_a_second_fit_compiles_nothing():
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DiagnosticsWarning)
+        programs = run_segment._cache_size()
         fit(model, runs, **QUICK)
+        assert run_segment._cache_size() == programs + 1  # one program for all segments
         jax.monitoring.register_event_duration_secs_listener(listen)
         try:
             # fewer rows, another prior, another target: the same program
@@ -106,16 +110,22 @@ def test_missing_losses_are_not_observed():
     np.testing.assert_allclose(gaps, short, rtol=1e-9)
 
 
-def test_too_few_sizes_are_said():
-    model = Model(Chinchilla())
-    runs = simulated(model)
-    few = runs.take(np.isin(runs.params, np.unique(runs.params)[:2]))
+def test_fit_warns_of_what_the_designs_leave_to_the_prior(monkeypatch: pytest.MonkeyPatch):
+    def stop() -> None:
+        raise InterruptedError  # before anything is compiled, bound or sampled
+
+    module = sys.modules["bayesmix.inference.fit"]  # the package has the function of that name
+    monkeypatch.setattr(module, "keep_compiled_programs", stop)
+    designs = grid()
+    designs = designs.take(designs.params < 2e8)
+    few = Runs(designs, ("chat",), np.linspace(2, 3, len(designs))[:, None])
     with (
-        pytest.warns(DataWarning, match="2 distinct N: alpha is not identified"),
-        warnings.catch_warnings(),
+        pytest.warns(DataWarning, match="2 distinct N: alpha is not identified") as record,
+        pytest.raises(InterruptedError),
     ):
-        warnings.simplefilter("ignore", DiagnosticsWarning)
-        fit(model, few, **QUICK)
+        fit(Model(Chinchilla()), few)
+    assert [str(w.message) for w in record] == [f.remark for f in findings_on_scales(few)]
+    assert record[0].filename == __file__
 
 
 def test_failed_diagnostics_warn_or_raise():
@@ -212,8 +222,8 @@ def test_another_posterior_is_no_start(additive):
         fit(additive.model, additive.runs, warm_start=thinned(additive, 30), **QUICK)
 
 
-def chains_with(draws: np.ndarray, diverging: np.ndarray) -> list[Chain]:
-    empty = Chain({}, *[np.zeros(draws.shape[1])] * 6, None)
+def chains_with(draws: np.ndarray, diverging: np.ndarray) -> list[ChainDraws]:
+    empty = ChainDraws({}, *[np.zeros(draws.shape[1])] * 6, None)
     return [
         empty._replace(theta={"E": e}, diverging=d) for e, d in zip(draws, diverging, strict=True)
     ]

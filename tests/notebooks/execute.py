@@ -10,6 +10,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
+
+from tests.notebooks.changes import KEY, digest
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -17,7 +20,7 @@ LIMIT = 3600
 """Seconds a cell may take on a machine that does other things too."""
 
 
-def execute(path: Path, folder: Path) -> object:
+def execute(path: Path, folder: Path) -> Any:
     """The notebook, executed in a folder; what one keeps there, the next may read.
 
     Raises:
@@ -46,7 +49,9 @@ def main(names: list[str]) -> None:
         for path in NOTEBOOKS:
             if not names or path.stem in names:
                 began = time.monotonic()
-                nbformat.write(execute(path, Path(folder)), path)
+                notebook = execute(path, Path(folder))
+                notebook["metadata"][KEY] = {"digest": digest(notebook)}
+                nbformat.write(notebook, path)
                 print(
                     f"{path.stem}: {time.monotonic() - began:.0f} s,"
                     f" {path.stat().st_size / 1000:.0f} kB",

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.notebooks.changes import changed
 from tests.notebooks.execute import NOTEBOOKS, ROOT, execute
 
 SIZE = 500_000
@@ -23,6 +24,7 @@ NAMES = [
 ]
 RECORDED = {"08_closed_loop"}
 """Sessions that trained models: kept executed, but not executed again."""
+EXECUTED = [path for path in NOTEBOOKS if path.stem not in RECORDED]
 
 
 def cells(path: Path) -> list[dict[str, Any]]:
@@ -58,9 +60,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.notebook
-@pytest.mark.parametrize(
-    "path", [p for p in NOTEBOOKS if p.stem not in RECORDED], ids=lambda path: path.stem
-)
-def test_a_notebook_runs_through(path: Path, folder: Path) -> None:
+@pytest.mark.parametrize("path", EXECUTED, ids=lambda path: path.stem)
+def test_a_notebook_runs_through(path: Path, folder: Path, request: pytest.FixtureRequest) -> None:
+    if not (request.config.getoption("--all-notebooks") or any(map(changed, EXECUTED))):
+        pytest.skip("neither a notebook nor what it imports changed; see --all-notebooks")
     pytest.importorskip("nbclient", reason="needs `uv run --group notebooks`")
     execute(path, folder)

@@ -38,7 +38,7 @@ for line in sys.stdin:
     points = [{"tokens": n, "loss": loss, "flops": 1.0, "cpu_seconds": 0.1} for n in job["tokens"]]
     keys = ("train_run", "setting", "size", "seed", "mixture", "hold_out", "weights")
     done = {k: job[k] for k in keys} | {"params": 5072, "corpus": "none", "points": points}
-print(json.dumps(done), flush=True)
+    print(json.dumps(done), flush=True)
 """
 STARTED = """
 import sys

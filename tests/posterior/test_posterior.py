@@ -21,7 +21,7 @@ from bayesmix.posterior.diagnostics import diagnose
 from bayesmix.posterior.prediction import Prediction
 from bayesmix.posterior.storage import load_posterior, save_posterior
 from bayesmix.runtime.compute import enable_x64
-from tests.posteriors import DOMAINS, grid, simulated
+from tests.posteriors import DOMAINS, LAW_NAMES, grid, simulated
 
 FLAGSHIP = Scale(params=3e9, tokens=6e10)
 
@@ -61,7 +61,7 @@ def test_long_lists_of_designs_are_the_same_as_short_ones(additive, monkeypatch)
     np.testing.assert_allclose(additive.loss(designs).draws, whole, rtol=1e-12)
 
 
-@pytest.mark.parametrize("law", ["additive", "joint", "chinchilla"])
+@pytest.mark.parametrize("law", LAW_NAMES)
 def test_the_surface_is_the_law_at_one_scale(law, request):
     posterior = request.getfixturevalue(law)
     mixture = Mixture({"web": 0.2, "code": 0.5, "books": 0.3})
@@ -76,7 +76,7 @@ def test_the_surface_is_the_law_at_one_scale(law, request):
     np.testing.assert_allclose(each, losses, rtol=1e-12)
 
 
-@pytest.mark.parametrize("law", ["additive", "joint", "chinchilla"])
+@pytest.mark.parametrize("law", LAW_NAMES)
 def test_files_round_trip(law, request, tmp_path):
     posterior = request.getfixturevalue(law)
     path = tmp_path / "posterior.nc"
