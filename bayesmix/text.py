@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 
 WIDTH = 80
 """Number of columns of a printed page."""
+SMALLEST = 1e-6
+"""Smallest number that is printed by its digits."""
 
 
 def clipped(text: str, width: int) -> str:
     """The text, shortened to a number of columns."""
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def decimal(value: float, digits: int = 2) -> str:
+    """A number without an exponent: 0.012, not 1.2e-02; below a millionth, that it is.
+
+    Args:
+        value: the number.
+        digits: number of significant digits.
+    """
+    if 0 < abs(value) < SMALLEST:
+        return f"less than {SMALLEST:f}"
+    return f"{Decimal(f'{value:.{digits}g}'):f}"
 
 
 def wrapped(text: str, indent: int = 0, continuation: int = 2) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from bayesmix.text import WIDTH, clipped, table, wrapped
+import pytest
+
+from bayesmix.text import WIDTH, clipped, decimal, table, wrapped
 
 
 def test_columns_are_aligned_and_as_wide_as_their_widest_cell() -> None:
@@ -34,3 +36,18 @@ def test_paragraphs_keep_to_the_page() -> None:
 def test_clipped_names_show_that_they_are() -> None:
     assert clipped("name", 4) == "name"
     assert clipped("names", 4) == "nam…"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (1.2e-2, "0.012"),
+        (-3.4e-5, "-0.000034"),
+        (1e-6, "0.000001"),
+        (9e-9, "less than 0.000001"),
+        (123.0, "120"),
+    ],
+)
+def test_numbers_have_no_exponent(value: float, text: str) -> None:
+    assert decimal(value) == text

@@ -8,6 +8,7 @@ import typer
 
 from bayesmix.cli import options
 from bayesmix.cli.output import hint
+from bayesmix.text import decimal
 
 if TYPE_CHECKING:
     from bayesmix.design import Mixture, Scale
@@ -123,7 +124,7 @@ def _rounded(
     return (
         rounded,
         table,
-        f"Rounding to multiples of 1/{units} changes the loss by {cost.mean:.1e} nats.",
+        f"Rounding to multiples of 1/{units} changes the loss by {decimal(cost.mean)} nats.",
     )
 
 

@@ -18,7 +18,7 @@ from bayesmix.decision.regret import RegretReport, SplitRisk, regret, split_risk
 from bayesmix.deprecation import renamed
 from bayesmix.design import Mixture, Scale
 from bayesmix.runtime.progress import bar
-from bayesmix.text import WIDTH, clipped, table, wrapped
+from bayesmix.text import WIDTH, clipped, decimal, table, wrapped
 
 SHARE, SPAN = 7, 13
 NEAREST = "nearest natural"
@@ -112,9 +112,9 @@ class Decision:
         lines = [
             *as_good,
             (
-                f"Acting now costs {cost.regret.mean:.1e} nats [{cost.regret.q05:.0e},"
-                f" {cost.regret.q95:.0e}] against knowing the truth; perfect knowledge is worth"
-                f" {cost.evpi:.1e}."
+                f"Acting now costs {decimal(cost.regret.mean)} nats"
+                f" [{decimal(cost.regret.q05, 1)}, {decimal(cost.regret.q95, 1)}] against knowing"
+                f" the truth; perfect knowledge is worth {decimal(cost.evpi)}."
             ),
         ]
         if self.split is not None:

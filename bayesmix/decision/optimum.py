@@ -10,7 +10,7 @@ import numpy as np
 
 from bayesmix.design import Design, Mixture, Scale
 from bayesmix.summary import Band
-from bayesmix.text import clipped, table, wrapped
+from bayesmix.text import SMALLEST, clipped, decimal, table, wrapped
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Optimum:
             lines.append(f"no certificate: {self.gap_reason}")
         if self.spread is not None:
             lines.append(
-                f"the three best of several starts ended within {self.spread:.2g} nats of each"
+                f"the three best of several starts ended within {decimal(max(self.spread, SMALLEST))} nats of each"
                 " other"
             )
         if not self.converged:

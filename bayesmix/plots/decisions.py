@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from bayesmix.decision.decide import Decision
 from bayesmix.deprecation import renamed
 from bayesmix.plots.style import BLUE, GREEN, GREY, ORANGE, calm, key_above, rows_of, share_axis
+from bayesmix.text import decimal
 
 MARKS = {"natural": ("D", GREEN, 4.5), "uniform": ("|", GREY, 9.0)}
 
@@ -105,14 +106,14 @@ def plot_regret(decision: Decision, *, ax: Axes, bins: int = 40) -> Axes:
         float(losses.mean()),
         color=ORANGE,
         linewidth=1.5,
-        label=f"expected, {losses.mean():.1e} nats",
+        label=f"expected, {decimal(losses.mean())} nats",
     )
     ax.axvline(
         high,
         color=ORANGE,
         linewidth=1.5,
         linestyle="--",
-        label=f"exceeded by 5 % of the draws, {high:.1e}",
+        label=f"exceeded by 5 % of the draws, {decimal(high)}",
     )
     ax.set_xlim(left=0)
     ax.ticklabel_format(axis="x", style="sci", scilimits=(-2, 2))

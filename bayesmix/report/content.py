@@ -33,7 +33,7 @@ from bayesmix.posterior.resample import thinned
 from bayesmix.posterior.stack import Stack
 from bayesmix.runs.lint import LintReport, lint
 from bayesmix.runs.runs import Runs
-from bayesmix.text import wrapped
+from bayesmix.text import decimal, wrapped
 
 LEVELS = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
 LIKELIHOODS = 20_000_000
@@ -190,7 +190,7 @@ class Report:
             best = self.decision.optimum
             lines.append(
                 f"Its expected loss is {best.loss}; acting now costs"
-                f" {self.decision.regret.regret.mean:.1e} nats."
+                f" {decimal(self.decision.regret.regret.mean)} nats."
             )
             lines += [
                 f"Better than {name} with probability {c.worse:.2f}."
