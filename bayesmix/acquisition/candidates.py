@@ -78,9 +78,9 @@ class Candidates:
 
     def _optimum(self, posterior: Posterior) -> np.ndarray:
         scale = self.flagship or max(self.scales, key=lambda s: s.flops)
-        task = Problem.of(thinned(posterior, OPTIMUM_DRAWS), scale)
+        problem = Problem.of(thinned(posterior, OPTIMUM_DRAWS), scale)
         region = self.feasible.at(scale, posterior.domains)
-        return solve(task, region, tolerance=1e-4).mixture
+        return solve(problem, region, tolerance=1e-4).mixture
 
     def __str__(self) -> str:
         sizes = ", ".join(str(s) for s in self.scales)

@@ -1,4 +1,4 @@
-"""`Stakes`: mixtures that may turn out to be optimal at the flagship, and draws of their losses."""
+"""`DecisionSet`: mixtures that may turn out to be optimal at the flagship, with their losses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STEP = 1.1
 
 
 @dataclass(frozen=True, eq=False)
-class Stakes:
+class DecisionSet:
     """The decision at the flagship that further runs inform.
 
     Attributes:
@@ -66,7 +66,7 @@ class Stakes:
         return self.flagship.flops * float(np.expm1(min(nats / self.slope, 700.0)))
 
 
-def stakes(
+def decision_set(
     posterior: Posterior,
     flagship: Scale,
     *,
@@ -74,7 +74,7 @@ def stakes(
     feasible: FeasibleSet | None = None,
     count: int = 48,
     candidates: Sequence[Mixture] | None = None,
-) -> Stakes:
+) -> DecisionSet:
     """The decision at the flagship: mixtures to choose from, and draws of their losses.
 
     The mixtures are the best one at present, the best ones of evenly spaced draws, and natural and
@@ -90,16 +90,20 @@ def stakes(
     """
     weights = np.array(target_weights(posterior.targets, targets))
     if candidates is None:
-        mixtures = _hopeful(posterior, flagship, weights, targets, feasible or FeasibleSet(), count)
+        mixtures = _possible_optima(
+            posterior, flagship, weights, targets, feasible or FeasibleSet(), count
+        )
     else:
         mixtures = np.array([m.on(posterior.domains) for m in candidates])
     losses = expected_losses(posterior, _at(posterior.domains, mixtures, flagship))
     order = np.argsort((losses.mean(axis=0) @ weights).round(12), kind="stable")
     slope = _slope(thinned(posterior, OPTIMUM_DRAWS), mixtures[order[0]], flagship, weights)
-    return Stakes(flagship, mixtures[order], losses[:, order], weights, posterior.domains, slope)
+    return DecisionSet(
+        flagship, mixtures[order], losses[:, order], weights, posterior.domains, slope
+    )
 
 
-def _hopeful(
+def _possible_optima(
     posterior: Posterior,
     flagship: Scale,
     weights: np.ndarray,
@@ -110,8 +114,10 @@ def _hopeful(
     """Mixtures (decision, domain) that may turn out to be optimal."""
     region = feasible.at(flagship, posterior.domains)
     subsample = thinned(posterior, OPTIMUM_DRAWS)
-    task = Problem.of(subsample, flagship, targets=targets)
-    best = solve(task, region, tolerance=1e-4 * float(np.abs(task.losses(region.centre)).mean()))
+    problem = Problem.of(subsample, flagship, targets=targets)
+    best = solve(
+        problem, region, tolerance=1e-4 * float(np.abs(problem.losses(region.centre)).mean())
+    )
     spaced_draws = Problem.of(posterior, flagship, targets=targets, max_draws=count)
     optima, _ = lowest_per_draw(spaced_draws, region, tolerance=1e-5)
     baselines = [m.on(posterior.domains) for m in baselines_by_name(posterior, None).values()]

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logsumexp
 
-from bayesmix.acquisition.decision_set import Stakes
-from bayesmix.posterior.resample import KHAT, smoothed
+from bayesmix.acquisition.decision_set import DecisionSet
+from bayesmix.posterior.resample import KHAT_LIMIT, smoothed
 
 OUTCOMES = 200
 EFFECTIVE = 100.0
@@ -68,7 +68,7 @@ class Estimate:
     @property
     def usable(self) -> bool:
         """Whether the estimate is reliable enough for a comparison."""
-        return (self.khat is None or self.khat < KHAT) and (
+        return (self.khat is None or self.khat < KHAT_LIMIT) and (
             self.effective is None or self.effective >= EFFECTIVE
         )
 
@@ -112,12 +112,12 @@ def bracket(run: np.ndarray, gaussian: float, seed: int = 0, outcomes: int = OUT
 
 
 def by_importance(
-    stakes: Stakes, run: np.ndarray, seed: int = 0, outcomes: int = OUTCOMES
+    decision_set: DecisionSet, run: np.ndarray, seed: int = 0, outcomes: int = OUTCOMES
 ) -> Estimate:
     """Regret reduction by Pareto-smoothed importance weights of the draws for each outcome.
 
     Args:
-        stakes: the decision.
+        decision_set: the decision.
         run: losses of the run (target, draw, point), whitened and centred.
         seed: seed of the outcomes.
         outcomes: number of simulated outcomes.
@@ -125,12 +125,12 @@ def by_importance(
     rng = np.random.default_rng(seed)
     targets, draws, points = run.shape
     true = rng.choice(draws, size=min(outcomes, draws), replace=False)
-    expected = np.zeros((len(true), len(stakes.mixtures)))
+    expected = np.zeros((len(true), len(decision_set.mixtures)))
     khats, effective = (
         np.full((targets, len(true)), -np.inf),
         np.full((targets, len(true)), float(draws)),
     )
-    for t in np.flatnonzero(stakes.weights):
+    for t in np.flatnonzero(decision_set.weights):
         outcome = run[t, true] + rng.normal(size=(len(true), points))
         fit = _log_fit(outcome, run[t])
         fit[np.arange(len(true)), true] = fit.min(
@@ -138,13 +138,13 @@ def by_importance(
         )  # the true draw of an outcome gets the lowest weight
         weights, khats[t] = smoothed(fit)
         effective[t] = 1 / np.sum(weights**2, axis=1)
-        expected += stakes.weights[t] * (weights @ stakes.losses[:, :, t])
-    value, error = _gain(stakes, true, expected)
+        expected += decision_set.weights[t] * (weights @ decision_set.losses[:, :, t])
+    value, error = _gain(decision_set, true, expected)
     worst = np.quantile(khats.max(axis=0), 0.9), np.quantile(effective.min(axis=0), 0.1)
     return Estimate("importance weights", value, error, *map(float, worst))
 
 
-def by_regression(stakes: Stakes, run: np.ndarray, seed: int = 0) -> Estimate:
+def by_regression(decision_set: DecisionSet, run: np.ndarray, seed: int = 0) -> Estimate:
     """Regret reduction by regression of losses on simulated outcomes (Strong et al. 2014).
 
     The regression is cubic in the two most informative directions of each target's outcome, fitted
@@ -153,27 +153,27 @@ def by_regression(stakes: Stakes, run: np.ndarray, seed: int = 0) -> Estimate:
     rng = np.random.default_rng(seed)
     _, draws, points = run.shape
     halves = np.array_split(rng.permutation(draws), SPLITS)
-    expected = np.zeros((draws, len(stakes.mixtures)))
-    for t in np.flatnonzero(stakes.weights):
+    expected = np.zeros((draws, len(decision_set.mixtures)))
+    for t in np.flatnonzero(decision_set.weights):
         outcome = run[t] + rng.normal(size=(draws, points))
         features = _cubic(_directions(run[t], outcome))
         for half in halves:
             rest = np.setdiff1d(np.arange(draws), half)
             coefficients, *_ = np.linalg.lstsq(
-                features[rest], stakes.losses[rest][:, :, t], rcond=1e-8
+                features[rest], decision_set.losses[rest][:, :, t], rcond=1e-8
             )
-            expected[half] += stakes.weights[t] * (features[half] @ coefficients)
-    value, error = _gain(stakes, np.arange(draws), expected)
+            expected[half] += decision_set.weights[t] * (features[half] @ coefficients)
+    value, error = _gain(decision_set, np.arange(draws), expected)
     return Estimate("regression", value, error)
 
 
-def _gain(stakes: Stakes, true: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
+def _gain(decision_set: DecisionSet, true: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
     """Gain of a choice by `expected` (outcome, decision), and its standard error.
 
     The gain is evaluated on the draws `true` (outcome) that the outcomes were made from. They have
     no part in the choice, which avoids optimism bias.
     """
-    combined = stakes.combined
+    combined = decision_set.combined
     now = int(np.argmin(combined.mean(axis=0)))
     gain = combined[true, now] - combined[true, np.argmin(expected, axis=1)]
     return float(gain.mean()), float(gain.std(ddof=1) / np.sqrt(len(gain)))

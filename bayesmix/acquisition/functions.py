@@ -16,8 +16,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bayesmix.acquisition.decision_set import Stakes, stakes
-from bayesmix.acquisition.moments import Pending, gram, learned, logdet, nodes, pending, whitened
+from bayesmix.acquisition.decision_set import DecisionSet, decision_set
+from bayesmix.acquisition.moments import (
+    DrawUpdate,
+    covariance,
+    draw_update,
+    information,
+    nodes,
+    reduction_root,
+    whitened,
+)
 from bayesmix.acquisition.pool import Pool
 from bayesmix.decision.feasible import FeasibleSet
 from bayesmix.deprecation import renamed
@@ -55,7 +63,7 @@ class View:
     seed: int = 0
     n_pending: int = 0
 
-    def after(self, run: jax.Array) -> tuple[Self, Pending]:
+    def condition_on(self, run: jax.Array) -> tuple[Self, DrawUpdate]:
         """The view with one more pending run (target, draw, point), and its update of other draws.
 
         The run is whitened, centred, and already updated for the earlier pending runs.
@@ -65,23 +73,19 @@ class View:
         epsilon = nodes(targets * points, NODES, self.seed + 7919 * (self.n_pending + 1)).reshape(
             NODES, targets, points
         )
-        losses, move, new = _pend(self.losses, run, jnp.asarray(epsilon))
-        return replace(
-            self, losses=losses, shift=self.shift + move, n_pending=self.n_pending + 1
-        ), new
+        losses, move, update = _condition(self.losses, run, jnp.asarray(epsilon))
+        view = replace(self, losses=losses, shift=self.shift + move, n_pending=self.n_pending + 1)
+        return view, update
 
 
 @jax.jit
-def _pend(
+def _condition(
     losses: jax.Array, run: jax.Array, epsilon: jax.Array
-) -> tuple[jax.Array, jax.Array, Pending]:
-    half = jnp.einsum("mtk,tjk->mj", epsilon, learned(losses, run))
-    new = pending(run)
-    return (
-        new(losses),
-        jnp.concatenate([half, -half]),
-        new,
-    )  # both signs, so that no expected loss moves on average
+) -> tuple[jax.Array, jax.Array, DrawUpdate]:
+    half = jnp.einsum("mtk,tjk->mj", epsilon, reduction_root(losses, run))
+    update = draw_update(run)
+    # both signs, so that no expected loss moves on average
+    return update(losses), jnp.concatenate([half, -half]), update
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,9 @@ class Acquisition(ABC):
     unit: ClassVar[str] = "nats"
 
     @abstractmethod
-    def view(self, posterior: Posterior, decision: Stakes | None, points: int, seed: int) -> View:
+    def view(
+        self, posterior: Posterior, decision_set: DecisionSet | None, points: int, seed: int
+    ) -> View:
         """Inputs of the criterion, for runs of at most `points` points."""
 
     @staticmethod
@@ -103,7 +109,7 @@ class Acquisition(ABC):
     def of_one(view: View, run: jax.Array) -> jax.Array:
         """Score of one run (target, draw, point), whitened, centred, and given the pending runs."""
 
-    def stakes(self, posterior: Posterior) -> Stakes | None:
+    def decision_set(self, posterior: Posterior) -> DecisionSet | None:
         """Decision that the criterion is about; None for a criterion without one."""
         return None
 
@@ -118,13 +124,15 @@ class InformationGain(Acquisition):
     unit: ClassVar[str] = "nats of information"
 
     @override
-    def view(self, posterior: Posterior, decision: Stakes | None, points: int, seed: int) -> View:
+    def view(
+        self, posterior: Posterior, decision_set: DecisionSet | None, points: int, seed: int
+    ) -> View:
         return _blank(posterior, seed)
 
     @staticmethod
     @override
     def of_one(view: View, run: jax.Array) -> jax.Array:
-        return logdet(gram(run))
+        return information(covariance(run))
 
 
 @dataclass(frozen=True)
@@ -147,8 +155,8 @@ class _AtFlagship(Acquisition):
     mixtures: Sequence[Mixture] | None = None
 
     @override
-    def stakes(self, posterior: Posterior) -> Stakes:
-        return stakes(
+    def decision_set(self, posterior: Posterior) -> DecisionSet:
+        return decision_set(
             posterior,
             self.flagship,
             targets=self.targets,
@@ -171,21 +179,28 @@ class PredictionGain(_AtFlagship):
     unit: ClassVar[str] = "nats of information about the flagship"
 
     @override
-    def view(self, posterior: Posterior, decision: Stakes | None, points: int, seed: int) -> View:
-        assert decision is not None
-        noise = scatter(posterior, decision.designs, decision.losses)
+    def view(
+        self, posterior: Posterior, decision_set: DecisionSet | None, points: int, seed: int
+    ) -> View:
+        assert decision_set is not None
+        noise = scatter(posterior, decision_set.designs, decision_set.losses)
         sd = np.sqrt(noise.residual**2 + noise.shared**2)
         whitened = (
-            np.where(decision.weights > 0, decision.losses - decision.losses.mean(axis=0), 0.0) / sd
+            np.where(
+                decision_set.weights > 0,
+                decision_set.losses - decision_set.losses.mean(axis=0),
+                0.0,
+            )
+            / sd
         )
         return replace(_blank(posterior, seed), losses=jnp.asarray(whitened.transpose(2, 0, 1)))
 
     @staticmethod
     @override
     def of_one(view: View, run: jax.Array) -> jax.Array:
-        root = learned(run, view.losses)
-        mine = gram(run)
-        return logdet(mine) - logdet(mine - root @ root.mT)
+        root = reduction_root(run, view.losses)
+        mine = covariance(run)
+        return information(mine) - information(mine - root @ root.mT)
 
 
 @renamed(within="feasible", among="mixtures")
@@ -199,15 +214,19 @@ class PredictiveVariance(_AtFlagship):
     unit: ClassVar[str] = "nats² of predictive variance"
 
     @override
-    def view(self, posterior: Posterior, decision: Stakes | None, points: int, seed: int) -> View:
-        assert decision is not None
-        centred = (decision.losses - decision.losses.mean(axis=0)) * np.sqrt(decision.weights)
+    def view(
+        self, posterior: Posterior, decision_set: DecisionSet | None, points: int, seed: int
+    ) -> View:
+        assert decision_set is not None
+        centred = (decision_set.losses - decision_set.losses.mean(axis=0)) * np.sqrt(
+            decision_set.weights
+        )
         return replace(_blank(posterior, seed), losses=jnp.asarray(centred.transpose(2, 0, 1)))
 
     @staticmethod
     @override
     def of_one(view: View, run: jax.Array) -> jax.Array:
-        return jnp.sum(learned(view.losses, run) ** 2) / view.losses.shape[2]
+        return jnp.sum(reduction_root(view.losses, run) ** 2) / view.losses.shape[2]
 
 
 @renamed(within="feasible", among="mixtures")
@@ -223,15 +242,17 @@ class RegretReduction(_AtFlagship):
     unit: ClassVar[str] = "nats of expected regret"
 
     @override
-    def view(self, posterior: Posterior, decision: Stakes | None, points: int, seed: int) -> View:
-        assert decision is not None
-        centred = (decision.losses - decision.losses.mean(axis=0)) * decision.weights
-        targets = len(decision.weights)
+    def view(
+        self, posterior: Posterior, decision_set: DecisionSet | None, points: int, seed: int
+    ) -> View:
+        assert decision_set is not None
+        centred = (decision_set.losses - decision_set.losses.mean(axis=0)) * decision_set.weights
+        targets = len(decision_set.weights)
         half = nodes(targets * points, NODES, seed).reshape(NODES, targets, points)
         return View(
             losses=jnp.asarray(centred.transpose(2, 0, 1)),
-            level=jnp.asarray(decision.combined.mean(axis=0)),
-            shift=jnp.zeros((2 * NODES, len(decision.mixtures))),
+            level=jnp.asarray(decision_set.combined.mean(axis=0)),
+            shift=jnp.zeros((2 * NODES, len(decision_set.mixtures))),
             epsilon=jnp.asarray(half),
             seed=seed,
         )
@@ -241,7 +262,7 @@ class RegretReduction(_AtFlagship):
     def of_one(view: View, run: jax.Array) -> jax.Array:
         loss = view.level + view.shift
         move = jnp.einsum(
-            "mtk,tjk->mj", view.epsilon[:, :, : run.shape[2]], learned(view.losses, run)
+            "mtk,tjk->mj", view.epsilon[:, :, : run.shape[2]], reduction_root(view.losses, run)
         )
         move = jnp.concatenate([move, move])
         # both signs of every outcome, so that the expected loss of a decision does not move at all
@@ -261,7 +282,9 @@ def _blank(posterior: Posterior, seed: int) -> View:
 
 
 @partial(jax.jit, static_argnums=0)
-def each(of_one: Callable[[View, jax.Array], jax.Array], view: View, runs: jax.Array) -> jax.Array:
+def score_each(
+    of_one: Callable[[View, jax.Array], jax.Array], view: View, runs: jax.Array
+) -> jax.Array:
     """Scores (run) of whitened runs (run, target, draw, point), given the view's pending runs."""
     return jax.vmap(partial(of_one, view))(runs)
 
@@ -271,7 +294,7 @@ def score_pool(
     view: View,
     posterior: Posterior,
     pool: Pool,
-    updates: Sequence[Pending] = (),
+    updates: Sequence[DrawUpdate] = (),
 ) -> np.ndarray:
     """Scores (run) of the runs of a pool, independent of their order.
 
@@ -288,21 +311,21 @@ def score_pool(
     with enable_x64():
         plain = replace(view, seed=0, n_pending=0)  # one compiled program, however many are pending
         parts = [
-            np.asarray(each(acquisition.of_one, plain, after_all(updates, chunk)))[:real]
+            np.asarray(score_each(acquisition.of_one, plain, updated_by_all(updates, chunk)))[:real]
             for chunk, real in whitened(posterior, pool.take(order))
         ]
     scores[order] = np.concatenate(parts) if parts else np.zeros(0)
     return scores
 
 
-def after_all(updates: Sequence[Pending], runs: jax.Array) -> jax.Array:
+def updated_by_all(updates: Sequence[DrawUpdate], runs: jax.Array) -> jax.Array:
     """Draws of runs (run, target, draw, point), updated for pending runs."""
     for one in updates:
-        runs = after_one(one, runs)
+        runs = updated_by(one, runs)
     return runs
 
 
 @jax.jit
-def after_one(update: Pending, runs: jax.Array) -> jax.Array:
+def updated_by(update: DrawUpdate, runs: jax.Array) -> jax.Array:
     """Draws of runs (run, target, draw, point), updated for one more pending run."""
     return jax.vmap(update)(runs)

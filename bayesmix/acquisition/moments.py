@@ -33,7 +33,7 @@ their computation.
 """
 
 
-class Pending(NamedTuple):
+class DrawUpdate(NamedTuple):
     """Update of draws for runs whose outcome is pending: u ↦ u − Q ((Qᵀu) · f).
 
     For one target, or with a target axis. It keeps the mean and gives the covariance after
@@ -50,13 +50,13 @@ class Pending(NamedTuple):
 
 
 @jax.jit
-def pending(run: jax.Array) -> Pending:
+def draw_update(run: jax.Array) -> DrawUpdate:
     """Update of all other draws for one pending run u (target, draw, point).
 
     The run is whitened and centred. With the singular values s of u / √draws, f = 1 − 1/√(1 + s²).
     """
     basis, size, _ = jnp.linalg.svd(run / jnp.sqrt(run.shape[1]), full_matrices=False)
-    return Pending(basis, 1 - 1 / jnp.sqrt(1 + size**2))
+    return DrawUpdate(basis, 1 - 1 / jnp.sqrt(1 + size**2))
 
 
 def whitened(posterior: Posterior, pool: Pool) -> Iterator[tuple[jax.Array, int]]:
@@ -133,18 +133,18 @@ def _in_scatter(
     return jax.scipy.linalg.solve_triangular(lower, centred.mT, lower=True).mT
 
 
-def gram(run: jax.Array) -> jax.Array:
+def covariance(run: jax.Array) -> jax.Array:
     """Cov(u) (target, point, point) of centred draws (target, draw, point)."""
     return jnp.einsum("tsk,tsl->tkl", run, run) / run.shape[1]
 
 
-def logdet(covariance: jax.Array) -> jax.Array:
+def information(covariance: jax.Array) -> jax.Array:
     """Information of a measurement with scatter I, in nats: Σₜ ½ log det(I + Covₜ), targets t."""
     eye = jnp.eye(covariance.shape[-1])
     return 0.5 * jnp.sum(jnp.linalg.slogdet(eye + covariance)[1])
 
 
-def learned(other: jax.Array, run: jax.Array) -> jax.Array:
+def reduction_root(other: jax.Array, run: jax.Array) -> jax.Array:
     """Root B of the reduction of covariance by a run, per target: Cov(z) − Cov(z | y) = B Bᵀ.
 
     B = Cov(z, u) L⁻ᵀ with L Lᵀ = Cov(u) + I.
@@ -157,7 +157,7 @@ def learned(other: jax.Array, run: jax.Array) -> jax.Array:
         B (target, quantity, point).
     """
     shared = jnp.einsum("tsj,tsk->tjk", other, run) / run.shape[1]
-    lower = jnp.linalg.cholesky(jnp.eye(run.shape[2]) + gram(run))
+    lower = jnp.linalg.cholesky(jnp.eye(run.shape[2]) + covariance(run))
     return jax.vmap(lambda low, c: jax.scipy.linalg.solve_triangular(low, c.T, lower=True).T)(
         lower, shared
     )

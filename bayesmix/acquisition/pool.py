@@ -50,6 +50,11 @@ class Pool:
         ends = np.append(np.flatnonzero(np.diff(self.run[order])), len(order) - 1)
         return self.designs.take(order[ends])
 
+    @property
+    def max_points(self) -> int:
+        """Number of points of the run with most of them."""
+        return int(np.bincount(self.run).max(initial=0))
+
     @cached_property
     def keys(self) -> np.ndarray:
         """Keys of the runs (run, key): N, D and weights, independent of the order of the pool."""

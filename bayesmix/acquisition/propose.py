@@ -11,18 +11,18 @@ import numpy as np
 
 from bayesmix.acquisition.candidates import Candidates
 from bayesmix.acquisition.cost import CostOf
-from bayesmix.acquisition.decision_set import Stakes
+from bayesmix.acquisition.decision_set import DecisionSet
 from bayesmix.acquisition.estimators import bracket, by_importance, by_regression
 from bayesmix.acquisition.functions import (
     Acquisition,
     RegretReduction,
     View,
-    after_all,
-    after_one,
-    each,
+    score_each,
     score_pool,
+    updated_by,
+    updated_by_all,
 )
-from bayesmix.acquisition.moments import Pending, gram, logdet, whiten_all
+from bayesmix.acquisition.moments import DrawUpdate, covariance, information, whiten_all
 from bayesmix.acquisition.pool import Pool
 from bayesmix.acquisition.proposal import DecisionValue, Proposal
 from bayesmix.deprecation import renamed
@@ -73,8 +73,9 @@ def propose(
         candidates: `candidates(...)`, a pool, or designs.
         acquisition: acquisition function, `RegretReduction(flagship)` for the decision at the
             flagship.
-        cost: cost of a run, such as `flops`; None gives every run the same cost.
-        budget: highest total cost of the chosen runs, in the unit of `cost`.
+        cost: cost of a run in FLOPs, such as `flops`: the stopping rule compares it with FLOPs at
+            the flagship. None gives every run the same cost, and no stopping rule.
+        budget: highest total cost of the chosen runs, in FLOPs.
         count: largest number of runs; 1 when there is no budget.
         pending: runs that were started and have not reported.
         checks: whether to make the second estimates and the bracket, for the first run.
@@ -88,7 +89,7 @@ def propose(
 
     Raises:
         InputError: there is no candidate, the budget has no cost to be measured in, a cost is not a
-            number above 0, or a size makes no sense.
+            number above 0, or count is below 1.
     """
     subsample = thinned(posterior, max_draws)
     pool = _pool(candidates, subsample, seed)
@@ -96,6 +97,47 @@ def propose(
         raise InputError(
             "there is nothing to choose from", expected="candidates", got="none", advice="Add some."
         )
+    if count is not None and count < 1:
+        raise InputError("count is too small", expected="at least 1", got=count)
+    max_runs = count or (1 if budget is None else len(pool))
+    costs = _costs(pool, cost, budget)
+    limit = np.inf if budget is None else budget
+    if costs.min() > limit:
+        return _unaffordable(pool, acquisition, costs, limit)
+    decision_set = acquisition.decision_set(subsample)
+    with enable_x64():
+        start = acquisition.view(subsample, decision_set, pool.max_points, seed)
+        view, updates = _given_pending(start, subsample, pending)
+    scores = score_pool(acquisition, view, subsample, pool, updates)
+    scores = np.where(costs <= limit, scores, -np.inf)
+    if max_runs > 1:
+        positions = shortlist(scores, costs, pool)
+    else:
+        positions = np.array([_best(scores / costs, pool)])
+    with enable_x64():
+        selection = pool.take(positions)
+        runs = updated_by_all(updates, whiten_all(subsample, selection))
+        problem = _BatchProblem(acquisition, selection, costs[positions], limit, max_runs)
+        empty = _Batch((), (), view, runs)
+        batch = _best_batch(problem, empty, scores[positions])
+        return _report(
+            batch,
+            problem,
+            empty,
+            decision_set=decision_set,
+            n_candidates=len(pool),
+            priced=cost is not None,
+            checks=checks,
+            seed=seed,
+        )
+
+
+def _costs(pool: Pool, cost: CostOf | None, budget: float | None) -> np.ndarray:
+    """Costs of the runs (run), all 1 without a cost function.
+
+    Raises:
+        InputError: there is a budget but no cost function, or a cost is not a number above 0.
+    """
     if budget is not None and cost is None:
         raise InputError(
             "the budget has no unit",
@@ -103,8 +145,7 @@ def propose(
             got="none",
             advice="Say what runs cost.",
         )
-    max_runs = len(pool) if count is None and budget is not None else count or 1
-    costs = np.asarray((cost or _alike)(pool.last), float)
+    costs = np.asarray((cost or _unit_cost)(pool.last), float)
     wrong = costs[~(np.isfinite(costs) & (costs > 0))]
     if len(wrong):
         raise InputError(
@@ -113,45 +154,35 @@ def propose(
             got=f"{wrong[0]:g}",
             advice="Look at what `cost` returns.",
         )
-    stakes = acquisition.stakes(subsample)
-    with enable_x64():
-        view = acquisition.view(subsample, stakes, int(np.bincount(pool.run).max()), seed)
-        updates: list[Pending] = []
-        for run in () if pending is None or not len(pending) else whiten_all(subsample, pending):
-            view, new = view.after(after_all(updates, run[None])[0])
-            updates.append(new)
-    afford = costs <= (np.inf if budget is None else budget)
-    if not afford.any():
-        return _nothing(pool, acquisition, costs, budget)
-    first = np.where(afford, score_pool(acquisition, view, subsample, pool, updates), -np.inf)
-    positions = (
-        shortlist(first, costs, pool) if max_runs > 1 else np.array([_best(first / costs, pool)])
-    )
-    with enable_x64():
-        selection = pool.take(positions)
-        runs = after_all(updates, whiten_all(subsample, selection))
-        search = _Search(
-            acquisition, selection, costs[positions], np.inf if budget is None else budget, max_runs
-        )
-        batch = _search(search, _Set((), (), view, runs), first[positions])
-        return _report(
-            batch, search, view, runs, stakes, subsample, len(pool), cost is not None, checks, seed
-        )
+    return costs
+
+
+def _given_pending(
+    view: View, posterior: Posterior, pending: Pool | None
+) -> tuple[View, list[DrawUpdate]]:
+    """The view with the pending runs counted as made, and what each does to other draws."""
+    updates: list[DrawUpdate] = []
+    if pending is None or not len(pending):
+        return view, updates
+    for run in whiten_all(posterior, pending):
+        view, update = view.condition_on(updated_by_all(updates, run[None])[0])
+        updates.append(update)
+    return view, updates
 
 
 @dataclass(frozen=True, eq=False)
-class _Search:
+class _BatchProblem:
     """Runs that a set may consist of, and the limits of the set."""
 
     acquisition: Acquisition
     pool: Pool
-    cost: np.ndarray  # (run)
+    costs: np.ndarray  # (run)
     budget: float
-    size: int
+    max_runs: int
 
 
 @dataclass(frozen=True, eq=False)
-class _Set:
+class _Batch:
     """Set of chosen runs, with the gain of each over those before it.
 
     The view and the draws of all runs are those given that the chosen runs are pending.
@@ -168,55 +199,57 @@ class _Set:
 
     def scores(self, acquisition: Acquisition) -> np.ndarray:
         return np.asarray(
-            each(acquisition.of_one, replace(self.view, seed=0, n_pending=0), self.runs)
+            score_each(acquisition.of_one, replace(self.view, seed=0, n_pending=0), self.runs)
         )
 
-    def cost(self, search: _Search) -> float:
-        return float(search.cost[list(self.chosen)].sum())
+    def cost(self, problem: _BatchProblem) -> float:
+        return float(problem.costs[list(self.chosen)].sum())
 
-    def adding(self, run: int, gain: float) -> _Set:
-        view, new = self.view.after(self.runs[run])
-        return _Set((*self.chosen, run), (*self.gains, gain), view, after_one(new, self.runs))
+    def adding(self, run: int, gain: float) -> _Batch:
+        view, update = self.view.condition_on(self.runs[run])
+        return _Batch((*self.chosen, run), (*self.gains, gain), view, updated_by(update, self.runs))
 
 
-def _search(search: _Search, nothing: _Set, first: np.ndarray) -> _Set:
-    sets = [_greedy(search, nothing, search.cost, first)]
-    if search.size > 1 and np.isfinite(search.budget):
-        sets.append(_greedy(search, nothing, np.ones_like(search.cost), first))
+def _best_batch(problem: _BatchProblem, empty: _Batch, first: np.ndarray) -> _Batch:
+    sets = [_greedy(problem, empty, problem.costs, first)]
+    if problem.max_runs > 1 and np.isfinite(problem.budget):
+        sets.append(_greedy(problem, empty, np.ones_like(problem.costs), first))
     best = max(sets, key=lambda s: s.value)
-    return _exchange(search, nothing, best) if 1 < len(best.chosen) <= EXCHANGED else best
+    return _exchange(problem, empty, best) if 1 < len(best.chosen) <= EXCHANGED else best
 
 
 def _greedy(
-    search: _Search, batch: _Set, denominator: np.ndarray, first: np.ndarray | None = None
-) -> _Set:
+    problem: _BatchProblem, batch: _Batch, denominator: np.ndarray, first: np.ndarray | None = None
+) -> _Batch:
     """Set extended greedily by the run with the highest gain per `denominator`.
 
     It ends when the set is full, no run is affordable, or the highest gain is negligible.
     """
-    while len(batch.chosen) < search.size:
+    while len(batch.chosen) < problem.max_runs:
         gains = (
-            first if first is not None and not batch.chosen else batch.scores(search.acquisition)
+            first if first is not None and not batch.chosen else batch.scores(problem.acquisition)
         )
-        affordable = search.cost + batch.cost(search) <= search.budget * (1 + 1e-9)
+        affordable = problem.costs + batch.cost(problem) <= problem.budget * (1 + 1e-9)
         if not affordable.any():
             break
-        pick = _best(np.where(affordable, gains, -np.inf) / denominator, search.pool)
+        pick = _best(np.where(affordable, gains, -np.inf) / denominator, problem.pool)
         if batch.chosen and gains[pick] <= WORTHLESS * sum(batch.gains):
             break
         batch = batch.adding(pick, float(gains[pick]))
     return batch
 
 
-def _exchange(search: _Search, nothing: _Set, batch: _Set) -> _Set:
+def _exchange(problem: _BatchProblem, empty: _Batch, batch: _Batch) -> _Batch:
     """Set improved by exchanges: one run at a time is replaced by the best runs for the rest."""
     for _ in range(EXCHANGES):
         previous = batch.value
         for out in range(len(batch.chosen)):
-            rest = nothing
+            rest = empty
             for run in (r for i, r in enumerate(batch.chosen) if i != out):
-                rest = rest.adding(run, float(rest.scores(search.acquisition)[run]))
-            trial = _greedy(search, rest, search.cost)  # the freed budget may pay for several runs
+                rest = rest.adding(run, float(rest.scores(problem.acquisition)[run]))
+            trial = _greedy(
+                problem, rest, problem.costs
+            )  # the freed budget may pay for several runs
             batch = trial if trial.value > batch.value * (1 + GAIN) else batch
         if batch.value <= previous * (1 + GAIN):
             break
@@ -249,15 +282,15 @@ def _pool(
     return replace(pool, designs=pool.designs.on(posterior.domains))
 
 
-def _alike(designs: Designs) -> np.ndarray:
+def _unit_cost(designs: Designs) -> np.ndarray:
     return np.ones(len(designs))
 
 
-def _nothing(
-    pool: Pool, acquisition: Acquisition, cost: np.ndarray, budget: float | None
+def _unaffordable(
+    pool: Pool, acquisition: Acquisition, costs: np.ndarray, budget: float
 ) -> Proposal:
     reason = (
-        f"no candidate is affordable: the cheapest costs {cost.min():.3g}, and {budget or 0:.3g} is"
+        f"no candidate is affordable: the cheapest costs {costs.min():.3g}, and {budget:.3g} is"
         " left"
     )
     none = np.zeros(0)
@@ -278,79 +311,82 @@ def _nothing(
 
 
 def _report(
-    batch: _Set,
-    search: _Search,
-    view: View,
-    runs: jax.Array,
-    stakes: Stakes | None,
-    posterior: Posterior,
-    candidates: int,
+    batch: _Batch,
+    problem: _BatchProblem,
+    empty: _Batch,
+    *,
+    decision_set: DecisionSet | None,
+    n_candidates: int,
     priced: bool,
     checks: bool,
     seed: int,
 ) -> Proposal:
     picked = list(batch.chosen)
-    cost = search.cost[picked]
+    cost = problem.costs[picked]
     decision = (
-        _decision(stakes, view, batch)
-        if stakes is not None and isinstance(search.acquisition, RegretReduction)
+        _decision(decision_set, empty.view, batch)
+        if decision_set is not None and isinstance(problem.acquisition, RegretReduction)
         else None
     )
     stop = bool(decision is not None and priced and decision.worth < cost.sum())
-    first = runs[picked[0]]
+    first_draws = empty.runs[picked[0]]
     estimates, bounds = (), None
-    if checks and not view.n_pending:
-        if stakes is not None and decision is not None:
+    if checks and not empty.view.n_pending:
+        if decision_set is not None and decision is not None:
             estimates = tuple(
-                other(stakes, np.asarray(first), seed) for other in (by_regression, by_importance)
+                other(decision_set, np.asarray(first_draws), seed)
+                for other in (by_regression, by_importance)
             )
-        bounds = bracket(np.asarray(first), float(logdet(gram(first))), seed)
+        bounds = bracket(np.asarray(first_draws), float(information(covariance(first_draws))), seed)
     return Proposal(
-        runs=search.pool.take(np.array(picked)),
+        runs=problem.pool.take(np.array(picked)),
         score=batch.value,
-        unit=search.acquisition.unit,
+        unit=problem.acquisition.unit,
         scores=np.array(batch.gains),
-        costs=cost if priced else search.pool.take(np.array(picked)).last.flops,
-        candidates=candidates,
+        costs=cost if priced else problem.pool.take(np.array(picked)).last.flops,
+        candidates=n_candidates,
         decision=decision,
         checks=estimates,
         first=batch.gains[0],
         bracket=bounds,
         stop=stop,
-        reason=_reason(search, batch, decision, float(cost.sum()), priced, stop),
+        reason=_reason(problem, batch, decision, float(cost.sum()), priced, stop),
     )
 
 
-def _decision(stakes: Stakes, view: View, batch: _Set) -> DecisionValue:
+def _decision(decision_set: DecisionSet, view: View, batch: _Batch) -> DecisionValue:
     pending_gain = float(view.level.min() - jnp.mean(jnp.min(view.level + view.shift, axis=1)))
-    regret = max(stakes.evpi - pending_gain, 0.0)
+    regret = max(decision_set.evpi - pending_gain, 0.0)
     gain = min(
         batch.value, regret
     )  # the Gaussian estimate may exceed the value of perfect information
     return DecisionValue(
-        stakes.flagship,
+        decision_set.flagship,
         regret,
         regret - gain,
-        stakes.in_flops(gain),
-        _between(stakes, view, batch.view),
+        decision_set.in_flops(gain),
+        _between(decision_set, view, batch.view),
     )
 
 
-def _between(stakes: Stakes, start: View, end: View) -> tuple[str, str] | None:
+def _between(decision_set: DecisionSet, start: View, end: View) -> tuple[str, str] | None:
     """Domains whose shares the outcome moves most, in opposite directions; None if none moves."""
     moved = end.shift - start.shift
-    chosen = stakes.mixtures[np.argmin(np.asarray(end.level + moved), axis=1)]
+    chosen = decision_set.mixtures[np.argmin(np.asarray(end.level + moved), axis=1)]
     covariance = np.cov(chosen.T)
     if not covariance.max() > 1e-12:
         return None
     direction = np.linalg.eigh(covariance)[1][:, -1]
-    pair = stakes.domains[int(np.argmax(direction))], stakes.domains[int(np.argmin(direction))]
+    pair = (
+        decision_set.domains[int(np.argmax(direction))],
+        decision_set.domains[int(np.argmin(direction))],
+    )
     return (min(pair), max(pair))
 
 
 def _reason(
-    search: _Search,
-    batch: _Set,
+    problem: _BatchProblem,
+    batch: _Batch,
     decision: DecisionValue | None,
     cost: float,
     priced: bool,
@@ -359,7 +395,7 @@ def _reason(
     runs = "this run" if len(batch.chosen) == 1 else f"these {len(batch.chosen)} runs"
     verb = "s" if len(batch.chosen) == 1 else ""
     if decision is None:
-        return f"{runs} bring{verb} {batch.value:.3g} {search.acquisition.unit}" + (
+        return f"{runs} bring{verb} {batch.value:.3g} {problem.acquisition.unit}" + (
             f" for {cost:.2g} FLOPs" if priced else ""
         )
     where = f"at {count(decision.flagship.params)}"
@@ -372,7 +408,7 @@ def _reason(
     price = f" for {cost:.2g} FLOPs" if priced else ""
     worth = f"as much as {decision.worth:.2g} more FLOPs would gain there"
     if stop:
-        item = "affordable set of runs" if np.isfinite(search.budget) else "run"
+        item = "affordable set of runs" if np.isfinite(problem.budget) else "run"
         return (
             f"no {item} is worth its cost; the best costs {cost:.2g} FLOPs and lowers the {regret}"
             f" {where}, {worth}"

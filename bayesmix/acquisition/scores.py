@@ -9,7 +9,7 @@ import numpy as np
 
 from bayesmix.acquisition.candidates import Candidates
 from bayesmix.acquisition.cost import CostOf, flops
-from bayesmix.acquisition.decision_set import Stakes
+from bayesmix.acquisition.decision_set import DecisionSet
 from bayesmix.acquisition.functions import Acquisition, score_pool
 from bayesmix.acquisition.pool import Pool
 from bayesmix.acquisition.propose import DRAWS
@@ -28,23 +28,23 @@ class CandidateScores:
         scores: score of each run (run), in `unit`.
         costs: cost of each run (run), in FLOPs.
         unit: unit of the scores.
-        stakes: the decision at the flagship; None for a criterion without one.
+        decision_set: the decision at the flagship; None for a criterion without one.
     """
 
     runs: Pool
     scores: np.ndarray
     costs: np.ndarray
     unit: str
-    stakes: Stakes | None
+    decision_set: DecisionSet | None
 
     def worth(self, costs: np.ndarray) -> np.ndarray | None:
         """Score (cost) at which a run is worth `costs` FLOPs at the flagship.
 
         slope · log(1 + cost / C), with C the FLOPs of the flagship; None without a decision.
         """
-        if self.stakes is None or not self.stakes.slope > 0:
+        if self.decision_set is None or not self.decision_set.slope > 0:
             return None
-        return self.stakes.slope * np.log1p(costs / self.stakes.flagship.flops)
+        return self.decision_set.slope * np.log1p(costs / self.decision_set.flagship.flops)
 
     @property
     def frontier(self) -> np.ndarray:
@@ -92,13 +92,13 @@ def score_candidates(
     """
     subsample = thinned(posterior, max_draws)
     pool = candidates.on(subsample, seed) if isinstance(candidates, Candidates) else candidates
-    stakes = acquisition.stakes(subsample)
+    decision_set = acquisition.decision_set(subsample)
     with enable_x64():
-        view = acquisition.view(subsample, stakes, int(np.bincount(pool.run).max()), seed)
+        view = acquisition.view(subsample, decision_set, pool.max_points, seed)
     return CandidateScores(
         pool,
         score_pool(acquisition, view, subsample, pool),
         np.asarray(cost(pool.last), float),
         acquisition.unit,
-        stakes,
+        decision_set,
     )

@@ -24,13 +24,13 @@ from bayesmix.design import Design, Designs, Mixture
 from bayesmix.errors import InputError, warn
 from bayesmix.inference.fit import fit
 from bayesmix.posterior.posterior import Posterior
-from bayesmix.posterior.resample import KHAT, reweighted
+from bayesmix.posterior.resample import KHAT_LIMIT, reweighted
 from bayesmix.posterior.storage import load_posterior, save_posterior
 from bayesmix.runs.runs import Runs, joined
 from bayesmix.runtime.progress import SHOWN
 
 ATTEMPTS = 5
-SEEDS = 1_000_003
+SEED_PRIME = 1_000_003
 """Prime factor of the seed of a trial, seed · prime + number.
 
 It keeps the seeds of different campaigns apart.
@@ -148,14 +148,14 @@ class Campaign:
         base = load_posterior(spec.posterior)
         for _ in range(ATTEMPTS):
             state = self.ledger.state()
-            proposal = self._propose(spec, base, state, count, refit or self._fitted)
+            proposal = self._propose(spec, base, state, count, refit or self._cached_refit)
             if (proposal.stop and not force) or not len(proposal.runs):
                 return Answer(proposal, ())
             jobs = [
                 Job.from_pool(
                     proposal.runs,
                     i,
-                    seed=(spec.seed * SEEDS + state.next_number + i) % 2**31,
+                    seed=(spec.seed * SEED_PRIME + state.next_number + i) % 2**31,
                     reason=proposal.reason,
                     score=float(proposal.scores[i]),
                 )
@@ -263,7 +263,7 @@ class Campaign:
         completed, pending = state.of("told"), state.of("pending")
         posterior, waiting = base, None
         if completed:
-            posterior = _updated(
+            posterior = _posterior_given(
                 base, runs_of(completed, base.domains, base.targets), spec.seed, refit
             )
         if pending:
@@ -272,7 +272,7 @@ class Campaign:
         cost, feasible = state.cost(spec.fixed), spec.feasible(base)
         return propose(
             posterior,
-            _without(
+            _without_abandoned(
                 replace(spec.candidates, feasible=feasible).on(posterior, spec.seed),
                 state.of("abandoned"),
             ),
@@ -284,7 +284,7 @@ class Campaign:
             seed=spec.seed + len(state.trials),
         )
 
-    def _fitted(self, posterior: Posterior, runs: Runs, seed: int) -> Posterior:
+    def _cached_refit(self, posterior: Posterior, runs: Runs, seed: int) -> Posterior:
         """A new fit, cached beside the ledger under the fingerprint of its runs."""
         path = self.ledger.path.with_name(f"{self.ledger.path.stem}-{runs.fingerprint[:12]}.nc")
         if not path.exists():
@@ -325,13 +325,13 @@ class Campaign:
         return "\n".join(lines).rstrip()
 
 
-def _updated(base: Posterior, runs: Runs, seed: int, refit: RefitPosterior) -> Posterior:
+def _posterior_given(base: Posterior, runs: Runs, seed: int, refit: RefitPosterior) -> Posterior:
     """Posterior given further runs: by importance weights where these are valid, else refitted."""
     posterior, khat = reweighted(base, runs, seed)
-    return posterior if khat < KHAT else refit(base, joined(base.runs, runs), seed)
+    return posterior if khat < KHAT_LIMIT else refit(base, joined(base.runs, runs), seed)
 
 
-def _without(pool: Pool, abandoned: tuple[Trial, ...]) -> Pool:
+def _without_abandoned(pool: Pool, abandoned: tuple[Trial, ...]) -> Pool:
     """Pool without the runs of abandoned trials."""
     last = pool.last
     keys = {t.job.key(last.domains) for t in abandoned}

@@ -24,7 +24,7 @@ from bayesmix.inference.fit import fit
 from bayesmix.inference.laplace import laplace
 from bayesmix.model.model import Model
 from bayesmix.posterior.posterior import Posterior
-from bayesmix.posterior.resample import KHAT
+from bayesmix.posterior.resample import KHAT_LIMIT
 from bayesmix.runs.runs import Runs
 from bayesmix.runtime.parallel import parallel_map
 
@@ -51,7 +51,7 @@ def by_nuts(model: Model, runs: Runs, seed: int) -> tuple[Posterior, float]:
 def by_laplace_or_nuts(model: Model, runs: Runs, seed: int) -> tuple[Posterior, float]:
     """Laplace approximation where its k̂ is below 0.7, else a full fit by NUTS."""
     posterior, khat = by_laplace(model, runs, seed)
-    return (posterior, khat) if khat < KHAT else by_nuts(model, runs, seed)
+    return (posterior, khat) if khat < KHAT_LIMIT else by_nuts(model, runs, seed)
 
 
 REFITS: dict[str, RefitModel] = {
@@ -342,12 +342,12 @@ class Replays:
         for name, values in areas.items():
             difference = "" if name == first else str(paired(areas[first], values))
             lines.append(f"{name:<{width}}  {np.mean(values):.4f}  {difference}".rstrip())
-        doubtful = np.mean([step.khat >= KHAT for t in self.traces for step in t.steps])
+        doubtful = np.mean([step.khat >= KHAT_LIMIT for t in self.traces for step in t.steps])
         if doubtful > 0:
             lines += [
                 "",
                 (
-                    f"k̂ was {KHAT} or more in {100 * doubtful:.0f}% of the looks: --refit"
+                    f"k̂ was {KHAT_LIMIT} or more in {100 * doubtful:.0f}% of the looks: --refit"
                     " laplace-or-nuts is safer"
                 ),
             ]

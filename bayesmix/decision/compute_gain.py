@@ -112,8 +112,8 @@ def compute_multiplier(
     factors = 2.0 ** (STEP * np.arange(-steps, steps + 1))
 
     def losses(scale: Scale, mixture: Mixture) -> np.ndarray:
-        task = Problem.of(posterior, scale, targets=targets, max_draws=max_draws)
-        return task.combined(task.losses(mixture.on(posterior.domains)))
+        problem = Problem.of(posterior, scale, targets=targets, max_draws=max_draws)
+        return problem.combined(problem.losses(mixture.on(posterior.domains)))
 
     aim = losses(scale, mixture)
     curve = np.stack([losses(grow(along)(scale, f), other) for f in factors])

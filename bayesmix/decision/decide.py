@@ -21,7 +21,6 @@ from bayesmix.runtime.progress import bar
 from bayesmix.text import WIDTH, clipped, decimal, table, wrapped
 
 SHARE, SPAN = 7, 13
-NEAREST = "nearest natural"
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,9 +157,9 @@ def decide(
         targets, feasible = options.get("targets"), options.get("feasible")
         draws = options.get("max_draws")
         capped_draws = min(regret_draws, draws or regret_draws)
-        plain = isinstance(options.get("objective") or WeightedLoss(), WeightedLoss)
+        is_weighted_loss = isinstance(options.get("objective") or WeightedLoss(), WeightedLoss)
         split = None
-        if plain and not options.get("chance_constraints"):
+        if is_weighted_loss and not options.get("chance_constraints"):
             split = split_risk(
                 posterior,
                 scale,

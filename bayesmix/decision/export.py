@@ -49,9 +49,9 @@ def rounding_loss(
     targets: Mapping[str, float] | None = None,
 ) -> Band:
     """Loss of the rounded mixture minus that of the exact one, draw by draw, in nats."""
-    task = Problem.of(posterior, scale, targets=targets)
+    problem = Problem.of(posterior, scale, targets=targets)
     exact, coarse = (
-        task.combined(task.losses(m.on(posterior.domains))) for m in (mixture, rounded)
+        problem.combined(problem.losses(m.on(posterior.domains))) for m in (mixture, rounded)
     )
     return Band.of(coarse - exact)
 

@@ -119,7 +119,7 @@ def near_optimal(
         stated only where the set is not convex.
     """
     region = (feasible or FeasibleSet()).at(scale, posterior.domains)
-    task = Problem.of(
+    problem = Problem.of(
         posterior,
         scale,
         targets=targets,
@@ -127,10 +127,10 @@ def near_optimal(
         risk=Quantile(probability),
         max_draws=max_draws,
     )
-    task = with_baseline(task, region, 1e-7)
-    centre, attainable = _centre(task, region, probability)
+    problem = with_baseline(problem, region, 1e-7)
+    centre, attainable = _centre(problem, region, probability)
     limit = max(1.5 * attainable, 1e-3) if epsilon is None else epsilon
-    seek = _Seek(task, region, limit, centre)
+    seek = _Seek(problem, region, limit, centre)
     domains = posterior.domains
     ends = {} if attainable > limit else {d: seek.ends(i) for i, d in enumerate(domains)}
     ranges = {d: (float(low[i]), float(high[i])) for i, (d, (low, high)) in enumerate(ends.items())}
@@ -151,16 +151,16 @@ def near_optimal(
     )
 
 
-def _centre(task: Problem, region: Region, probability: float) -> tuple[np.ndarray, float]:
+def _centre(problem: Problem, region: Region, probability: float) -> tuple[np.ndarray, float]:
     """The mixture with the smallest quantile of regret, and that quantile.
 
     The search starts at the minimum of the CVaR, a convex approximation of the quantile.
     """
-    surrogate, start = replace(task, risk=CVaR(probability)), None
+    surrogate, start = replace(problem, risk=CVaR(probability)), None
     if surrogate.convex:
         start = solve(surrogate, region, tolerance=1e-6).mixture
         start = region.project(np.maximum(start, 1e-9)[None])[0]
-    minimum = solve(task, region, tolerance=1e-7, starts=2, start=start)
+    minimum = solve(problem, region, tolerance=1e-7, starts=2, start=start)
     return minimum.mixture / minimum.mixture.sum(), minimum.value
 
 
@@ -168,7 +168,7 @@ def _centre(task: Problem, region: Region, probability: float) -> tuple[np.ndarr
 class _Seek:
     """Searches inside the set ``regret ≤ limit``, which contains `centre`."""
 
-    task: Problem
+    problem: Problem
     region: Region
     limit: float
     centre: np.ndarray
@@ -191,7 +191,7 @@ class _Seek:
 
     def _lowest(self, goal: Callable[[np.ndarray], tuple[float, np.ndarray]]) -> np.ndarray:
         def penalised(h: np.ndarray) -> tuple[float, np.ndarray]:
-            (value, slope), (regret, uphill) = goal(h), self.task.value_and_slope(h)
+            (value, slope), (regret, uphill) = goal(h), self.problem.value_and_slope(h)
             violation = regret > self.limit
             return (
                 float(value + violation * PRICE * (regret - self.limit)),
@@ -207,11 +207,11 @@ class _Seek:
     def _pull_back(self, mixture: np.ndarray) -> np.ndarray:
         """The point nearest to `mixture` on its segment to the centre that is in the set."""
         low, high = 0.0, 1.0
-        if self.task.value(mixture) <= self.limit:
+        if self.problem.value(mixture) <= self.limit:
             return mixture / mixture.sum()
         for _ in range(20):
             share = 0.5 * (low + high)
-            inside = self.task.value((1 - share) * self.centre + share * mixture) <= self.limit
+            inside = self.problem.value((1 - share) * self.centre + share * mixture) <= self.limit
             low, high = (share, high) if inside else (low, share)
         point = (1 - low) * self.centre + low * mixture
         return point / point.sum()
@@ -237,15 +237,15 @@ class _Seek:
         return {(names[pairs[k][0]], names[pairs[k][1]]): float(low[k]) for k in order}
 
     def _regrets(self, mixtures: np.ndarray) -> np.ndarray:
-        task = self.task
+        problem = self.problem
         with enable_x64():
             arguments = (
-                task.surface,
+                problem.surface,
                 jnp.asarray(mixtures),
-                jnp.asarray(task.weights),
-                jnp.asarray(task.baseline),
+                jnp.asarray(problem.weights),
+                jnp.asarray(problem.baseline),
             )
-            return np.asarray(_regrets(*arguments, task.risk))
+            return np.asarray(_regrets(*arguments, problem.risk))
 
 
 @partial(jax.jit, static_argnames="risk")

@@ -97,7 +97,7 @@ def optimize(
         DiagnosticsError: with `strict`, the optimiser did not converge.
     """
     region = (feasible or FeasibleSet()).at(scale, posterior.domains)
-    task = Problem.of(
+    problem = Problem.of(
         posterior,
         scale,
         targets=targets,
@@ -106,40 +106,40 @@ def optimize(
         max_draws=max_draws,
         noise=noise,
     )
-    nats = tolerance * task.loss_scale(region.centre)
-    task = with_baseline(task, region, nats)
+    nats = tolerance * problem.loss_scale(region.centre)
+    problem = with_baseline(problem, region, nats)
     ceilings = {
-        promise: _ceiling(task, promise, posterior.natural) for promise in chance_constraints
+        promise: _ceiling(problem, promise, posterior.natural) for promise in chance_constraints
     }
     all_baselines = baselines_by_name(posterior, baselines)
-    minimum = _keep_promises(task, region, ceilings, nats, starts, seed)
+    minimum = _keep_promises(problem, region, ceilings, nats, starts, seed)
     if not minimum.converged:
         _complain(minimum, strict)
-    losses = task.losses(minimum.mixture)
+    losses = problem.losses(minimum.mixture)
     finite = minimum.gap is None or bool(np.isfinite(minimum.gap))
     return Optimum(
         mixture=Mixture.of(posterior.domains, minimum.mixture / minimum.mixture.sum()),
         scale=scale,
-        risk=criterion_text(task.objective, task.risk),
+        risk=criterion_text(problem.objective, problem.risk),
         value=minimum.value,
-        targets=dict(zip(posterior.targets, task.weights.tolist(), strict=True)),
-        loss=Band.of(task.combined(losses)),
+        targets=dict(zip(posterior.targets, problem.weights.tolist(), strict=True)),
+        loss=Band.of(problem.combined(losses)),
         by_target={t: Band.of(losses[:, i]) for i, t in enumerate(posterior.targets)},
         gap=minimum.gap if finite else None,
-        gap_reason=task.why_not_convex
+        gap_reason=problem.why_not_convex
         or (NOT_FINITE if not finite else CONSERVATIVE if chance_constraints else ""),
         converged=minimum.converged,
         spread=minimum.spread,
         evaluations=minimum.evaluations,
-        baselines={name: _compare(task, m, losses) for name, m in all_baselines.items()},
+        baselines={name: _compare(problem, m, losses) for name, m in all_baselines.items()},
         chances={str(p): _chance(losses, ceiling) for p, ceiling in ceilings.items()},
     )
 
 
-def _compare(task: Problem, other: Mixture, losses: np.ndarray) -> BaselineComparison:
+def _compare(problem: Problem, other: Mixture, losses: np.ndarray) -> BaselineComparison:
     """Comparison of another mixture with the losses (draw, target) of the optimum."""
-    other_losses = task.losses(other.on(task.surface.domains))
-    return BaselineComparison.of(other, task.combined(other_losses), task.combined(losses))
+    other_losses = problem.losses(other.on(problem.surface.domains))
+    return BaselineComparison.of(other, problem.combined(other_losses), problem.combined(losses))
 
 
 def _chance(losses: np.ndarray, ceiling: np.ndarray) -> float:
@@ -147,7 +147,7 @@ def _chance(losses: np.ndarray, ceiling: np.ndarray) -> float:
     return float(np.mean((losses <= ceiling).all(axis=1)))
 
 
-def _ceiling(task: Problem, promise: ChanceConstraint, natural: Mixture | None) -> np.ndarray:
+def _ceiling(problem: Problem, promise: ChanceConstraint, natural: Mixture | None) -> np.ndarray:
     """Losses (draw, target) that a chance constraint allows, +∞ for targets it does not cover."""
     baseline = promise.baseline or natural
     if baseline is None:
@@ -157,20 +157,20 @@ def _ceiling(task: Problem, promise: ChanceConstraint, natural: Mixture | None) 
             got="none",
             advice="Give ChanceConstraint(baseline=...).",
         )
-    covered = promise.targets or task.surface.targets
-    unknown = [t for t in covered if t not in task.surface.targets]
+    covered = promise.targets or problem.surface.targets
+    unknown = [t for t in covered if t not in problem.surface.targets]
     if unknown:
         raise InputError(
             "a promise names unknown targets",
-            expected=f"targets among {list(task.surface.targets)}",
+            expected=f"targets among {list(problem.surface.targets)}",
             got=unknown,
         )
-    ceiling = (1 + promise.margin) * task.losses(baseline.on(task.surface.domains))
-    return np.where([t in covered for t in task.surface.targets], ceiling, np.inf)
+    ceiling = (1 + promise.margin) * problem.losses(baseline.on(problem.surface.domains))
+    return np.where([t in covered for t in problem.surface.targets], ceiling, np.inf)
 
 
 def _keep_promises(
-    task: Problem,
+    problem: Problem,
     region: Region,
     ceilings: Mapping[ChanceConstraint, np.ndarray],
     tolerance: float,
@@ -179,18 +179,18 @@ def _keep_promises(
 ) -> Minimum:
     """Minimise with an exact penalty on every chance constraint, raised until all are met."""
     if not ceilings:
-        return solve(task, region, tolerance=tolerance, starts=starts, seed=seed)
+        return solve(problem, region, tolerance=tolerance, starts=starts, seed=seed)
     levels = tuple(promise.probability for promise in ceilings)
     chances = [0.0]
     for price in PRICES:
         with enable_x64():
             penalties = tuple(Penalty(jnp.asarray(ceiling), price) for ceiling in ceilings.values())
-        priced = replace(task, penalties=penalties, levels=levels)
+        priced = replace(problem, penalties=penalties, levels=levels)
         minimum = solve(priced, region, tolerance=tolerance, starts=starts, seed=seed)
-        losses = task.losses(minimum.mixture)
+        losses = problem.losses(minimum.mixture)
         chances = [_chance(losses, ceiling) for ceiling in ceilings.values()]
         if all(chance >= level for chance, level in zip(chances, levels, strict=True)):
-            return replace(minimum, value=task.value(minimum.mixture))
+            return replace(minimum, value=problem.value(minimum.mixture))
     worst = int(np.argmin(np.array(chances) - np.array(levels)))
     raise InfeasibleError(
         "no mixture found keeps every promise",

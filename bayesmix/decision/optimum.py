@@ -123,9 +123,9 @@ class Optimum:
         else:
             lines.append(f"no certificate: {self.gap_reason}")
         if self.spread is not None:
+            spread = decimal(max(self.spread, SMALLEST))
             lines.append(
-                f"the three best of several starts ended within {decimal(max(self.spread, SMALLEST))} nats of each"
-                " other"
+                f"the three best of several starts ended within {spread} nats of each other"
             )
         if not self.converged:
             lines.append("NOT CONVERGED: the optimiser stopped before it reached its tolerance")

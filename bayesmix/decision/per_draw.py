@@ -24,14 +24,14 @@ def _each(surface: Surface, mixtures: jax.Array, weights: jax.Array) -> tuple[ja
 
 
 def lowest_per_draw(
-    task: Problem, region: Region, *, tolerance: float = 1e-6, seed: int = 0
+    problem: Problem, region: Region, *, tolerance: float = 1e-6, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """The allowed mixture with the lowest weighted loss, for every draw.
 
     Without convexity it is the best of four starts.
 
     Args:
-        task: problem with the losses and the weights of the targets.
+        problem: problem with the losses and the weights of the targets.
         region: the allowed mixtures.
         tolerance: tolerance of `descend`, in nats.
         seed: random seed of the starts.
@@ -39,15 +39,17 @@ def lowest_per_draw(
     Returns:
         Mixtures (draw, domain) and their losses (draw).
     """
-    draws = task.n_draws
+    draws = problem.n_draws
 
     def evaluate(mixtures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         with enable_x64():
-            losses, slope = _each(task.surface, jnp.asarray(mixtures), jnp.asarray(task.weights))
+            losses, slope = _each(
+                problem.surface, jnp.asarray(mixtures), jnp.asarray(problem.weights)
+            )
         return np.asarray(losses), np.asarray(slope)
 
     mixtures, losses = np.empty((draws, region.size)), np.full(draws, np.inf)
-    for start in spread_starts(region, 1 if task.convex_losses else 4, seed):
+    for start in spread_starts(region, 1 if problem.convex_losses else 4, seed):
         ends = descend(evaluate, region, np.tile(start, (draws, 1)), tolerance=tolerance)
         better = ends.values < losses
         mixtures, losses = (

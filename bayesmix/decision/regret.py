@@ -116,13 +116,13 @@ def regret(
         The report; losses are in nats.
     """
     region = (feasible or FeasibleSet()).at(scale, posterior.domains)
-    task = Problem.of(posterior, scale, targets=targets, max_draws=max_draws)
-    chosen = task.combined(task.losses(mixture.on(posterior.domains)))
-    optima, lowest = lowest_per_draw(task, region)
-    now = solve(task, region, tolerance=1e-6 * float(np.abs(chosen).mean())).value
+    problem = Problem.of(posterior, scale, targets=targets, max_draws=max_draws)
+    chosen = problem.combined(problem.losses(mixture.on(posterior.domains)))
+    optima, lowest = lowest_per_draw(problem, region)
+    now = solve(problem, region, tolerance=1e-6 * float(np.abs(chosen).mean())).value
     all_baselines = baselines_by_name(posterior, baselines)
     losses = {
-        name: task.combined(task.losses(m.on(posterior.domains)))
+        name: problem.combined(problem.losses(m.on(posterior.domains)))
         for name, m in all_baselines.items()
     }
     ranking = np.argmin(np.stack([chosen, *losses.values()]), axis=0)
@@ -183,7 +183,7 @@ def split_risk(
     The arguments are those of `optimize`; `seed` determines the halves.
     """
     region = (feasible or FeasibleSet()).at(scale, posterior.domains)
-    task = Problem.of(
+    problem = Problem.of(
         posterior,
         scale,
         targets=targets,
@@ -192,19 +192,19 @@ def split_risk(
         max_draws=max_draws,
         noise=noise,
     )
-    tolerance = 1e-6 * task.loss_scale(region.centre)
-    task = with_baseline(task, region, tolerance)
-    order = np.random.default_rng(seed).permutation(task.n_draws)
+    tolerance = 1e-6 * problem.loss_scale(region.centre)
+    problem = with_baseline(problem, region, tolerance)
+    order = np.random.default_rng(seed).permutation(problem.n_draws)
     halves = order[: len(order) // 2], order[len(order) // 2 : 2 * (len(order) // 2)]
     ways = [
-        _one_way(task, region, train, test, tolerance) for train, test in (halves, halves[::-1])
+        _one_way(problem, region, train, test, tolerance) for train, test in (halves, halves[::-1])
     ]
     apparent, honest = np.mean(ways, axis=0).tolist()
     return SplitRisk(apparent, honest)
 
 
 def _one_way(
-    task: Problem, region: Region, train: np.ndarray, test: np.ndarray, tolerance: float
+    problem: Problem, region: Region, train: np.ndarray, test: np.ndarray, tolerance: float
 ) -> tuple[float, float]:
-    chosen = solve(task.on(train), region, tolerance=tolerance)
-    return chosen.value, task.on(test).value(chosen.mixture)
+    chosen = solve(problem.on(train), region, tolerance=tolerance)
+    return chosen.value, problem.on(test).value(chosen.mixture)

@@ -119,8 +119,8 @@ def _best_shares(
 ) -> np.ndarray:
     """5 % and 95 % quantile (2, domain) of the share in the best mixture of each draw."""
     region = (options.get("feasible") or FeasibleSet()).at(optimum.scale, posterior.domains)
-    task = Problem.of(posterior, optimum.scale, targets=optimum.targets, max_draws=look)
-    optima, _ = lowest_per_draw(task, region)
+    problem = Problem.of(posterior, optimum.scale, targets=optimum.targets, max_draws=look)
+    optima, _ = lowest_per_draw(problem, region)
     return np.quantile(optima, [0.05, 0.95], axis=0)
 
 
@@ -225,10 +225,10 @@ def compute_optimal(
 def _losses(
     posterior: PosteriorLike, scale: Scale, mixture: Mixture, options: Options
 ) -> np.ndarray:
-    task = Problem.of(
+    problem = Problem.of(
         posterior, scale, targets=options.get("targets"), max_draws=options.get("max_draws")
     )
-    return task.combined(task.losses(mixture.on(posterior.domains)))
+    return problem.combined(problem.losses(mixture.on(posterior.domains)))
 
 
 @dataclass(frozen=True, eq=False)

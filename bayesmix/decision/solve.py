@@ -46,29 +46,29 @@ def baselines_by_name(
     return {**mixtures, **(baselines or {})}
 
 
-def with_baseline(task: Problem, region: Region, tolerance: float) -> Problem:
+def with_baseline(problem: Problem, region: Region, tolerance: float) -> Problem:
     """The problem with the baseline that its objective subtracts from the losses.
 
     The baseline is the lowest loss of each target, or of each draw.
     """
-    kind = task.objective.relative_to
+    kind = problem.objective.relative_to
     if kind == "nothing":
-        return task
+        return problem
     if kind == "draw":
-        _, lowest = lowest_per_draw(task, region)
-        return replace(task, baseline=np.repeat(lowest[:, None], len(task.weights), axis=1))
-    baseline = np.zeros((task.n_draws, len(task.weights)))
-    for target in np.flatnonzero(task.weights):
-        weights = np.eye(1, len(task.weights), target)[0]
+        _, lowest = lowest_per_draw(problem, region)
+        return replace(problem, baseline=np.repeat(lowest[:, None], len(problem.weights), axis=1))
+    baseline = np.zeros((problem.n_draws, len(problem.weights)))
+    for target in np.flatnonzero(problem.weights):
+        weights = np.eye(1, len(problem.weights), target)[0]
         best = solve(
-            replace(task, objective=WeightedLoss(), weights=weights), region, tolerance=tolerance
+            replace(problem, objective=WeightedLoss(), weights=weights), region, tolerance=tolerance
         ).mixture
-        baseline[:, target] = task.losses(best)[:, target]
-    return replace(task, baseline=baseline)
+        baseline[:, target] = problem.losses(best)[:, target]
+    return replace(problem, baseline=baseline)
 
 
 def solve(
-    task: Problem,
+    problem: Problem,
     region: Region,
     *,
     tolerance: float,
@@ -81,24 +81,24 @@ def solve(
     The minimum has a certificate when the problem is convex, else it is the best of several starts.
 
     Args:
-        task: the problem.
+        problem: the problem.
         region: the allowed mixtures.
         tolerance: the gap to reach, in nats.
         starts: number of starts without convexity.
         seed: random seed of the starts.
         start: an allowed mixture (domain) to start from, positive where it may be.
     """
-    if task.convex:
+    if problem.convex:
         minimum = minimise_convex(
-            task.value_and_slope, region, tolerance=tolerance, budget=EVALUATIONS, start=start
+            problem.value_and_slope, region, tolerance=tolerance, budget=EVALUATIONS, start=start
         )
     else:
-        minimum = _multi_start(task, region, tolerance, starts, seed, start)
-    return _snap(task, region, minimum, tolerance)
+        minimum = _multi_start(problem, region, tolerance, starts, seed, start)
+    return _snap(problem, region, minimum, tolerance)
 
 
 def _multi_start(
-    task: Problem,
+    problem: Problem,
     region: Region,
     tolerance: float,
     starts: int,
@@ -108,9 +108,9 @@ def _multi_start(
     """Mirror descent from all starts, then a bundle method, for kinks, from the three best ends."""
     first = spread_starts(region, starts, seed)
     first = first if start is None else np.vstack([start, first])
-    rough = descend(task.values_and_slopes, region, first, tolerance=10 * tolerance, steps=60)
+    rough = descend(problem.values_and_slopes, region, first, tolerance=10 * tolerance, steps=60)
     best = rough.mixtures[np.argsort(rough.values, kind="stable")[:FINALISTS]]
-    evaluate = task.value_and_slope
+    evaluate = problem.value_and_slope
     ends = [
         minimise_locally(evaluate, region, h, tolerance=tolerance, budget=EVALUATIONS) for h in best
     ]
@@ -121,7 +121,7 @@ def _multi_start(
     )
 
 
-def _snap(task: Problem, region: Region, minimum: Minimum, tolerance: float) -> Minimum:
+def _snap(problem: Problem, region: Region, minimum: Minimum, tolerance: float) -> Minimum:
     """Set as many small shares to their lower bound as the tolerance on the objective allows.
 
     This comes last: the slope is never evaluated at weight 0, where it would give a false
@@ -137,7 +137,7 @@ def _snap(task: Problem, region: Region, minimum: Minimum, tolerance: float) -> 
         snapped = snapped + bulk * (1 - snapped.sum()) / bulk.sum()
         if not region.contains(snapped, tolerance=1e-7):
             continue
-        value = task.value(snapped)
+        value = problem.value(snapped)
         if value <= minimum.value + 0.1 * tolerance:
             gap = None if minimum.gap is None else max(minimum.gap + value - minimum.value, 0.0)
             return replace(minimum, mixture=snapped, value=value, gap=gap)

@@ -21,7 +21,7 @@ from bayesmix.inference.fit import fit
 from bayesmix.model.model import BoundModel
 from bayesmix.posterior.log_likelihood import log_likelihood_of_new
 from bayesmix.posterior.posterior import Posterior
-from bayesmix.posterior.resample import KHAT
+from bayesmix.posterior.resample import KHAT_LIMIT
 from bayesmix.posterior.storage import log_densities
 from bayesmix.runs.runs import Runs
 from bayesmix.runtime.parallel import parallel_map
@@ -148,7 +148,7 @@ class Comparison:
 
     def _bad(self, law: int) -> float:
         k = self.pareto_k[law]
-        return float((k[np.isfinite(k)] > KHAT).mean())
+        return float((k[np.isfinite(k)] > KHAT_LIMIT).mean())
 
     def __str__(self) -> str:
         width = max([len(law) for law in self.laws] + [3])
@@ -160,7 +160,7 @@ class Comparison:
         )
         lines = [
             f"elpd of {points} runs × targets not seen ({method}); higher is better",
-            f"{'law':<{width}}  weight       elpd  from best ± se     by LOO  k > {KHAT}",
+            f"{'law':<{width}}  weight       elpd  from best ± se     by LOO  k > {KHAT_LIMIT}",
         ]
         for i in self.order:
             law = self.laws[i]

@@ -15,7 +15,7 @@ from arviz_stats.loo import loo as psis_loo
 from arviz_stats.loo import loo_pit as psis_loo_pit
 
 from bayesmix.posterior.posterior import Posterior
-from bayesmix.posterior.resample import KHAT
+from bayesmix.posterior.resample import KHAT_LIMIT
 from bayesmix.posterior.storage import log_densities
 
 FALSE_ALARM = 0.05
@@ -105,7 +105,7 @@ class LooPit:
         return {
             target: {
                 "inside_90": self.inside(target),
-                "rough": int((self.pareto_k[:, t] > KHAT).sum()),
+                "rough": int((self.pareto_k[:, t] > KHAT_LIMIT).sum()),
                 "problem": self.problems.get(target),
             }
             for t, target in enumerate(self.targets)
@@ -117,9 +117,9 @@ class LooPit:
             f"each training run predicted from the others: {inside:.0%} lie inside their 90% band"
         ]
         lines += [f"{target}: {problem}" for target, problem in self.problems.items()]
-        rough = np.mean(self.pareto_k[np.isfinite(self.pareto_k)] > KHAT)
+        rough = np.mean(self.pareto_k[np.isfinite(self.pareto_k)] > KHAT_LIMIT)
         lines += (
-            [f"{rough:.0%} of these predictions are rough (Pareto k above {KHAT})"]
+            [f"{rough:.0%} of these predictions are rough (Pareto k above {KHAT_LIMIT})"]
             if rough > 0.1
             else []
         )

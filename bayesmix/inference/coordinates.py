@@ -13,7 +13,7 @@ from jax.flatten_util import ravel_pytree
 from numpyro.distributions import biject_to, constraints
 from numpyro.infer.util import log_density
 
-from bayesmix.laws.bijections import hard_share, soft_share
+from bayesmix.laws.bijections import soft_unit, soft_unit_inverse
 from bayesmix.model.data import Data
 from bayesmix.model.likelihood import Form
 from bayesmix.model.model import program
@@ -144,7 +144,7 @@ def _to_total_and_shares(z: Theta, sites: tuple[str, ...]) -> Theta:
     log_noise, shares = z["sigma"], {}
     if "run_effect" in sites:
         log_noise = 0.5 * jnp.logaddexp(2 * z["sigma"], 2 * z["run_effect"])
-        shares["run_effect"] = hard_share(jnp.exp(z["run_effect"] - log_noise))
+        shares["run_effect"] = soft_unit_inverse(jnp.exp(z["run_effect"] - log_noise))
     total = log_noise
     if "drift" in sites:
         total = 0.5 * jnp.logaddexp(2 * log_noise, 2 * z["drift"])
@@ -161,7 +161,7 @@ def _to_scales(z: Theta, sites: tuple[str, ...]) -> tuple[Theta, jax.Array]:
         log_det = log_det - math.log(2)
     log_scales["sigma"] = log_noise
     if "run_effect" in sites:
-        share, log_slope = soft_share(z["run_effect"])
+        share, log_slope = soft_unit(z["run_effect"])
         log_scales["run_effect"] = log_noise + jnp.log(share)
         log_scales["sigma"] = log_noise + 0.5 * jnp.log1p(-(share**2))
         log_det = log_det + log_slope - jnp.log(share) - jnp.log1p(-(share**2))

@@ -24,8 +24,11 @@ from bayesmix.laws.components import ZERO_SUM, log_mixture_rise, zero_sum, zero_
 EDGE_LEVEL = 0.04
 """Units of loss below which `level` minus the other terms is softened to stay above zero."""
 EDGE_CONSTANT = 0.05
+"""Units of loss below which the constant of the mixture term is softened."""
 EDGE_SLOPE = 0.02
+"""Units of loss below which the slope in a weight is softened."""
 BEND = 0.25
+"""Curvature below zero that makes the tail of a softened coordinate Gaussian."""
 
 
 @dataclass(frozen=True)
@@ -97,23 +100,23 @@ class Unchanged(Bijection):
         return {site: theta[site] for site in self.sites}
 
 
-def blend(*sites: str) -> tuple[Bijection, ...]:
+def by_domain_sites(*sites: str) -> tuple[Bijection, ...]:
     """`<site>_domain` (domain − 1) in an orthonormal basis, and `kappa_<site>` as it is."""
     kappas = Unchanged(tuple(f"kappa_{site}" for site in sites))
     return (*(zero_sum_site(f"{site}_domain") for site in sites), kappas)
 
 
-def _no_other_term(theta: Theta) -> jax.Array:
+def _zero(theta: Theta) -> jax.Array:
     return jnp.zeros(())
 
 
 @dataclass(frozen=True)
 class LevelAndRises(Bijection):
-    """Coordinates level, rise_N, rise_D, split_N, split_D of E, A, alpha, B, beta.
+    """Bijection from level, rise_N, rise_D, split_N, split_D to E, A, alpha, B, beta.
 
     Runs identify the mean loss over their sizes, and its rise from large runs to small, far better
-    than any parameter. With x the spread of log N, y that of log D, and M̄ the mean over the runs of
-    the rest of the loss (the mixture term):
+    than any parameter. With x the spread of log N, y that of log D, and M̄ the mean over the runs
+    of the rest of the loss (the mixture term):
 
         level  = E + A·cosh(alpha·x) + B·cosh(beta·y) + M̄, the mean of the losses one spread below
                  and above the reference,
@@ -121,8 +124,10 @@ class LevelAndRises(Bijection):
         split_D = the log odds of b against E + a, split_N those of E against a, with
                  a = A·e^(−alpha·x) and b = B·e^(−beta·y).
 
-    Without rise_N and split_N the law has no term in N. Where D is tied to N, runs identify the sum
-    of the two rises: it replaces rise_N, and the log of their ratio replaces rise_D.
+    In the code half_N = A·sinh(alpha·x) is half the rise from large runs to small ones, sum is
+    E + a + b, and e_a is E + a. Without rise_N and split_N the law has no term in N. Where D is
+    tied to N, runs identify the sum of the two rises: it replaces rise_N, and the log of their
+    ratio replaces rise_D.
 
     Args:
         extent: extent of the runs.
@@ -131,7 +136,7 @@ class LevelAndRises(Bijection):
     """
 
     extent: Extent
-    other_term: Callable[[Theta], jax.Array] = _no_other_term
+    other_term: Callable[[Theta], jax.Array] = _zero
     floor: str = "E"
 
     def transform_and_log_det(
@@ -142,27 +147,22 @@ class LevelAndRises(Bijection):
         log_half_d = jnp.log(extent.log_d) + z["rise_D"]
         log_half_n = jnp.asarray(-jnp.inf)
         if "rise_N" in z:
-            log_half_n = jnp.log(extent.log_n) + z["rise_N"]
-            tied_halves = (
-                log_half_n + jax.nn.log_sigmoid(-z["rise_D"]),
-                log_half_n + jax.nn.log_sigmoid(z["rise_D"]),
-            )
-            log_half_n, log_half_d = (
-                jnp.where(extent.tied, *v)
-                for v in zip(tied_halves, (log_half_n, log_half_d), strict=True)
-            )
-        log_all, log_d_all = soft(
+            log_half = jnp.log(extent.log_n) + z["rise_N"]  # of N; of N and D together where tied
+            log_share_n, log_share_d = (jax.nn.log_sigmoid(s * z["rise_D"]) for s in (-1, 1))
+            log_half_n = jnp.where(extent.tied, log_half + log_share_n, log_half)
+            log_half_d = jnp.where(extent.tied, log_half + log_share_d, log_half_d)
+        log_sum, log_slope_sum = soft_floor(
             z["level"] - other - jnp.exp(log_half_n) - jnp.exp(log_half_d), EDGE_LEVEL
         )
-        log_b = log_all + jax.nn.log_sigmoid(z["split_D"])
-        log_rest = log_all + jax.nn.log_sigmoid(-z["split_D"])
+        log_b = log_sum + jax.nn.log_sigmoid(z["split_D"])
+        log_e_a = log_sum + jax.nn.log_sigmoid(-z["split_D"])
         theta = {}
         theta["B"], theta["beta"], log_det = _power_law(log_b, log_half_d, extent.log_d)
-        log_det = log_det + log_d_all - log_all + log_b  # in logs each split has determinant 1
+        log_det = log_det + log_slope_sum - log_sum + log_b  # in logs each split has determinant 1
         if "rise_N" not in z:
-            return theta | {self.floor: jnp.exp(log_rest)}, log_det + log_rest
-        log_e = log_rest + jax.nn.log_sigmoid(z["split_N"])
-        log_a = log_rest + jax.nn.log_sigmoid(-z["split_N"])
+            return theta | {self.floor: jnp.exp(log_e_a)}, log_det + log_e_a
+        log_e = log_e_a + jax.nn.log_sigmoid(z["split_N"])
+        log_a = log_e_a + jax.nn.log_sigmoid(-z["split_N"])
         theta["A"], theta["alpha"], log_det_n = _power_law(log_a, log_half_n, extent.log_n)
         return theta | {self.floor: jnp.exp(log_e)}, log_det + log_det_n + log_e + log_a
 
@@ -170,20 +170,20 @@ class LevelAndRises(Bijection):
         """Level, rises and splits; see the class."""
         extent, other = self.extent, self.other_term(theta)
         half_d = theta["B"] * jnp.sinh(theta["beta"] * extent.log_d)
-        low_d = theta["B"] * jnp.exp(-theta["beta"] * extent.log_d)
+        b = theta["B"] * jnp.exp(-theta["beta"] * extent.log_d)
         z = {"rise_D": jnp.log(half_d / extent.log_d)}
-        rest, half_n = theta[self.floor], jnp.zeros(())
+        e_a, half_n = theta[self.floor], jnp.zeros(())
         if "A" in theta:
             half_n = theta["A"] * jnp.sinh(theta["alpha"] * extent.log_n)
-            low_n = theta["A"] * jnp.exp(-theta["alpha"] * extent.log_n)
+            a = theta["A"] * jnp.exp(-theta["alpha"] * extent.log_n)
             z |= {
                 "rise_N": jnp.log(jnp.where(extent.tied, half_n + half_d, half_n) / extent.log_n),
                 "rise_D": jnp.where(extent.tied, jnp.log(half_d / half_n), z["rise_D"]),
-                "split_N": jnp.log(theta[self.floor] / low_n),
+                "split_N": jnp.log(theta[self.floor] / a),
             }
-            rest = rest + low_n
-        level = hard(jnp.log(rest + low_d), EDGE_LEVEL) + other + half_n + half_d
-        return z | {"split_D": jnp.log(low_d / rest), "level": level}
+            e_a = e_a + a
+        level = soft_floor_inverse(jnp.log(e_a + b), EDGE_LEVEL) + other + half_n + half_d
+        return z | {"split_D": jnp.log(b / e_a), "level": level}
 
 
 def _power_law(
@@ -210,8 +210,8 @@ def _power_law(
     )
 
 
-def soft(x: jax.Array, edge: float) -> tuple[jax.Array, jax.Array]:
-    """Positive v that is about x where x ≫ edge, and falls like e^(−(x/2·edge)²) below 0.
+def soft_floor(x: jax.Array, edge: float) -> tuple[jax.Array, jax.Array]:
+    """Positive v that is about x where x ≫ edge, and falls like e^(−(x/(2·edge))²) below 0.
 
     A posterior that is bounded by v = 0 then has a Gaussian tail in x, which is sampled well, and
     not an exponential one. v = edge·log(1 + e^b) with b = x/edge, less BEND·b² where it is
@@ -229,8 +229,8 @@ def soft(x: jax.Array, edge: float) -> tuple[jax.Array, jax.Array]:
     return log_v, jax.nn.log_sigmoid(bent) + jnp.log1p(-2 * BEND * negative)
 
 
-def hard(log_v: jax.Array, edge: float) -> jax.Array:
-    """The inverse of `soft`: x for a given log v."""
+def soft_floor_inverse(log_v: jax.Array, edge: float) -> jax.Array:
+    """The inverse of `soft_floor`: x for a given log v."""
     log_ratio = log_v - math.log(edge)
     large, tiny = log_ratio > math.log(30.0), log_ratio < -30.0
     middle = jnp.exp(jnp.where(large | tiny, 0.0, log_ratio))
@@ -241,7 +241,7 @@ def hard(log_v: jax.Array, edge: float) -> jax.Array:
     return edge * jnp.where(bent < 0, (1 - root) / (2 * BEND), bent)
 
 
-def soft_share(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+def soft_unit(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """A v between 0 and 1 that is about x in the middle, with Gaussian tails in x at both ends.
 
     v = 1/(1 + e^−b) with b = y·√(1 + (BEND·y)²) and y = 4(x − ½).
@@ -257,8 +257,8 @@ def soft_share(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jax.nn.sigmoid(bent), log_d
 
 
-def hard_share(v: jax.Array) -> jax.Array:
-    """The inverse of `soft_share`."""
+def soft_unit_inverse(v: jax.Array) -> jax.Array:
+    """The inverse of `soft_unit`."""
     bent = jnp.log(v) - jnp.log1p(-v)
     square = (2 * BEND * bent) ** 2
     y = bent * jnp.sqrt(2 / (1 + jnp.sqrt(1 + square)))
@@ -267,11 +267,12 @@ def hard_share(v: jax.Array) -> jax.Array:
 
 @dataclass(frozen=True)
 class Slopes(Bijection):
-    """Coordinates slope (domain) and, with the constant, constant of a total and its shares.
+    """Bijection from the slope of the loss in each domain's weight to a total and its shares.
 
-    slope is total·sᵢ·e^log_exponentᵢ, the slope of the loss in log hᵢ at the reference, softened at
-    zero: only differences of slopes are known well, and those are linear in it. constant is
-    total·s₀, softened too.
+    The coordinates are slope (domain) and, with the constant, constant. slope is
+    total·sᵢ·e^log_exponentᵢ, the slope of the loss in log hᵢ at the reference, softened at zero:
+    only differences of slopes are known well, and those are linear in it. constant is total·s₀,
+    softened too.
 
     Args:
         total: site of the total.
@@ -286,7 +287,7 @@ class Slopes(Bijection):
     share: str = "share"
     constant: bool = False
     slope: str = "slope_mix"
-    log_exponent: Callable[[Theta], jax.Array] = _no_other_term
+    log_exponent: Callable[[Theta], jax.Array] = _zero
 
     def transform_and_log_det(
         self, z: Theta, condition: Theta = NOTHING
@@ -299,11 +300,11 @@ class Slopes(Bijection):
         self, z: Theta, condition: Theta = NOTHING
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Log of the total, shares, and the log-determinant of total and shares."""
-        log_slope, log_d_slope = soft(z[self.slope], EDGE_SLOPE)
+        log_slope, log_d_slope = soft_floor(z[self.slope], EDGE_SLOPE)
         log_part = log_slope - self.log_exponent(condition)
         log_d = jnp.sum(log_d_slope - log_slope)
         if self.constant:
-            log_constant, log_d_constant = soft(z["constant"], EDGE_CONSTANT)
+            log_constant, log_d_constant = soft_floor(z["constant"], EDGE_CONSTANT)
             log_part = jnp.concatenate([log_constant[None], log_part])
             log_d = log_d + log_d_constant - log_constant
         log_total = jax.nn.logsumexp(log_part)
@@ -314,8 +315,10 @@ class Slopes(Bijection):
         """The slopes, and the constant if there is one."""
         log_part = jnp.log(theta[self.total]) + jnp.log(theta[self.share])
         by_domain = log_part[1:] if self.constant else log_part
-        z = {self.slope: hard(by_domain + self.log_exponent(theta), EDGE_SLOPE)}
-        return z | {"constant": hard(log_part[0], EDGE_CONSTANT)} if self.constant else z
+        z = {self.slope: soft_floor_inverse(by_domain + self.log_exponent(theta), EDGE_SLOPE)}
+        return (
+            z | {"constant": soft_floor_inverse(log_part[0], EDGE_CONSTANT)} if self.constant else z
+        )
 
 
 @dataclass(frozen=True)
@@ -327,22 +330,23 @@ class SoftShare(Bijection):
     def transform_and_log_det(
         self, z: Theta, condition: Theta = NOTHING
     ) -> tuple[dict[str, jax.Array], jax.Array]:
-        """The numbers; see `soft_share`."""
-        value, log_d = soft_share(z[self.site])
+        """The numbers; see `soft_unit`."""
+        value, log_d = soft_unit(z[self.site])
         return {self.site: value}, jnp.sum(log_d)
 
     def inverse(self, theta: Theta) -> dict[str, jax.Array]:
-        """The coordinates; see `hard_share`."""
-        return {self.site: hard_share(theta[self.site])}
+        """The coordinates; see `soft_unit_inverse`."""
+        return {self.site: soft_unit_inverse(theta[self.site])}
 
 
 def mixture_slopes(
     extent: Extent, constant: bool, diminishing: bool = False
 ) -> tuple[Bijection, Bijection]:
-    """Coordinates slope_mix (domain), gamma and, with the constant, constant of M, share, gamma.
+    """Bijections to the parameters M, share and gamma of the mixture term.
 
-    slope_mix is M·sᵢ·(highᵢ^γᵢ − lowᵢ^γᵢ), about the fall of the loss between little and much of a
-    domain; gamma is log γ or, with `diminishing`, γ softened at zero and at one.
+    The coordinates are slope_mix (domain), gamma and, with the constant, constant. slope_mix is
+    M·sᵢ·(highᵢ^γᵢ − lowᵢ^γᵢ), about the fall of the loss between little and much of a domain; gamma
+    is log γ or, with `diminishing`, γ softened at zero and at one.
     """
 
     def log_exponent(theta: Theta) -> jax.Array:
@@ -352,18 +356,18 @@ def mixture_slopes(
     return gamma, Slopes("M", constant=constant, log_exponent=log_exponent)
 
 
-def falling(site: str) -> Slopes:
+def amplitude_slopes(site: str) -> Slopes:
     """Coordinate `slope_<site>` (domain), the slopes −∂log A/∂log hᵢ = γ·sᵢ at the reference."""
     return Slopes(f"gamma_{site}", f"share_{site}", slope=f"slope_{site}")
 
 
 @dataclass(frozen=True)
 class Tilt(Bijection):
-    """Coordinates M (log) and slope_mix (domain − 1) of M and the log of its term by domain.
+    """Bijection from zero-sum slopes and log M to M and the log of its term by domain.
 
-    slope_mix is M times the log of the term by domain, in an orthonormal basis of the zero-sum
-    vectors: differences of it between domains are slopes of the loss in the weights at the
-    reference.
+    The coordinates are M and slope_mix (domain − 1). slope_mix is M times the log of the term by
+    domain, in an orthonormal basis of the zero-sum vectors: differences of it between domains are
+    slopes of the loss in the weights at the reference.
 
     Args:
         site: site of the log of the term by domain.

@@ -41,9 +41,9 @@ class Capacity(Law[CapacityTerms]):
 
     r = Σ sᵢ hᵢ/h̄ᵢ is the target's own share of the tokens, relative to the reference. The
     capacities x(h, N) minimise the weighted loss of the training domains: min Σ hᵢ cᵢ xᵢ^−αᵢ with
-    xᵢ ≥ H and Σ (xᵢ − H) ≤ N − H. H is shared by all domains, the rest is divided among them. x̄ are
-    the capacities at the reference, in units of N₀; they are sampled in place of the cᵢ, to which
-    they are equivalent where every domain has a part of its own at the reference:
+    xᵢ ≥ H and Σ (xᵢ − H) ≤ N − H. H is shared by all domains, the rest is divided among them. x̄
+    are the capacities at the reference, in units of N₀; they are sampled in place of the cᵢ, to
+    which they are equivalent where every domain has a part of its own at the reference:
     cᵢ αᵢ h̄ᵢ ∝ x̄ᵢ^(αᵢ+1).
 
     In the paper the targets are the domains and share c, α and H. Here every target has a law of

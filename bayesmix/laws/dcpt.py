@@ -34,8 +34,8 @@ class DCPT(Law[DCPTTerms]):
     r is the target's own share. The paper mixes two sources, general text and that of one domain,
     and r is the weight of the target's own; its (r + ε)^−γ is ours with ε = s₀/(1 − s₀). A law sees
     weights without names, so which source is the target's own is learned:
-    (1 − s₀) r = Σ sᵢ hᵢ/h̄ᵢ, and shares with all mass on one domain are the paper's law. So it holds
-    for more than two sources as well, and r is 1 at the reference.
+    (1 − s₀) r = Σ sᵢ hᵢ/h̄ᵢ, and shares with all mass on one domain are the paper's law. So it
+    holds for more than two sources as well, and r is 1 at the reference.
 
     | symbol | site | shape | support | unit | meaning |
     |---|---|---|---|---|---|

@@ -11,7 +11,7 @@ import numpyro.distributions as dist
 
 from bayesmix.laws import components
 from bayesmix.laws.base import Bijection, Extent, Law, Theta
-from bayesmix.laws.bijections import Chain, blend
+from bayesmix.laws.bijections import Chain, by_domain_sites
 from bayesmix.laws.joint import Joint
 
 
@@ -116,4 +116,4 @@ class Full(Law[FullTerms]):
         The exponents are sampled without their redundant direction.
         """
         joint = Joint(self.constant).coordinates(extent)
-        return Chain((joint, *blend("alpha", "beta")))
+        return Chain((joint, *by_domain_sites("alpha", "beta")))

@@ -13,7 +13,7 @@ import numpyro.distributions as dist
 from bayesmix.laws import components
 from bayesmix.laws.additive import Additive
 from bayesmix.laws.base import Bijection, Extent, Law, Theta
-from bayesmix.laws.bijections import Chain, falling
+from bayesmix.laws.bijections import Chain, amplitude_slopes
 
 
 class JointTerms(NamedTuple):
@@ -29,10 +29,10 @@ class Joint(Law[JointTerms]):
     """L = E + 1/(C₀ + Σ Cᵢ hᵢ^γᵢ) + A^h (N/N₀)^−α + B^h (D/D₀)^−β.
 
     The amplitudes are A^h = (Σ C^A_i hᵢ)^γA, and B^h alike. They are sampled as
-    A^h = A · (Σ s^A_i hᵢ/h̄ᵢ)^−γ^A with shares s^A that sum to 1: some domains lower what parameters
-    and tokens could still remove, with diminishing returns. That is the paper's form with
-    γA = −γ^A and C^A_i ∝ s^A_i/h̄ᵢ. The paper also allows γA > 0, the same effect with increasing
-    returns; its released runs reject it. The best mixture drifts with N and D. Shares
+    A^h = A · (Σ s^A_i hᵢ/h̄ᵢ)^−γ^A with shares s^A that sum to 1: some domains lower what
+    parameters and tokens could still remove, with diminishing returns. That is the paper's form
+    with γA = −γ^A and C^A_i ∝ s^A_i/h̄ᵢ. The paper also allows γA > 0, the same effect with
+    increasing returns; its released runs reject it. The best mixture drifts with N and D. Shares
     s^A = s^B = h̄ give the additive law.
 
     | symbol | site | shape | support | unit | meaning |
@@ -90,4 +90,4 @@ class Joint(Law[JointTerms]):
     def coordinates(self, extent: Extent) -> Bijection:
         """Coordinates of the additive law, and slopes of the log amplitudes in every log hᵢ."""
         additive = Additive(self.constant).coordinates(extent)
-        return Chain((additive, falling("A"), falling("B")))
+        return Chain((additive, amplitude_slopes("A"), amplitude_slopes("B")))

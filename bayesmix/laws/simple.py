@@ -13,7 +13,7 @@ import numpyro.distributions as dist
 
 from bayesmix.laws import components
 from bayesmix.laws.base import NOTHING, Bijection, Extent, Law, Theta
-from bayesmix.laws.bijections import Chain, LevelAndRises, hard, soft
+from bayesmix.laws.bijections import Chain, LevelAndRises, soft_floor, soft_floor_inverse
 from bayesmix.laws.components import zero_sum, zero_sum_inverse
 
 EDGE_WEIGHT = 0.1
@@ -90,7 +90,7 @@ class PowerMeanSlopes(Bijection):
         """Size, terms by domain and order of the power mean."""
         m, bend, slope = jnp.exp(z["M"]), z["bend"], zero_sum(z["slope_mix"])
         straight = jnp.abs(bend) < STRAIGHT
-        log_w, log_dw = soft(1 + bend * slope, EDGE_WEIGHT)
+        log_w, log_dw = soft_floor(1 + bend * slope, EDGE_WEIGHT)
         by_domain = jnp.where(straight, slope, log_w / jnp.where(straight, 1.0, bend))
         log_d = jnp.where(straight, 0.0, log_dw - log_w)  # of each entry; then all are centred
         log_det_mixture = (
@@ -112,7 +112,7 @@ class PowerMeanSlopes(Bijection):
         log_w = theta["kappa_M"] * theta["M_domain"]
 
         def less_one(log_size: jax.Array) -> jax.Array:
-            return hard(log_w + log_size, EDGE_WEIGHT) - 1
+            return soft_floor_inverse(log_w + log_size, EDGE_WEIGHT) - 1
 
         def newton(_: int, log_size: jax.Array) -> jax.Array:
             total, slope = jax.value_and_grad(lambda u: jnp.sum(less_one(u)))(log_size)

@@ -57,8 +57,8 @@ def plot_ternary_loss(
     """
     names = _three(posterior, design.mixture, domains)
     corner, mixtures = _grid(design.mixture.on(posterior.domains), posterior.domains, names)
-    task = Problem.of(posterior, design.scale, targets=targets, max_draws=DRAWS)
-    loss = np.array([task.combined(task.losses(h)).mean() for h in mixtures])
+    problem = Problem.of(posterior, design.scale, targets=targets, max_draws=DRAWS)
+    loss = np.array([problem.combined(problem.losses(h)).mean() for h in mixtures])
     _map(ax, names, corner, loss, LOSS, "expected loss (nats/token)")
     _mark(ax, names, {"chosen": design.mixture, **_known(posterior)})
     return ax
@@ -89,14 +89,14 @@ def plot_ternary_regret(
     names = _three(posterior, decision.mixture, domains)
     corner, mixtures = _grid(decision.mixture.on(posterior.domains), posterior.domains, names)
     draws = len(decision.regret.losses)
-    task = Problem.of(
+    problem = Problem.of(
         posterior, decision.optimum.scale, targets=decision.optimum.targets, max_draws=draws
     )
-    chosen = task.combined(task.losses(decision.mixture.on(posterior.domains)))
+    chosen = problem.combined(problem.losses(decision.mixture.on(posterior.domains)))
     lowest = (
         chosen - decision.regret.losses
     ).mean()  # the mean over the draws of each draw's lowest loss
-    regret = np.array([task.combined(task.losses(h)).mean() for h in mixtures]) - lowest
+    regret = np.array([problem.combined(problem.losses(h)).mean() for h in mixtures]) - lowest
     _map(ax, names, corner, regret, REGRET, "expected regret (nats)", spread=True)
     _mark(ax, names, {"chosen": decision.mixture, **_known(posterior)})
     return ax

@@ -13,7 +13,7 @@ from bayesmix.posterior.log_likelihood import log_likelihood_of_table
 from bayesmix.posterior.posterior import Posterior, flat_draws
 from bayesmix.runs.runs import Runs
 
-KHAT = 0.7
+KHAT_LIMIT = 0.7
 """Pareto k̂ above which weighted draws and PSIS-LOO are not to be used.
 
 Source: Vehtari et al. 2024, *JMLR* 25, arXiv 1507.02646.

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 from bayesmix.acquisition.cost import flops
-from bayesmix.acquisition.decision_set import Stakes
+from bayesmix.acquisition.decision_set import DecisionSet
 from bayesmix.acquisition.estimators import bracket, by_importance, by_regression
 from bayesmix.acquisition.functions import (
     InformationGain,
     PredictionGain,
     RegretReduction,
     View,
-    after_one,
     score_pool,
+    updated_by,
 )
 from bayesmix.acquisition.moments import nodes, whiten_all
 from bayesmix.acquisition.pool import Pool
@@ -37,14 +37,14 @@ def exact_information(posterior: Any, designs: Designs) -> float:
     return len(posterior.targets) * 0.5 * np.linalg.slogdet(covariance)[1]
 
 
-def decision(posterior: Any, seed: int = 5) -> Stakes:
+def decision(posterior: Any, seed: int = 5) -> DecisionSet:
     """Eight mixtures to choose from."""
     mixtures = np.random.default_rng(seed).dirichlet(np.ones(3), 8)
     designs = Designs(
         posterior.domains, mixtures, np.full(8, FLAGSHIP.params), np.full(8, FLAGSHIP.tokens)
     )
     weights = np.full(len(posterior.targets), 1 / len(posterior.targets))
-    return Stakes(
+    return DecisionSet(
         FLAGSHIP, mixtures, posterior.loss(designs).draws, weights, posterior.domains, 0.1
     )
 
@@ -69,8 +69,8 @@ def test_information_of_a_set_is_the_closed_form() -> None:
         total = 0.0
         for position in range(3):
             total += float(InformationGain.of_one(view, runs[position]))
-            view, new = view.after(runs[position])
-            runs = after_one(new, runs)
+            view, new = view.condition_on(runs[position])
+            runs = updated_by(new, runs)
     assert total == pytest.approx(exact_information(posterior, pool.designs), abs=0.05)
 
 
@@ -146,12 +146,12 @@ def test_a_shorter_run_beside_a_longer_one_keeps_its_score() -> None:
 
 def test_prediction_gain_is_at_most_the_information() -> None:
     posterior, pool = linear(), Pool.of(some_designs())
-    stakes = decision(posterior)
+    decision_set = decision(posterior)
     with enable_x64():
         all_of_it = score_pool(
             InformationGain(), InformationGain().view(posterior, None, 1, 0), posterior, pool
         )  # type: ignore[arg-type]
-        view = PredictionGain(FLAGSHIP).view(posterior, stakes, 1, 0)  # type: ignore[arg-type]
+        view = PredictionGain(FLAGSHIP).view(posterior, decision_set, 1, 0)  # type: ignore[arg-type]
     part = score_pool(PredictionGain(FLAGSHIP), view, posterior, pool)  # type: ignore[arg-type]
     assert (part >= 0).all() and (part <= all_of_it + 1e-9).all()
 
@@ -195,7 +195,7 @@ def test_what_is_pending_is_not_bought_twice() -> None:
     with enable_x64():
         view, theta = two_ways()
         run = jnp.asarray(theta / 1e-3)[None, :, None]
-        next_view, new = view.after(run)
+        next_view, new = view.condition_on(run)
         second = float(RegretReduction.of_one(next_view, new(run)))
         first = float(RegretReduction.of_one(view, run))
     assert second < 1e-2 * first
@@ -206,17 +206,17 @@ def test_three_estimators_agree_where_all_are_right() -> None:
     rough = replace(
         posterior, theta=posterior.theta * 0.2
     )  # a small signal, so that weights do not degenerate
-    stakes = decision(rough)
+    decision_set = decision(rough)
     pool = Pool.of(some_designs(1))
     acquisition = RegretReduction(FLAGSHIP)
     with enable_x64():
-        view = acquisition.view(rough, stakes, 1, 0)  # type: ignore[arg-type]
+        view = acquisition.view(rough, decision_set, 1, 0)  # type: ignore[arg-type]
         run = np.asarray(whiten_all(rough, pool)[0])  # type: ignore[arg-type]
         gaussian = float(acquisition.of_one(view, jnp.asarray(run)))
-    estimates = [by_regression(stakes, run, 0), by_importance(stakes, run, 0)]
+    estimates = [by_regression(decision_set, run, 0), by_importance(decision_set, run, 0)]
     assert all(estimate.usable for estimate in estimates)
     assert all(estimate.agrees(gaussian) for estimate in estimates), (gaussian, estimates)
-    assert 0 < gaussian <= stakes.evpi * 1.02
+    assert 0 < gaussian <= decision_set.evpi * 1.02
 
 
 @pytest.mark.parametrize("criterion", [InformationGain(), RegretReduction(FLAGSHIP)])

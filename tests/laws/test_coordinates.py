@@ -13,7 +13,7 @@ from jax.flatten_util import ravel_pytree
 from numpyro.distributions import constraints
 
 from bayesmix.laws.base import Bijection, Law
-from bayesmix.laws.bijections import EDGE_LEVEL, hard, soft, zero_sum_inverse
+from bayesmix.laws.bijections import EDGE_LEVEL, soft_floor, soft_floor_inverse, zero_sum_inverse
 from tests.laws.zoo import DOMAINS, EXTENT, LAWS, points
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -111,8 +111,10 @@ def test_points_across_the_soft_edges_are_legal_parameters(law: Law) -> None:
 
 def test_soft_and_hard_are_inverse_and_smooth() -> None:
     x = jnp.concatenate([jnp.linspace(-2, 2, 401), jnp.array([-30, 30]) * EDGE_LEVEL])
-    log_v, log_slope = soft(x, EDGE_LEVEL)
-    np.testing.assert_allclose(hard(log_v, EDGE_LEVEL)[x > -0.5], x[x > -0.5], atol=1e-9)
-    slope = jax.vmap(jax.grad(lambda x: jnp.exp(soft(x, EDGE_LEVEL)[0])))(x)
+    log_v, log_slope = soft_floor(x, EDGE_LEVEL)
+    np.testing.assert_allclose(
+        soft_floor_inverse(log_v, EDGE_LEVEL)[x > -0.5], x[x > -0.5], atol=1e-9
+    )
+    slope = jax.vmap(jax.grad(lambda x: jnp.exp(soft_floor(x, EDGE_LEVEL)[0])))(x)
     np.testing.assert_allclose(jnp.exp(log_slope), slope, rtol=1e-9)
     assert (jnp.exp(log_v) > 0).all() and jnp.allclose(jnp.exp(log_v[x > 1]), x[x > 1])

@@ -19,7 +19,7 @@ from tests.posteriors import grid, simulated
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")  # few draws
-    chains, candidates, segment, each = set(), set(), sampling.run_segment, functions.each
+    chains, candidates, segment, each = set(), set(), sampling.run_segment, functions.score_each
 
     def watched_segment(*given: Any) -> Any:
         found = segment(*given)
@@ -30,7 +30,7 @@ if __name__ == "__main__":
         candidates.update(runs.devices())
         return each(of_one, view, runs)
 
-    sampling.run_segment, functions.each = watched_segment, watched_each  # type: ignore[assignment]
+    sampling.run_segment, functions.score_each = watched_segment, watched_each  # type: ignore[assignment]
     model = Model(Chinchilla(), discrepancy=None)
     posterior = fit(
         model, simulated(model).only(["chat"]), chains=2, warmup=50, draws=50, extensions=0
