@@ -73,15 +73,24 @@ def renamed_keys(table: Mapping[str, Any], where: str, **names: str) -> dict[str
     return new
 
 
-def renamed_module(package: str, name: str, **names: str) -> Any:
-    """Import the module of a package that an old name (old=new) stands for, with a warning.
+def moved(old: str, new: str, **replacements: str) -> Callable[[str], Any]:
+    """The ``__getattr__`` of a module whose names have moved to another, with a warning.
 
-    For the ``__getattr__`` of the package.
+    Args:
+        old: name of the module.
+        new: name of the other module.
+        **replacements: name that is gone → what to use in its place.
     """
-    if name not in names:
-        raise AttributeError(f"module {package!r} has no attribute {name!r}")
-    warn(f"{package}.{name} is now called {names[name]}", DeprecationWarning)
-    return importlib.import_module(f"{package}.{names[name]}")
+
+    def load(name: str) -> Any:
+        if name in replacements:
+            raise AttributeError(f"{old}.{name} is gone: use {replacements[name]}")
+        value = getattr(importlib.import_module(new), name)
+        if not name.startswith("__"):
+            warn(f"{old}.{name} is now in {new}", DeprecationWarning)
+        return value
+
+    return load
 
 
 def attach_stub(

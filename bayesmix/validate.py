@@ -77,7 +77,7 @@ def subtable(
         raise InputError(
             f"{key} of {label} lacks {missing[0]}",
             expected=", ".join(required),
-            got=", ".join(value),
+            got=", ".join(value) or "no keys",
         )
     return value
 

@@ -25,7 +25,7 @@ STEPS = (
     {"errors"},  # floor 0: pure functions and the input nouns
     {"runtime", "validate", "deprecation", "text", "summary"},
     {"design"},
-    {"runs", "laws"},  # 1: data, formulas
+    {"runs", "laws", "simplex"},  # 1: data, formulas, and an old name of laws.simplex
     {"model"},  # 2: the NumPyro program, and its written form
     {"cards"},
     {"posterior"},  # 3: draws, and what follows from them

@@ -64,3 +64,37 @@ def test_old_keys_of_files() -> None:
         }
     both = {"near": 1, "trust_region": 2}
     assert renamed_keys(both, "the constraints", near="trust_region") == both
+
+
+def test_old_modules_of_extensions_are_read_from_their_new_ones() -> None:
+    from bayesmix.laws import components, pieces
+
+    with pytest.warns(DeprecationWarning, match=r"pieces\.zero_sum is now in bayesmix\.laws\.comp"):
+        assert pieces.zero_sum is components.zero_sum
+    with pytest.raises(
+        AttributeError, match=r"gone: use bayesmix\.laws\.bijections\.LevelAndRises"
+    ):
+        pieces.scale_to_theta  # noqa: B018
+    with pytest.warns(DeprecationWarning, match=r"now in bayesmix\.acquisition\.functions"):
+        from bayesmix.acquisition.criteria import View  # noqa: F401
+    with pytest.warns(DeprecationWarning, match=r"now in bayesmix\.laws\.simplex"):
+        from bayesmix.simplex import power  # noqa: F401
+
+
+def test_coordinates_of_the_old_form_are_a_bijection() -> None:
+    from bayesmix.laws import Bijection, Coordinates
+
+    with pytest.warns(DeprecationWarning, match="now called Bijection") as record:
+
+        class Halves(Coordinates):
+            def to_theta(self, z):  # type: ignore[no-untyped-def]
+                return {"a": z["a"] / 2}, 0.0
+
+            def from_theta(self, theta):  # type: ignore[no-untyped-def]
+                return {"a": 2 * theta["a"]}
+
+    assert record[0].filename == __file__
+    halves: Bijection = Halves()
+    theta, log_det = halves.transform_and_log_det({"a": 3.0})  # type: ignore[dict-item]
+    assert (theta, log_det) == ({"a": 1.5}, 0.0)
+    assert halves.inverse(theta) == {"a": 3.0}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # the ledger opens without waiting for JAX
 Status = Literal["pending", "told", "failed", "abandoned"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Job(Mapping[str, Any]):
     """Specification of a run for a launcher; also a mapping, the JSON that it is stored as.
 
@@ -68,6 +68,15 @@ class Job(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self.as_dict())
+
+    def __eq__(self, other: object) -> bool:
+        return self.as_dict() == dict(other) if isinstance(other, Mapping) else NotImplemented
+
+    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        return self.as_dict() | dict(other)
+
+    def __ror__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(other) | self.as_dict()
 
     def design(self, tokens: float | None = None) -> Design:
         """Design of the run at its end, or at a checkpoint."""

@@ -76,7 +76,14 @@ class FeasibleSet:
         Raises:
             InputError: a key is unknown, or "natural" or the support is asked for and not known.
         """
-        table = renamed_keys(table, "the constraints", near="trust_region")
+        table = renamed_keys(table, CONSTRAINTS, near="trust_region")
+        if "near" in table:
+            raise InputError(
+                "a trust region is given twice",
+                expected="trust_region",
+                got="trust_region and near, its old name",
+                advice="Remove near.",
+            )
         known_keys(table, cls.__dataclass_fields__, CONSTRAINTS)
         arguments = dict(table)
         for key in ("bounds", "groups", "stock", "fixed"):
@@ -144,7 +151,7 @@ class FeasibleSet:
 
 def _group(groups: Mapping[str, Any], name: str) -> tuple[str, tuple[tuple[str, ...], Bounds]]:
     keys = ("domains", "bounds")
-    group = known_keys(subtable(groups, name, "groups", keys), keys, f"groups.{name}")
+    group = known_keys(subtable(groups, name, "the groups", keys), keys, f"groups.{name}")
     return name, (
         strings(group["domains"], f"domains of groups.{name}"),
         as_bounds(name, group["bounds"]),

@@ -1,6 +1,5 @@
 """Scaling laws: one file each, one class each."""
 
-from bayesmix.deprecation import renamed_module
 from bayesmix.laws.additive import Additive as Additive
 from bayesmix.laws.base import Bijection as Bijection
 from bayesmix.laws.base import Coordinates as Coordinates
@@ -15,7 +14,3 @@ from bayesmix.laws.joint import Joint as Joint
 from bayesmix.laws.repeated import Repeated as Repeated
 from bayesmix.laws.repeated import effective_tokens as effective_tokens
 from bayesmix.laws.simple import Simple as Simple
-
-
-def __getattr__(name: str) -> object:
-    return renamed_module(__name__, name, pieces="components")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import numpyro.distributions as dist
@@ -124,7 +124,8 @@ class Bijection(abc.ABC):
 class Coordinates(Bijection):
     """Deprecated form of a `Bijection`, with methods `to_theta` and `from_theta`."""
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
         warn("bayesmix.laws.Coordinates is now called Bijection", DeprecationWarning)
 
     def transform_and_log_det(
