@@ -55,4 +55,4 @@ class DiagnosticsWarning(UserWarning):
 
 def warn(message: str, category: type[Warning]) -> None:
     """Warn at the line of the caller: the innermost one that is not the package's own."""
-    warnings.warn(message, category, skip_file_prefixes=(PACKAGE, "<frozen abc>"))
+    warnings.warn(message, category, skip_file_prefixes=(PACKAGE,))

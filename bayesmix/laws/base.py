@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import warnings
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
@@ -11,7 +12,6 @@ import jax
 import numpyro.distributions as dist
 
 from bayesmix.design import Scale
-from bayesmix.errors import warn
 
 Theta = Mapping[str, jax.Array]
 NOTHING: Theta = MappingProxyType({})
@@ -126,7 +126,8 @@ class Coordinates(Bijection):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        warn("bayesmix.laws.Coordinates is now called Bijection", DeprecationWarning)
+        message = "bayesmix.laws.Coordinates is now called Bijection"
+        warnings.warn(message, DeprecationWarning, stacklevel=3)  # 2 is the metaclass
 
     def transform_and_log_det(
         self, z: Theta, condition: Theta = NOTHING
