@@ -109,9 +109,7 @@ def string(table: Mapping[str, Any], key: str, label: str) -> str:
     return value
 
 
-def finite(
-    value: Any, label: str, expected: str = "a number", condition: Callable[[float], bool] = bool
-) -> float:
+def finite(value: Any, label: str, expected: str, condition: Callable[[float], bool]) -> float:
     """The value, if it is a finite number that meets a condition.
 
     Raises:

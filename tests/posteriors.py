@@ -75,13 +75,11 @@ LAW_NAMES = ("additive", pytest.param("joint", marks=pytest.mark.slow), "chinchi
 
 def small_posterior(law: str) -> Posterior:
     """A small posterior of one law, two targets, true parameters known."""
-    model = Model(
-        LAWS[law], discrepancy=Discrepancy(prequential=False)
-    )  # refits of the law alone would take their time
+    # refits of the law alone would take their time
+    model = Model(LAWS[law], discrepancy=Discrepancy(prequential=False))
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", DiagnosticsWarning
-        )  # few draws; tests look at what matters to them
+        # few draws; tests look at what matters to them
+        warnings.simplefilter("ignore", DiagnosticsWarning)
         return fit(
             model, simulated(model), seed=0, warmup=300, draws=400, target_accept=0.97, extensions=1
         )

@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.source import parsed
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "bayesmix"
 
@@ -139,10 +141,6 @@ def defined(tree: ast.Module) -> set[str]:
     return names
 
 
-def parse(file: Path) -> ast.Module:
-    return ast.parse(file.read_text(encoding="utf-8"), str(file))
-
-
 def ours(module: str) -> bool:
     return module.split(".")[0] == "bayesmix"
 
@@ -160,7 +158,7 @@ def test_imports_go_down(modules: list[Path]) -> None:
     breaches = [
         f"{place(file, found.line)}: {room_of(file)} imports {target}"
         for file in modules
-        for found in imports(parse(file))
+        for found in imports(parsed(file))
         if ours(found.module)
         for target in [[*found.module.split("."), found.name or ""][1]]
         if target != room_of(file)
@@ -172,7 +170,7 @@ def test_imports_go_down(modules: list[Path]) -> None:
 def test_modules_import_no_circle(modules: list[Path]) -> None:
     graph = {
         ".".join(file.relative_to(ROOT).with_suffix("").parts): {
-            each.module for each in imports(parse(file))
+            each.module for each in imports(parsed(file))
         }
         for file in modules
     }
@@ -183,7 +181,7 @@ def test_modules_import_no_circle(modules: list[Path]) -> None:
 def test_names_come_from_the_module_that_defines_them(modules: list[Path]) -> None:
     breaches = []
     for file in modules:
-        for found in imports(parse(file)):
+        for found in imports(parsed(file)):
             if found.module.startswith("."):
                 breaches.append(f"{place(file, found.line)}: a relative import")
             elif found.module == "bayesmix":
@@ -194,7 +192,7 @@ def test_names_come_from_the_module_that_defines_them(modules: list[Path]) -> No
                 and not module_file(f"{found.module}.{found.name}")
             ):
                 home = module_file(found.module)
-                if home is None or found.name not in defined(parse(home)):
+                if home is None or found.name not in defined(parsed(home)):
                     breaches.append(
                         f"{place(file, found.line)}: {found.name} is not defined in {found.module}"
                     )
@@ -205,7 +203,7 @@ def test_libraries_stay_home(modules: list[Path]) -> None:
     breaches = [
         f"{place(file, found.line)}: {library} belongs in {' or '.join(sorted(HOMES[library]))}"
         for file in modules
-        for found in imports(parse(file))
+        for found in imports(parsed(file))
         if (library := found.module.split(".")[0]) in HOMES and room_of(file) not in HOMES[library]
     ]
     assert not breaches, "\n".join(breaches)
@@ -216,7 +214,7 @@ def test_only_the_model_states_a_numpyro_program(modules: list[Path]) -> None:
     for file in modules:
         if room_of(file) == "model":
             continue
-        tree = parse(file)
+        tree = parsed(file)
         aliases = {
             alias.asname or alias.name.split(".")[0]
             for node in ast.walk(tree)
@@ -269,7 +267,7 @@ def test_package_roots_only_re_export() -> None:
     breaches = [
         f"{place(file, node.lineno)}: {ast.unparse(node).splitlines()[0]}"
         for file in [*PACKAGE.rglob("__init__.py"), *PACKAGE.rglob("__init__.pyi")]
-        for node in parse(file).body
+        for node in parsed(file).body
         if not is_thin(node)
     ]
     assert not breaches, "\n".join(breaches)

@@ -133,9 +133,8 @@ def by_importance(
     for t in np.flatnonzero(decision_set.weights):
         outcome = run[t, true] + rng.normal(size=(len(true), points))
         fit = _log_fit(outcome, run[t])
-        fit[np.arange(len(true)), true] = fit.min(
-            axis=1
-        )  # the true draw of an outcome gets the lowest weight
+        # the true draw of an outcome gets the lowest weight
+        fit[np.arange(len(true)), true] = fit.min(axis=1)
         weights, khats[t] = smoothed(fit)
         effective[t] = 1 / np.sum(weights**2, axis=1)
         expected += decision_set.weights[t] * (weights @ decision_set.losses[:, :, t])

@@ -76,9 +76,8 @@ class Pool:
         runs = np.arange(len(self))[runs]
         counts = np.bincount(self.run, minlength=len(self))
         number = np.repeat(np.arange(len(runs)), counts[runs])
-        start = (
-            np.cumsum(counts)[runs] - counts[runs]
-        )  # first point of each run among the points sorted by run
+        # first point of each run among the points sorted by run
+        start = np.cumsum(counts)[runs] - counts[runs]
         nth = np.arange(len(number)) - np.repeat(
             np.cumsum(counts[runs]) - counts[runs], counts[runs]
         )

@@ -247,9 +247,8 @@ def _exchange(problem: _BatchProblem, empty: _Batch, batch: _Batch) -> _Batch:
             rest = empty
             for run in (r for i, r in enumerate(batch.chosen) if i != out):
                 rest = rest.adding(run, float(rest.scores(problem.acquisition)[run]))
-            trial = _greedy(
-                problem, rest, problem.costs
-            )  # the freed budget may pay for several runs
+            # the freed budget may pay for several runs
+            trial = _greedy(problem, rest, problem.costs)
             batch = trial if trial.value > batch.value * (1 + GAIN) else batch
         if batch.value <= previous * (1 + GAIN):
             break
@@ -357,9 +356,8 @@ def _report(
 def _decision(decision_set: DecisionSet, view: View, batch: _Batch) -> DecisionValue:
     pending_gain = float(view.level.min() - jnp.mean(jnp.min(view.level + view.shift, axis=1)))
     regret = max(decision_set.evpi - pending_gain, 0.0)
-    gain = min(
-        batch.value, regret
-    )  # the Gaussian estimate may exceed the value of perfect information
+    # the Gaussian estimate may exceed the value of perfect information
+    gain = min(batch.value, regret)
     return DecisionValue(
         decision_set.flagship,
         regret,

@@ -209,9 +209,8 @@ class Campaign:
 
     def _measured_targets(self) -> tuple[str, ...]:
         spec = self.spec
-        return (
-            spec.measured or load_posterior(spec.posterior).targets
-        )  # ledgers of earlier versions lack the targets
+        # ledgers of earlier versions lack the targets
+        return spec.measured or load_posterior(spec.posterior).targets
 
     def _on_the_way(
         self, trial: str, checkpoints: Mapping[float, Mapping[str, float]]

@@ -153,9 +153,8 @@ class Ledger:
         connection = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)
         try:
             self._require_ours(connection)
-            connection.execute(
-                "PRAGMA synchronous = EXTRA"
-            )  # the removal of the journal is synced to disk too
+            # the removal of the journal is synced to disk too
+            connection.execute("PRAGMA synchronous = EXTRA")
             yield connection
         finally:
             connection.close()

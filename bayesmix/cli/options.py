@@ -123,7 +123,7 @@ Constraints = Annotated[
     typer.Option(
         metavar="FILE",
         help=(
-            "TOML: bounds, groups, linear, stock, epochs, fixed, near, support, promises"
+            "TOML: bounds, groups, linear, stock, epochs, fixed, trust_region, support, promises"
             " (docs/decisions-guide.md)."
         ),
     ),
@@ -156,7 +156,7 @@ RunNoise = Annotated[
 Epsilon = Annotated[
     float | None,
     typer.Option(
-        metavar="NATS", help="Regret that counts as nothing.", show_default="1e-3 or more"
+        metavar="NATS", help="Regret that counts as nothing.", show_default="0.001 or more"
     ),
 ]
 MaxDraws = Annotated[

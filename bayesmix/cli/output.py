@@ -72,14 +72,12 @@ def plain_warnings() -> Iterator[None]:
             ours = issubclass(category, (UserWarning, DeprecationWarning))
             hint(f"warning: {message}" if ours else f"{category.__name__}: {message}")
 
-    logging.getLogger("arviz_stats").setLevel(
-        logging.ERROR
-    )  # its messages point at web pages; our tables have the findings
+    # its messages point at web pages; our tables have the findings
+    logging.getLogger("arviz_stats").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         for category in (DataWarning, DiagnosticsWarning):
             warnings.simplefilter("always", category)
-        warnings.filterwarnings(
-            "always", ".* is now called ", DeprecationWarning
-        )  # old names in files
+        # old names in files
+        warnings.filterwarnings("always", ".* is now called ", DeprecationWarning)
         warnings.showwarning = show  # type: ignore[assignment]
         yield

@@ -150,24 +150,26 @@ class FeasibleSet:
 
 
 def _group(groups: Mapping[str, Any], name: str) -> tuple[str, tuple[tuple[str, ...], Bounds]]:
-    keys = ("domains", "bounds")
-    group = known_keys(subtable(groups, name, "the groups", keys), keys, f"groups.{name}")
-    return name, (
-        strings(group["domains"], f"domains of groups.{name}"),
-        as_bounds(name, group["bounds"]),
-    )
+    place, keys = f"groups.{name}", ("domains", "bounds")
+    group = known_keys(subtable({place: groups[name]}, place, CONSTRAINTS, keys), keys, place)
+    domains = strings(group["domains"], f"domains of {place}")
+    return name, (domains, as_bounds(name, group["bounds"]))
 
 
 def _trust_region(table: Mapping[str, Any], natural: Mixture | None) -> TrustRegion:
     keys = ("mixture", "radius", "measure")
-    ball = dict(
-        known_keys(subtable(table, "trust_region", CONSTRAINTS, keys[1:2]), keys, "[trust_region]")
-    )
-    if ball.pop("mixture", "natural") == "natural":
-        centre = _known(natural, "the natural mixture")
-    else:
-        centre = Mixture(subtable(table["trust_region"], "mixture", "[trust_region]"))
-    return TrustRegion(centre, **ball)
+    options = subtable(table, "trust_region", CONSTRAINTS, ("radius",))
+    ball = dict(known_keys(options, keys, "[trust_region]"))
+    mixture = ball.pop("mixture", "natural")
+    if mixture == "natural":
+        return TrustRegion(_known(natural, "the natural mixture"), **ball)
+    if not isinstance(mixture, Mapping):
+        raise InputError(
+            "mixture of [trust_region] is no mixture",
+            expected='"natural", or a table [trust_region.mixture] of weights',
+            got=repr(mixture),
+        )
+    return TrustRegion(Mixture(mixture), **ball)
 
 
 def _known[T](value: T | None, name: str) -> T:

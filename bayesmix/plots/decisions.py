@@ -89,9 +89,8 @@ def plot_regret(decision: Decision, *, ax: Axes, bins: int = 40) -> Axes:
     """
     losses = decision.regret.losses
     high, end = (float(q) for q in np.quantile(losses, [0.95, 0.995]))
-    outliers = int(
-        (losses > end).sum()
-    )  # one outlier would squeeze all other draws into the first bins
+    # one outlier would squeeze all other draws into the first bins
+    outliers = int((losses > end).sum())
     label = f"{len(losses)} draws" + (f", {outliers} further right" if outliers else "")
     ax.hist(
         losses,

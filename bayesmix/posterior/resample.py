@@ -113,9 +113,8 @@ def reweighted(posterior: Posterior, new: Runs, seed: int = 0) -> tuple[Posterio
         )
     weights, khat = smoothed(log_likelihood_of_table(posterior, new.only(posterior.targets)).T)
     rng = np.random.default_rng(seed)
-    index = np.stack(
-        [rng.permutation(systematic(w, len(w), rng.random())) for w in weights], axis=1
-    )  # (draw, target)
+    by_target = [rng.permutation(systematic(w, len(w), rng.random())) for w in weights]
+    index = np.stack(by_target, axis=1)  # (draw, target)
     column = np.arange(index.shape[1])
     flat, drift = (
         {site: value[index, column] for site, value in draws.items()}

@@ -203,9 +203,8 @@ def test_what_is_pending_is_not_bought_twice() -> None:
 
 def test_three_estimators_agree_where_all_are_right() -> None:
     posterior = linear()
-    rough = replace(
-        posterior, theta=posterior.theta * 0.2
-    )  # a small signal, so that weights do not degenerate
+    # a small signal, so that weights do not degenerate
+    rough = replace(posterior, theta=posterior.theta * 0.2)
     decision_set = decision(rough)
     pool = Pool.of(some_designs(1))
     acquisition = RegretReduction(FLAGSHIP)
@@ -247,9 +246,8 @@ def test_ten_thousand_candidates_take_seconds(additive: Any) -> None:
 
     scales = [Scale(n, d) for n in (5e7, 1e8, 2e8, 4e8) for d in (2e9, 6e9)]
     acquisition = RegretReduction(FLAGSHIP)
-    propose(
-        additive, candidates(None, scales, 1000), acquisition=acquisition, cost=flops
-    )  # compiles
+    # compiles
+    propose(additive, candidates(None, scales, 1000), acquisition=acquisition, cost=flops)
     recipe = candidates(None, scales, 1240)
     assert len(recipe.on(additive)) >= 10_000
     start = time.perf_counter()

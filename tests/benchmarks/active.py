@@ -38,9 +38,8 @@ DATA = ROOT.parent / "shared" / "data"
 PAGE = ROOT / "docs" / "active.md"
 FIGURE = ROOT / "docs" / "figures" / "active-{}.png"
 OURS = "regret per FLOP"
-BELIEF = Model(
-    Additive(), discrepancy=None
-)  # the drift makes a refit forty times slower, and every strategy shares it
+# the drift makes a refit forty times slower, and every strategy shares it
+BELIEF = Model(Additive(), discrepancy=None)
 GAUSSIAN = "BoTorch GP"
 MISSING = "*Not measured yet.*"
 
@@ -335,9 +334,8 @@ def reached(bench: Bench, found: dict[str, dict[int, Trace]], whole: Trace) -> s
     for name, by_seed in found.items():
         last = max(t.steps[-1].flops for t in by_seed.values())
         budgets = np.append(np.geomspace(0.01 * price, last, 400), last)
-        mean = np.mean(
-            [t.at(budgets) for t in by_seed.values()], axis=0
-        )  # NaN until every seed has its first runs
+        # NaN until every seed has its first runs
+        mean = np.mean([t.at(budgets) for t in by_seed.values()], axis=0)
         there = np.flatnonzero(mean <= goal + 1e-9)
         said.append(
             f"{name} {f'{100 * budgets[there[0]] / price:.0f} %' if len(there) else 'not reached'}"

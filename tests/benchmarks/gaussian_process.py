@@ -60,9 +60,8 @@ def knowledge(
         scale = float(model.outcome_transform.stdvs) ** 2
         noise = float(model.likelihood.noise) * scale
     n = len(decisions)
-    moved = covariance[:n, n:] / np.sqrt(
-        np.maximum(np.diag(covariance)[n:], 0) + noise
-    )  # (decision, run)
+    # (decision, run)
+    moved = covariance[:n, n:] / np.sqrt(np.maximum(np.diag(covariance)[n:], 0) + noise)
     after = (mean[:n, None, None] + moved[:, :, None] * NODES).min(axis=0).mean(axis=1)
     return mean[:n], mean[:n].min() - after
 

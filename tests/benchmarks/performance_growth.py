@@ -257,9 +257,8 @@ def figure(series: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]], pa
         ax.tick_params(which="both", labelsize=7)
         for axis in (ax.xaxis, ax.yaxis):
             low, high = axis.get_view_interval()
-            widen = max(
-                1.0, np.sqrt(10 * low / high)
-            )  # a decade at least, so that what is flat looks flat
+            # a decade at least, so that what is flat looks flat
+            widen = max(1.0, np.sqrt(10 * low / high))
             axis.set_view_interval(low / widen, high * widen, ignore=True)
             axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 100 else (1,)))
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))

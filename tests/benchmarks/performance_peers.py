@@ -136,9 +136,8 @@ class Ours(NamedTuple):
     """Our density of one target, to compare with."""
 
     problem: TargetProblem
-    points: list[
-        dict[str, np.ndarray]
-    ]  # parameters as the priors have them: amplitudes in their own units
+    # parameters as the priors have them: amplitudes in their own units
+    points: list[dict[str, np.ndarray]]
     density: np.ndarray  # (point) of the parameters
 
     @classmethod
@@ -243,9 +242,8 @@ def _by_nutpie(
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 compiled = nutpie.compile_pymc_model(written)
-        names = [
-            name for name in at._fields if name != "h" or law == "joint"
-        ]  # the additive law reads h in logs only
+        # the additive law reads h in logs only
+        names = [name for name in at._fields if name != "h" or law == "joint"]
         here = compiled.with_data(**{f"data_{name}": getattr(at, name) for name in names})
         compile_seconds = time.perf_counter() - begun
         density = written.compile_logp(jacobian=False)

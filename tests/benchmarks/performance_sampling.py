@@ -194,9 +194,8 @@ def _without(
     yield begin, whole[1]
 
 
-fitting = importlib.import_module(
-    "bayesmix.inference.fit"
-)  # its folder has the function under the same name
+# its folder has the function under the same name
+fitting = importlib.import_module("bayesmix.inference.fit")
 STAGES = (
     (importlib.import_module("bayesmix.inference.problems"), "pooled", "pooling"),
     (sampler, "settle", "starts and optimisation"),

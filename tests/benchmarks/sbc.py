@@ -10,7 +10,6 @@ simulations of a batch are the targets of one table. Batches are kept in the fol
 from __future__ import annotations
 
 import argparse
-import ast
 import hashlib
 import json
 import warnings
@@ -38,6 +37,7 @@ from bayesmix.posterior.posterior import Posterior
 from bayesmix.runtime.compute import keep_compiled_programs
 from bayesmix.runtime.files import atomic_write
 from bayesmix.runtime.parallel import parallel_map, processes
+from tests.source import code
 
 ROOT = Path(__file__).resolve().parents[2]
 DESCRIBED = [  # what the artefact speaks of; a change of any of it makes the artefact out of date
@@ -85,12 +85,7 @@ def code_hash() -> str:
     """Of the code an artefact describes, without its comments, docstrings and layout."""
     digest = hashlib.sha256()
     for name in DESCRIBED:
-        tree = ast.parse((ROOT / "bayesmix" / f"{name}.py").read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if isinstance(body, list):
-                node.body = [part for part in body if not _is_text(part)]  # type: ignore[attr-defined]
-        digest.update(ast.dump(tree).encode())
+        digest.update(code(ROOT / "bayesmix" / f"{name}.py").encode())
     return digest.hexdigest()[:16]
 
 
@@ -251,14 +246,6 @@ def main() -> None:
         draft.write_text(json.dumps(artefact, indent=1) + "\n", encoding="utf-8")
     with atomic_write(ROOT / "docs" / "sbc.md") as draft:
         draft.write_text(page(artefact), encoding="utf-8")
-
-
-def _is_text(part: ast.stmt) -> bool:
-    return (
-        isinstance(part, ast.Expr)
-        and isinstance(part.value, ast.Constant)
-        and isinstance(part.value.value, str)
-    )
 
 
 if __name__ == "__main__":

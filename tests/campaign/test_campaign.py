@@ -170,9 +170,8 @@ def test_ask_tell_ask(campaign: Campaign) -> None:
         refitted.append(len(all_runs))
         return posterior
 
-    answer = campaign.ask(
-        refit=refit, force=True
-    )  # 2.5 may be far from what was expected, then weights do not hold
+    # 2.5 may be far from what was expected, then weights do not hold
+    answer = campaign.ask(refit=refit, force=True)
     assert refitted in ([], [len(joined(campaign_runs(campaign), runs))])
     assert json.loads(json.dumps(answer.as_dict()))["jobs"][0]["trial"] == "t0002"
 

@@ -44,9 +44,8 @@ def test_killing_at_any_point_loses_nothing_that_was_promised(ledger: Ledger) ->
     for _ in range(KILLS):
         process = worker(ledger, 0)
         assert process.stdout is not None
-        lines = [
-            process.stdout.readline() for _ in range(1 + int(rng.integers(4)))
-        ]  # "ready" and a few promises
+        # "ready" and a few promises
+        lines = [process.stdout.readline() for _ in range(1 + int(rng.integers(4)))]
         time.sleep(float(rng.uniform(0, 0.05)))
         process.send_signal(signal.SIGKILL)
         lines += process.stdout.read().splitlines(keepends=True)

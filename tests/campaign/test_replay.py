@@ -15,9 +15,8 @@ from bayesmix.errors import InputError
 from bayesmix.runs.runs import Runs
 from tests.acquisition.linear import DOMAINS, SCATTER, Linear, features, some_designs
 
-THETA = np.array(
-    [[0.4, -0.2, 0.1, -0.1, -0.05], [-0.3, 0.3, 0.2, -0.1, -0.02]]
-)  # (target, feature)
+# (target, feature)
+THETA = np.array([[0.4, -0.2, 0.1, -0.1, -0.05], [-0.3, 0.3, 0.2, -0.1, -0.02]])
 TARGETS = ("t0", "t1")
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from tests.cli.conftest import Call, runs_frame
 
+# as in test_contract, for the sake of compiled programs
 FEW = (
     "--chains",
     2,
@@ -21,7 +22,7 @@ FEW = (
     50,
     "--warmup",
     50,
-)  # as in test_contract, for the sake of compiled programs
+)
 
 
 def spoilt(change: str) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """Constraints: what they let through, and what they say when nothing is left."""
 
 import tomllib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -219,3 +220,17 @@ def test_a_toml_table_says_the_same():
         FeasibleSet.from_dict({"bound": {}})
     with pytest.raises(InputError, match="natural"):
         FeasibleSet.from_dict(table, runs=runs)
+
+
+@pytest.mark.parametrize(
+    ("table", "match"),
+    [
+        ({"groups": {"g": {}}}, "groups.g of the constraints lacks domains.*got no keys"),
+        ({"groups": {"g": 3}}, r"groups.g of the constraints is no table: expected \[groups.g\]"),
+        ({"trust_region": {}}, "trust_region of the constraints lacks radius"),
+        ({"trust_region": {"radius": 0.1, "mixture": "uniform"}}, '"natural", or a table'),
+    ],
+)
+def test_mistakes_in_a_table_name_their_place(table: dict[str, Any], match: str) -> None:
+    with pytest.raises(InputError, match=match):
+        FeasibleSet.from_dict(table, natural=Mixture({"web": 0.5, "code": 0.5}))

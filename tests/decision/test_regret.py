@@ -56,9 +56,8 @@ def test_every_draw_has_its_own_best_mixture(small, searched, best):
     assert np.abs(report.optima - brute).mean() < 0.01
     evpi = losses.mean(axis=1).min() - losses.min(axis=0).mean()
     assert report.evpi == pytest.approx(evpi, abs=1e-3)
-    assert report.regret.mean == pytest.approx(
-        report.evpi, abs=1e-5
-    )  # the mean-risk optimum wastes nothing else
+    # the mean-risk optimum wastes nothing else
+    assert report.regret.mean == pytest.approx(report.evpi, abs=1e-5)
 
 
 def test_probabilities_of_being_best_and_better(small, best):

@@ -24,9 +24,8 @@ def test_farther_away_more_rests_on_how_laws_miss(chinchilla: Posterior) -> None
     inside = bases(chinchilla, Scale(2e8, 6e9))
     assert all(one.extrapolation == 0 for one in inside.entries)
     assert inside.next_run == inside.scale
-    assert (
-        bases(chinchilla, Scale(8e8, 2e9)).next_run.tokens == 2e9
-    )  # no dearer than the run that is asked about
+    # no dearer than the run that is asked about
+    assert bases(chinchilla, Scale(8e8, 2e9)).next_run.tokens == 2e9
     assert bases(chinchilla).scale == near.scale
     assert "N = 25.6B and D = 1.15T" in str(far) and "how far laws miss" in far.sentence()
 
@@ -39,9 +38,8 @@ def test_a_parameter_that_keeps_its_prior_holds_the_variance(chinchilla: Posteri
         for s, v in chinchilla.draws.items()
     }
     prior_alone = replace(chinchilla, draws=draws | {"alpha": alpha}, drift={})
-    found = bases(
-        prior_alone, Scale(8e8, 18e9)
-    )  # so near that the loss is nearly linear in log alpha
+    # so near that the loss is nearly linear in log alpha
+    found = bases(prior_alone, Scale(8e8, 18e9))
     for one in found.entries:
         assert one.prior.keys() == {"alpha"}
         assert one.prior["alpha"] == pytest.approx(1, abs=0.25)
@@ -69,6 +67,5 @@ def test_a_trend_the_law_cannot_follow_deserves_a_look(chinchilla: Posterior) ->
     )
     assert all("extrapolation is unsafe" in t.remarks[0] for t in wild.diagnostics.targets)
     assert wild.diagnostics.verdict == "REVIEW" and "trend over the sizes" in str(wild.diagnostics)
-    assert not any(
-        t.remarks for t in chinchilla.diagnostics.targets
-    )  # the simulated law is the right one
+    # the simulated law is the right one
+    assert not any(t.remarks for t in chinchilla.diagnostics.targets)

@@ -83,9 +83,8 @@ def test_what_is_learned_is_wider_after_large_misses_and_shared_by_targets() -> 
     )
     loc = np.array([[float(b.loc) for b in beliefs] for beliefs in (calm, wild)])  # type: ignore[attr-defined]
     assert (loc[0] < prior.loc).all() and (loc[1] > prior.loc).all()
-    assert (
-        loc[0, 2] > loc[0, 0] and loc[1, 2] < loc[1, 0]
-    )  # a target without a record learns less, from the others
+    # a target without a record learns less, from the others
+    assert loc[0, 2] > loc[0, 0] and loc[1, 2] < loc[1, 0]
     assert all(float(b.scale) < 0.6 for b in calm)  # type: ignore[attr-defined]
     assert updated_priors(prior, Misses(("a",), ())) == [prior]
     odd = dist.HalfNormal(0.3)

@@ -82,9 +82,8 @@ def test_beside_a_drift_a_run_gone_wrong_hardly_counts() -> None:
     real = len(set(clean.train_run))
     assert weight[position] < 0.1 * np.median(weight[:real])
     assert weight[position] < 0.2 * found["clean"][0][position]
-    np.testing.assert_allclose(
-        found["wrong"][2], found["clean"][2], atol=0.4
-    )  # coordinates hardly move
+    # coordinates hardly move
+    np.testing.assert_allclose(found["wrong"][2], found["clean"][2], atol=0.4)
 
 
 @pytest.mark.usefixtures("x64")

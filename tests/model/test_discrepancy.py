@@ -254,9 +254,8 @@ def test_the_surface_is_exact_at_its_cells_and_widens_with_every_octave() -> Non
     spread = np.sqrt((cells.extend(beyond)[1] ** 2).sum(1))
     assert (np.diff(spread) > 0).all()
     far = Designs(designs.domains, centre[:1], np.array([4e8 * 2**9]), np.array([16e9]))
-    assert (cells.extend(far)[1] ** 2).sum() == pytest.approx(
-        9, rel=0.15
-    )  # variance grows by one an octave
+    # variance grows by one an octave
+    assert (cells.extend(far)[1] ** 2).sum() == pytest.approx(9, rel=0.15)
 
 
 def test_designs_beyond_the_runs_are_moved_to_where_these_end() -> None:

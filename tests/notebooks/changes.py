@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tests.source import code, parsed
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "bayesmix"
 KEY = "bayesmix"
@@ -27,7 +29,7 @@ def digest(notebook: dict[str, Any]) -> str:
     sources = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code"]
     total = hashlib.sha256(json.dumps(sources).encode())
     for file in sorted(_reached(frozenset(_first_modules(sources)))):
-        total.update(_code(file).encode())
+        total.update(code(file).encode())
     return total.hexdigest()[:16]
 
 
@@ -50,7 +52,7 @@ def _first_modules(sources: list[str]) -> Iterator[Path]:
 def _homes() -> dict[str, Path]:
     """Public name → the module that defines it, from the stub of the package."""
     homes = {}
-    for node in ast.parse((PACKAGE / "__init__.pyi").read_text(encoding="utf-8")).body:
+    for node in parsed(PACKAGE / "__init__.pyi").body:
         if isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 inner = PACKAGE.joinpath(*(node.module or alias.name).split("."))
@@ -85,28 +87,5 @@ def _reached(files: frozenset[Path]) -> frozenset[Path]:
 
 
 @cache
-def _tree(file: Path) -> ast.Module:
-    return ast.parse(file.read_text(encoding="utf-8"))
-
-
-@cache
 def _neighbours(file: Path) -> tuple[Path, ...]:
-    return tuple(_imported(_tree(file)))
-
-
-@cache
-def _code(file: Path) -> str:
-    tree = _tree(file)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = [part for part in body if not _is_text(part)]  # type: ignore[attr-defined]
-    return ast.dump(tree)
-
-
-def _is_text(node: ast.AST) -> bool:
-    """Whether a statement is a docstring."""
-    match node:
-        case ast.Expr(value=ast.Constant(value=str())):
-            return True
-    return False
+    return tuple(_imported(parsed(file)))

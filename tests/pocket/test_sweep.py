@@ -57,9 +57,8 @@ def jobs(count: int) -> list[TrainingJob]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = importlib.import_module(
-        "bayesmix.pocket.sweep"
-    )  # the name in the package is the function
+    # the name in the package is the function
+    module = importlib.import_module("bayesmix.pocket.sweep")
     monkeypatch.setattr(module, "WORKER", (sys.executable, "-c", QUICK))
 
 

@@ -69,9 +69,8 @@ def test_a_measurement_on_the_way_is_that_of_a_run_planned_for_it(corpus: Corpus
     on_the_way, _ = train(corpus, TINY, EVEN, [60_000, 180_000])
     alone = train(corpus, TINY, EVEN, [60_000])[0]
     for target, loss in alone.loss.items():
-        assert on_the_way.loss[target] == pytest.approx(
-            loss, rel=0.02
-        )  # Sobol points are scrambled alike
+        # Sobol points are scrambled alike
+        assert on_the_way.loss[target] == pytest.approx(loss, rel=0.02)
 
 
 def test_impossible_tokens_are_refused() -> None:

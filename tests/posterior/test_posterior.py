@@ -117,9 +117,8 @@ def test_arviz_opens_the_file_unaided(additive, tmp_path):
     got = tree.log_likelihood["loss"].sel(train_run=label).values[2, 7, target]
     np.testing.assert_allclose(got, expected, rtol=1e-4)
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", UserWarning
-        )  # Pareto k of single points is not what is tested
+        # Pareto k of single points is not what is tested
+        warnings.simplefilter("ignore", UserWarning)
         assert np.isfinite(az.loo(tree, var_name="loss").elpd)
 
 
@@ -144,10 +143,11 @@ def test_diagnostics_fail_when_chains_disagree():
     good = rng.normal(size=(4, 200, 1))
     apart = good + np.array([0, 0, 0, 3.0])[:, None, None]
     stuck = np.where(np.arange(4)[:, None, None] == 3, 7.0, good)
+    # 800 draws: ESS decides
     assert diagnose({"x": good}, stats_, ("t",)).verdict in (
         "PASS",
         "FAIL",
-    )  # 800 draws: ESS decides
+    )
     assert (
         diagnose({"x": np.tile(good, (1, 5, 1))[:, :1000]}, _longer(stats_), ("t",)).targets[0].rhat
         < 1.02

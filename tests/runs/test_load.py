@@ -55,9 +55,8 @@ def test_a_filter_does_not_end_a_run_sooner(frame: pd.DataFrame, tmp_path: Path)
     assert again.fingerprint == early.fingerprint
     assert not load_runs(rows.assign(tokens_planned=rows["tokens"])).octaves_left.any()
     partly = rows.assign(tokens_planned=[None, None, 8e9])
-    np.testing.assert_allclose(
-        load_runs(partly).octaves_left, [2, 1, 1]
-    )  # blank: the most that a row of the run has
+    # blank: the most that a row of the run has
+    np.testing.assert_allclose(load_runs(partly).octaves_left, [2, 1, 1])
     np.testing.assert_allclose(load_runs(partly, where="tokens < 3e9").octaves_left, [2, 1])
 
 

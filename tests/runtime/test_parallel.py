@@ -123,9 +123,8 @@ def test_an_item_whose_worker_died_is_given_out_once_more() -> None:
     executor = Faulty(BrokenExecutor("gone"))
     with pytest.warns(RuntimeWarning, match=r"second attempt: number 1. BrokenExecutor: gone"):
         assert parallel_map(tasks.square, [2, 3], executor) == [4, 9]
-    assert (
-        len({args[-2:] for args in executor.submitted}) == 3
-    )  # no executor can take the second for the first
+    # no executor can take the second for the first
+    assert len({args[-2:] for args in executor.submitted}) == 3
     with pytest.raises(
         WorkerError, match=r"1 of 2 tasks have no result, 1 are done. Lost: number 1"
     ):
